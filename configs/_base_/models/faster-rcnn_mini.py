@@ -1,0 +1,34 @@
+# Faster R-CNN for the mini data set: ResNet-18 of 16 base channels, FPN of 32, from scratch.
+_base_ = 'mmdet::_base_/models/faster-rcnn_r50_fpn.py'
+
+model = dict(
+    backbone=dict(
+        depth=18,
+        base_channels=16,
+        # Nothing is pretrained, so nothing is frozen and batch normalisation learns.
+        frozen_stages=-1,
+        norm_eval=False,
+        init_cfg=None,
+    ),
+    neck=dict(in_channels=[16, 32, 64, 128], out_channels=32, num_outs=4),
+    rpn_head=dict(
+        in_channels=32,
+        feat_channels=32,
+        # Anchors of 12, 16, 24, 32, 48, 64 ... pixels for digits of 14 to 40.
+        anchor_generator=dict(scales=[3, 4], strides=[4, 8, 16, 32]),
+    ),
+    roi_head=dict(
+        bbox_roi_extractor=dict(
+            # torchvision's kernel: mmcv's is about half as fast on a CPU.
+            roi_layer=dict(sampling_ratio=2, use_torchvision=True),
+            out_channels=32,
+        ),
+        bbox_head=dict(in_channels=32, fc_out_channels=128, num_classes=10),
+    ),
+    train_cfg=dict(
+        rpn=dict(sampler=dict(num=64)),
+        rpn_proposal=dict(nms_pre=500, max_per_img=200),
+        rcnn=dict(sampler=dict(num=64, pos_fraction=0.25)),
+    ),
+    test_cfg=dict(rpn=dict(nms_pre=500, max_per_img=100)),
+)

@@ -1,0 +1,27 @@
+# 500 iterations of AdamW with warm-up and cosine decay, evaluated once at the end.
+_base_ = 'mmdet::_base_/default_runtime.py'
+
+max_iters = 500
+
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
+val_cfg = dict(type='ValLoop')
+test_cfg = dict(type='TestLoop')
+
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
+    dict(type='CosineAnnealingLR', eta_min_ratio=0.01, by_epoch=False, begin=50, end=max_iters),
+]
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-4),
+    clip_grad=dict(max_norm=10),
+)
+auto_scale_lr = dict(enable=False, base_batch_size=16)
+
+default_hooks = dict(
+    logger=dict(interval=25),
+    # Often enough that an interrupted run loses a minute; the last one is iter_<max_iters>.pth.
+    checkpoint=dict(by_epoch=False, interval=100, save_last=True, max_keep_ckpts=1),
+)
+log_processor = dict(window_size=25, by_epoch=False)
+randomness = dict(seed=0)

@@ -1,0 +1,29 @@
+# Teacher of the mini data set: deeper, twice as wide and trained for half as long again.
+#
+# Method:   plain training, no teacher
+# Pair:     none; ResNet-34 of 32 base channels
+# Needs:    data/mini_digits (python tools/make_mini_dataset.py)
+# Command:  python tools/train.py configs/mini/faster-rcnn_teacher.py
+# Expected: not yet run
+_base_ = 'faster-rcnn_student.py'
+
+model = dict(
+    backbone=dict(depth=34, base_channels=32),
+    neck=dict(in_channels=[32, 64, 128, 256], out_channels=64),
+    rpn_head=dict(in_channels=64, feat_channels=64),
+    roi_head=dict(
+        bbox_roi_extractor=dict(out_channels=64),
+        bbox_head=dict(in_channels=64, fc_out_channels=256),
+    ),
+)
+
+max_iters = 750
+train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
+    dict(type='CosineAnnealingLR', eta_min_ratio=0.01, by_epoch=False, begin=50, end=max_iters),
+]
+# The distilled configs read iter_750.pth, so that one must be written, whatever the interval.
+default_hooks = dict(checkpoint=dict(interval=150))
+
+work_dir = 'work_dirs/mini/faster-rcnn_teacher'

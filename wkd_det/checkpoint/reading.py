@@ -1,0 +1,82 @@
+"""Reading checkpoints without running what is in them."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.dist import barrier, get_rank
+from torch import Tensor
+
+
+def read_checkpoint(source: str | os.PathLike) -> dict[str, Any]:
+    """Read a checkpoint file, or one behind an http(s) address (kept in torch's hub cache).
+
+    Args:
+        source: Path or address.
+
+    Returns:
+        What the file holds, a dict, on the CPU.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no checkpoint, or holds objects that loading would have to run.
+    """
+    content = _read(_local(source))
+    if not isinstance(content, dict):
+        raise ValueError(f'{source} holds a {type(content).__name__}, not a dict of weights')
+    return content
+
+
+def read_tensor(path: str | os.PathLike) -> Tensor:
+    """Read a file that holds one tensor; errors as in :func:`read_checkpoint`."""
+    content = _read(Path(path))
+    if not isinstance(content, Tensor):
+        raise ValueError(f'{path} holds a {type(content).__name__}, not a tensor')
+    return content
+
+
+def _local(source: str | os.PathLike) -> Path:
+    path = _download(str(source)) if str(source).startswith(('http://', 'https://')) else source
+    return Path(path).expanduser()
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        raise FileNotFoundError(f'checkpoint not found: {path} (from {os.getcwd()})')
+    if path.stat().st_size == 0:
+        raise ValueError(f'{path} is empty')
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except pickle.UnpicklingError as error:
+        with path.open('rb') as file:
+            start = file.read(64).lstrip().lower()
+        if start.startswith((b'<!doctype', b'<html', b'<?xml', b'{')):
+            raise ValueError(
+                f'{path} is a text page, not a checkpoint: the download went wrong'
+            ) from None
+        raise ValueError(
+            f'{path} was refused: it is damaged or holds more than weights, and reading it might '
+            f'run code. {_first_line(error)}'
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise ValueError(f'{path} is damaged or no checkpoint: {_first_line(error)}') from None
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    named = [line for line in lines if 'GLOBAL' in line]
+    return (named or lines or [type(error).__name__])[0][:300]
+
+
+def _download(address: str) -> Path:
+    folder = Path(torch.hub.get_dir()) / 'checkpoints'
+    path = folder / address.rsplit('/', 1)[-1]
+    if get_rank() == 0 and not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(address, str(path))
+    barrier()  # the other processes wait for the file
+    return path

@@ -1,0 +1,1 @@
+"""Image classification: networks, distilled classifiers, data and metrics."""

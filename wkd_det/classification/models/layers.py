@@ -1,0 +1,75 @@
+"""Small pieces that several classification networks share."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+def channel_shuffle(features: Tensor, groups: int) -> Tensor:
+    """Interleave the channels of ``groups`` equal groups.
+
+    Convention:
+        - Output channel ``i * groups + g`` is channel ``i`` of input group ``g``.
+
+    Args:
+        features: Shape ``(N, C, H, W)``; ``groups`` divides ``C``.
+        groups: Number of groups.
+
+    Returns:
+        Shape ``(N, C, H, W)``.
+
+    Raises:
+        ValueError: If ``groups`` does not divide the number of channels.
+
+    References: Zhang et al., ShuffleNet, CVPR 2018.
+    """
+    if groups < 1 or features.size(1) % groups:
+        raise ValueError(
+            f'groups must divide the number of channels, got {groups} and {features.size(1)}'
+        )
+    return features.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)
+
+
+def global_pool() -> nn.Sequential:
+    """Mean over all positions, from ``(N, C, H, W)`` to ``(N, C)``."""
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def linear_classifier(
+    in_features: int, num_classes: int, *, weight_std: float | None = None
+) -> nn.Linear:
+    """Linear layer from pooled features ``(N, in_features)`` to logits ``(N, num_classes)``.
+
+    Args:
+        in_features: Width of the pooled features.
+        num_classes: Number of classes.
+        weight_std: Draw the weight from N(0, ``weight_std``^2) and set the bias to zero; None
+            keeps PyTorch's own initialisation.
+
+    Raises:
+        ValueError: If ``num_classes < 1``.
+    """
+    if num_classes < 1:
+        raise ValueError(f'num_classes must be at least 1, got {num_classes}')
+    classifier = nn.Linear(in_features, num_classes)
+    if weight_std is not None:
+        nn.init.normal_(classifier.weight, std=weight_std)
+        nn.init.zeros_(classifier.bias)
+    return classifier
+
+
+def init_convolutions(network: nn.Module) -> None:
+    """Set every convolution to He's normal rule (fan out) and every batch norm to identity.
+
+    Biases of convolutions become zero; linear layers are left as they are.
+
+    References: He et al., Delving Deep into Rectifiers, ICCV 2015.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)

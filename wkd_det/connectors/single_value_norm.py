@@ -1,0 +1,33 @@
+"""Batch normalisation of a batch that holds one value per channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@contextmanager
+def normalise_single_values(module: nn.Module, features: Tensor) -> Iterator[None]:
+    """Use the running statistics for one call where the batch has none of its own.
+
+    A 1 x 1 map of one image (or an empty batch) has no variance, and batch normalisation refuses
+    it in training mode; such maps occur at the top of a pyramid on small images.
+
+    Args:
+        module: Its batch normalisations are switched for the duration of the block.
+        features: Shape ``(N, C, H, W)``.
+    """
+    samples, _, height, width = features.shape
+    norms = []
+    if samples * height * width <= 1:
+        norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.train()

@@ -1,0 +1,98 @@
+"""What turns a detector of MMDetection into its distilled form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wkd_det.detection.class_names import check_same_classes
+from wkd_det.detection.record import Record, recording
+from wkd_det.detection.teacher_pass import TeacherPass
+from wkd_det.detection.teacher_source import TeacherSource
+from wkd_det.distillation.distiller import Distiller
+
+
+class DistilledMixin:
+    """Adds distillation losses to the student's own.
+
+    Put it before a detector class: ``class DistilledX(DistilledMixin, X)``. The model *is* the
+    student; training, testing and checkpoints work as for the plain class. A checkpoint holds
+    the keys of the plain student, and beside them ``distiller.*``.
+
+    The teacher is built and its weights are read when training starts (``init_weights``, or the
+    first loss if that was skipped), so testing needs no file of the teacher's.
+
+    Args:
+        teacher: ``config``, ``checkpoint`` and optionally ``overrides``; see
+            :class:`~wkd_det.detection.teacher_source.TeacherSource`. Needed with ``distill``.
+        distill: Terms by name, each a ``tap``, a ``loss``, perhaps a ``connector``, and the
+            options of the tap. None or empty: exactly the plain detector.
+        *args, **kwargs: Of the plain detector.
+
+    Raises:
+        TypeError, KeyError, ValueError: If a section is wrong; with the valid choices.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        teacher: Mapping[str, Any] | None = None,
+        distill: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self.distiller: Distiller | None = None
+        self._teacher_source = None if teacher is None else TeacherSource.from_config(teacher)
+        self._missing_teacher: Exception | None = None
+        if not distill:
+            return
+        if self._teacher_source is None:
+            raise KeyError('distill needs a teacher: set teacher=dict(config=..., checkpoint=...)')
+        try:
+            teacher_config = self._teacher_source.model_config()
+        except (FileNotFoundError, ImportError) as error:
+            # A deployed student is tested where its teacher's config may not exist.
+            self._missing_teacher = error
+            return
+        with torch.random.fork_rng(devices=[]):  # the student's initialisation stays the plain one
+            self.distiller = Distiller(distill, self, teacher_config)
+
+    def init_weights(self) -> None:
+        """Initialise the student, then fetch the teacher: training is about to start."""
+        super().init_weights()
+        self._fetch_teacher()
+
+    def loss(self, batch_inputs: Tensor, batch_data_samples: list[Any]) -> dict[str, Any]:
+        """Losses of the plain detector and those of the distillation terms.
+
+        Raises:
+            KeyError: If a term has the name of a loss of the detector.
+        """
+        self._fetch_teacher()
+        if self.distiller is None:
+            return super().loss(batch_inputs, batch_data_samples)
+        sizes = [tuple(sample.img_shape[:2]) for sample in batch_data_samples]
+        record = Record(inputs=batch_inputs, image_sizes=sizes)
+        with recording(self, record):
+            losses = super().loss(batch_inputs, batch_data_samples)
+        teacher = TeacherPass(
+            self.distiller.teacher.module, self.data_preprocessor, batch_inputs, sizes
+        )
+        for name, value in self.distiller(record, teacher).items():
+            if name in losses:
+                raise KeyError(f'distill.{name}: {type(self).__name__} has a loss of that name')
+            losses[name] = value
+        return losses
+
+    def _fetch_teacher(self) -> None:
+        if self._missing_teacher is not None:
+            raise self._missing_teacher
+        if self.distiller is None or self.distiller.teacher is not None:
+            return
+        teacher = self._teacher_source.load()
+        check_same_classes(self, teacher)
+        teacher.module.to(next(self.parameters()).device)
+        self.distiller.attach(self, teacher)

@@ -1,0 +1,91 @@
+"""From the section ``teacher`` of a config to a loaded detector."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
+from mmengine.logging import print_log
+
+from wkd_det.checkpoint import load_strictly, read_checkpoint, weights_of
+from wkd_det.detection.class_names import checkpoint_class_names
+from wkd_det.distillation.strict import check_keys
+from wkd_det.distillation.teacher import Teacher
+
+
+class TeacherSource:
+    """Where a teacher comes from.
+
+    Args:
+        config: Path of an MMDetection config, an ``mmdet::`` name, or a model dict.
+        checkpoint: Path or http(s) address of its weights.
+        overrides: Merged into the model section of ``config``, nested or with dotted keys.
+    """
+
+    def __init__(
+        self,
+        config: str | Mapping[str, Any] | None = None,
+        checkpoint: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> None:
+        if config is None:
+            raise KeyError('teacher.config is missing: a config path, an mmdet:: name or a dict')
+        if not isinstance(config, (str, Mapping)):
+            raise TypeError(f'teacher.config must be a path, a name or a dict, got {config!r}')
+        self.config = config
+        self.checkpoint = checkpoint
+        self.overrides = overrides or {}
+
+    @classmethod
+    def from_config(cls, section: Mapping[str, Any]) -> TeacherSource:
+        """Read the section, refusing unknown keys.
+
+        Raises:
+            TypeError, KeyError: If it is no dict, lacks ``config`` or has other keys.
+        """
+        if not isinstance(section, Mapping):
+            raise TypeError(f'teacher must be a dict with config and checkpoint, got {section!r}')
+        check_keys('teacher', section, ('config', 'checkpoint', 'overrides'))
+        return cls(**section)
+
+    def model_config(self) -> ConfigDict:
+        """The model section of the teacher's config, overrides merged in.
+
+        Raises:
+            FileNotFoundError: If the config is not there.
+            KeyError: If it has no model section.
+        """
+        if isinstance(self.config, Mapping):
+            config = Config(dict(model=copy.deepcopy(dict(self.config.get('model', self.config)))))
+        elif '::' in self.config:
+            config = get_config(self.config)
+        else:
+            config = Config.fromfile(self.config)
+        if 'model' not in config:
+            raise KeyError(f'teacher.config {self.config} has no model section')
+        if self.overrides:
+            config.merge_from_dict(dict(model=dict(self.overrides)))
+        return config.model
+
+    def load(self) -> Teacher:
+        """Build the detector and load its weights, leaving the random state as it was.
+
+        Raises:
+            ValueError: If there is no checkpoint or it does not fit.
+        """
+        if not self.checkpoint:
+            raise ValueError(
+                'teacher.checkpoint is not set: an untrained teacher teaches nothing. Set it in '
+                'the config or with --cfg-options model.teacher.checkpoint=PATH'
+            )
+        checkpoint = read_checkpoint(self.checkpoint)
+        with torch.random.fork_rng(devices=[]):
+            module = MODELS.build(self.model_config())
+        load_strictly(module, weights_of(checkpoint), f'teacher.checkpoint {self.checkpoint}')
+        print_log(f'teacher: loaded {self.checkpoint}', logger='current')
+        return Teacher(module, checkpoint_class_names(checkpoint))

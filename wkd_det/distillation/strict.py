@@ -1,0 +1,65 @@
+"""Strict reading of this package's own config sections."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from mmengine.registry import Registry
+
+
+def check_keys(section: str, given: Iterable[str], valid: Iterable[str]) -> None:
+    """Refuse keys that nobody reads.
+
+    Raises:
+        KeyError: With the section, the unknown keys and the valid ones.
+    """
+    unknown = sorted(set(given) - set(valid))
+    if unknown:
+        raise KeyError(f'{section} has unknown keys {unknown}; valid keys are {sorted(valid)}')
+
+
+def keyword_names(function: Callable) -> list[str]:
+    """Names of the parameters that a config may set."""
+    return [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        and name != 'self'
+    ]
+
+
+def build_strict(
+    section: str,
+    config: Mapping[str, Any],
+    registry: Registry,
+    choices: Iterable[str],
+    **defaults: Any,
+) -> Any:
+    """Build ``config['type']`` from a registry, with errors that list what is valid.
+
+    Args:
+        section: Where the config stands, for messages, e.g. ``'distill.loss_wkd_l.loss'``.
+        config: A ``type`` and its arguments.
+        registry: Where ``type`` is looked up; names beyond ``choices`` are the user's own.
+        choices: Names to list when the look-up fails.
+        **defaults: Arguments used where the config is silent, if the type takes them.
+
+    Raises:
+        TypeError: If ``config`` is not a dict.
+        KeyError: If ``type`` is missing or unknown, or an argument is.
+    """
+    if not isinstance(config, Mapping):
+        raise TypeError(f'{section} must be a dict with a type, got {config!r}')
+    arguments = dict(config)
+    kind = arguments.pop('type', None)
+    cls = registry.get(kind) if isinstance(kind, str) else kind
+    if cls is None:
+        raise KeyError(f'{section}.type must be one of {sorted(choices)}, got {kind!r}')
+    valid = keyword_names(cls)
+    check_keys(section, arguments, valid)
+    for name, value in defaults.items():
+        if name in valid:
+            arguments.setdefault(name, value)
+    return cls(**arguments)

@@ -1,0 +1,114 @@
+"""One summand of a distillation objective."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from wkd_det.distillation.strict import build_strict, check_keys, keyword_names
+from wkd_det.distillation.tap import TAPS, Tap
+
+
+class Term(nn.Module):
+    """Tap, connectors and loss.
+
+    Args:
+        name: Key of the loss in the log; starts with ``loss_``.
+        tap: Reads both networks.
+        connectors: Student width and size to the teacher's, one for each of the tap's widths.
+        loss: Takes what the tap yields; returns a scalar, its weight included.
+    """
+
+    def __init__(self, name: str, tap: Tap, connectors: nn.ModuleList, loss: nn.Module) -> None:
+        super().__init__()
+        self.name = name
+        self.tap = tap
+        self.connectors = connectors
+        self.loss = loss
+
+    def forward(self, student: Any, teacher: Any) -> Tensor:
+        """Mean of the loss over the tap's comparisons, scalar."""
+        losses = [self.loss(**pair) for pair in self.tap.pairs(student, teacher, self.connectors)]
+        total = torch.stack(losses).mean()
+        for parameter in self.connectors.parameters():
+            # An empty comparison bypasses a connector; DDP still wants its gradient, which is 0.
+            total = total + 0.0 * parameter.sum()
+        return total
+
+
+def build_term(
+    name: str, config: Mapping[str, Any], student: nn.Module, teacher_config: Mapping[str, Any]
+) -> Term:
+    """Build a term from its section of ``distill``.
+
+    Args:
+        name: Key of the section.
+        config: ``tap``, ``loss``, optionally ``connector``, and the options of the tap.
+        student: The network that is trained; its widths are read.
+        teacher_config: Model config of the teacher; its widths are read.
+
+    Raises:
+        TypeError, KeyError, ValueError: With the place in the config and what is valid there.
+    """
+    section = f'distill.{name}'
+    if not name.startswith('loss_'):
+        raise ValueError(f"names under distill must start with 'loss_' to be summed, got {name!r}")
+    if not isinstance(config, Mapping):
+        raise TypeError(f'{section} must be a dict, got {config!r}')
+    tap_name = config.get('tap')
+    tap_class = TAPS.get(tap_name) if isinstance(tap_name, str) else None
+    if tap_class is None:
+        raise KeyError(f'{section}.tap must be one of {sorted(TAPS.module_dict)}, got {tap_name!r}')
+    options = keyword_names(tap_class)
+    check_keys(section, config, ['tap', 'loss', 'connector', *options])
+    tap = tap_class(**{key: config[key] for key in options if key in config})
+    if 'loss' not in config:
+        raise KeyError(f'{section}.loss is missing')
+    loss = build_strict(f'{section}.loss', config['loss'], MODELS, _losses(tap.yields))
+    takes = getattr(loss, 'takes', tap.yields)
+    if takes != tap.yields:
+        raise ValueError(
+            f'{section}: the tap {tap_name!r} yields {tap.yields}, '
+            f'but {type(loss).__name__} takes {takes}'
+        )
+    if tap.num_classes(student) is not None and hasattr(loss, 'reserve'):
+        loss.reserve(tap.num_classes(student))
+    connectors = _build_connectors(
+        section, config.get('connector'), tap.widths(student, teacher_config)
+    )
+    return Term(name, tap, connectors, loss)
+
+
+def _build_connectors(
+    section: str, config: Mapping[str, Any] | None, widths: list[tuple[int, int]]
+) -> nn.ModuleList:
+    if config is not None and not widths:
+        raise ValueError(f'{section}.connector is set, but the tap compares no feature maps')
+    connectors = nn.ModuleList()
+    for student_channels, teacher_channels in widths:
+        if config is None and student_channels != teacher_channels:
+            raise ValueError(
+                f'{section} needs a connector: the student has {student_channels} channels '
+                f'there, the teacher {teacher_channels}'
+            )
+        connectors.append(
+            build_strict(
+                f'{section}.connector',
+                config or dict(type='IdentityConnector'),
+                MODELS,
+                [key for key in MODELS.module_dict if key.endswith('Connector')],
+                student_channels=student_channels,
+                teacher_channels=teacher_channels,
+            )
+        )
+    return connectors
+
+
+def _losses(takes: str) -> list[str]:
+    return [
+        name for name, cls in MODELS.module_dict.items() if getattr(cls, 'takes', None) == takes
+    ]

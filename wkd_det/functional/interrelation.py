@@ -1,0 +1,117 @@
+"""Interrelations of classes, and the transport costs made from them.
+
+An interrelation is a symmetric ``(C, C)`` matrix, 1 on the diagonal: how alike two classes are
+to the teacher.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wkd_det.functional.class_gaussian import gaussian_interrelation
+from wkd_det.functional.class_matrix import check_interrelation
+from wkd_det.functional.kernel_alignment import cka
+from wkd_det.functional.precision import promote, without_autocast
+
+__all__ = ['cka', 'cosine_interrelation', 'gaussian_interrelation', 'interrelation_to_cost']
+
+
+def cosine_interrelation(prototypes: Tensor, *, center: bool = False) -> Tensor:
+    """Cosine between the prototypes of all classes: centroids, classifier rows, embeddings.
+
+    Convention:
+        - The range is [-1, 1]. Negative values stay: the distance ``1 - IR`` of opposite
+          prototypes is 2, that of orthogonal ones 1.
+        - ``center`` removes the mean of all prototypes first, so that what they have in common
+          (features after a ReLU are all positive) does not count. The mean value off the
+          diagonal is then about ``-1 / (C - 1)``, and -1 exactly for two classes.
+
+    Args:
+        prototypes: Shape ``(C, D)``, ``C >= 2``.
+        center: Remove the common mean.
+
+    Returns:
+        Shape ``(C, C)``, symmetric, 1 on the diagonal, at least float32; computed in float64.
+
+    Raises:
+        ValueError: If the shape is wrong, or if a prototype is not finite, is zero, or with
+            ``center`` equals the common mean. The message names the class by index.
+
+    Example:
+        >>> cosine_interrelation(torch.tensor([[1.0, 0.0], [3.0, 3.0], [-2.0, 0.0]]))
+        tensor([[ 1.0000,  0.7071, -1.0000],
+                [ 0.7071,  1.0000, -0.7071],
+                [-1.0000, -0.7071,  1.0000]])
+    """
+    if prototypes.dim() != 2 or prototypes.shape[0] < 2 or prototypes.shape[1] < 1:
+        raise ValueError(
+            'prototypes must have a shape (C, D) with at least 2 classes, '
+            f'got {tuple(prototypes.shape)}'
+        )
+    infinite = (~torch.isfinite(prototypes).all(1)).nonzero().flatten().tolist()
+    if infinite:
+        raise ValueError(f'prototypes must be finite, got NaN or infinity in class {infinite[0]}')
+    with without_autocast(prototypes):
+        (result_like,) = promote(prototypes)
+        direction = prototypes.double()
+        # What is left of a prototype that equals the mean is rounding of its own precision.
+        rounding = 8 * torch.finfo(result_like.dtype).eps * direction.detach().norm(dim=1)
+        if center:
+            direction = direction - direction.mean(0)
+        length = direction.norm(dim=1)
+        empty = length <= rounding if center else length == 0
+        if bool(empty.any()):
+            rule = 'differ from their common mean' if center else 'not be zero'
+            raise ValueError(
+                f'prototypes must {rule} to have a direction, got class {int(empty.nonzero()[0])}'
+            )
+        direction = direction / length[:, None]
+        cosine = direction @ direction.mT
+        cosine = ((cosine + cosine.mT) / 2).clamp(-1, 1)
+        same = torch.eye(len(cosine), dtype=torch.bool, device=cosine.device)
+        return cosine.masked_fill(same, 1).to(result_like)
+
+
+def interrelation_to_cost(interrelation: Tensor, *, sharpness: float) -> Tensor:
+    r"""Transport cost between classes from their interrelation.
+
+    .. math::
+        c_{ij} = 1 - \exp(-\kappa \, d_{ij}), \quad d_{ij} = 1 - IR_{ij}; \qquad
+        c_{ij} = d_{ij} \text{ for } \kappa = 0
+
+    Convention:
+        - The greater the sharpness, the more equal the costs of all classes that are not close;
+          the cost is below 1. ``sharpness=0`` is not the limit of small ones (that is 0) but
+          the distance itself.
+        - Interrelations below 0 give distances above 1; they are not clipped. Those above 1 by
+          rounding give 0.
+
+    Args:
+        interrelation: Shape ``(C, C)``, symmetric, at most 1, 1 on the diagonal.
+        sharpness: :math:`\kappa`, >= 0.
+
+    Returns:
+        Shape ``(C, C)``, >= 0, exactly symmetric and exactly 0 on the diagonal.
+
+    Raises:
+        ValueError: If ``sharpness`` is negative, or if the matrix is not square, floating,
+            finite, symmetric, at most 1 and 1 on the diagonal (up to 1e-5). The message gives
+            row, column and value.
+
+    References: Lv, Yang, Li, Wasserstein Distance Rivals Kullback-Leibler Divergence for
+        Knowledge Distillation, NeurIPS 2024, section 3.1.
+
+    Example:
+        >>> interrelation_to_cost(torch.tensor([[1.0, 0.5], [0.5, 1.0]]), sharpness=2.0)
+        tensor([[0.0000, 0.6321],
+                [0.6321, 0.0000]])
+    """
+    if not 0 <= sharpness < float('inf'):
+        raise ValueError(f'sharpness must be finite and not negative, got {sharpness}')
+    check_interrelation(interrelation)
+    (interrelation,) = promote(interrelation)
+    distance = 1 - (interrelation + interrelation.mT) / 2
+    same = torch.eye(len(distance), dtype=torch.bool, device=distance.device)
+    distance = distance.clamp(min=0).masked_fill(same, 0)
+    return distance if sharpness == 0 else -torch.expm1(-sharpness * distance)

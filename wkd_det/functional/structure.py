@@ -1,0 +1,197 @@
+"""What a matrix of class costs says about the classes: figures for a report.
+
+Every function takes a symmetric matrix of shape ``(C, C)`` and returns plain Python numbers,
+lists and dicts that ``json`` writes; ``None`` stands for a figure that does not exist. Only the
+entries off the diagonal count, and every figure but those of :func:`off_diagonal_spread` is the
+same for a cost and a multiple of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+
+import torch
+from torch import Tensor
+
+from wkd_det.functional.class_matrix import check_symmetric
+from wkd_det.functional.class_neighbors import grouping_agreement, nearest_classes
+
+
+def structure_report(
+    cost: Tensor,
+    *,
+    num_neighbors: int = 5,
+    groups: Sequence[Hashable] | None = None,
+    reference: Tensor | None = None,
+) -> dict:
+    """All figures of this module about one cost matrix.
+
+    Args:
+        cost: Distance or cost, shape ``(C, C)``: near classes have small entries.
+        num_neighbors: Nearest classes looked at, >= 1; at most ``C - 1`` are, and the result
+            says how many.
+        groups: Group of each class, such as its COCO supercategory; ``C`` values.
+        reference: Another matrix over the same classes to correlate with, shape ``(C, C)``.
+
+    Returns:
+        ``num_classes``, ``off_diagonal``, ``additive_effect``, ``effective_rank``,
+        ``nearest_classes``, and ``grouping`` and ``correlation`` where asked for.
+
+    Raises:
+        ValueError: As the functions that it calls.
+
+    Example:
+        >>> report = structure_report(1 - torch.eye(4), groups=['pet', 'pet', 'car', 'car'])
+        >>> report['off_diagonal']['std'], report['grouping']['agreement']
+        (0.0, 0.3333333333333333)
+    """
+    spread = off_diagonal_spread(cost)
+    num_neighbors = min(num_neighbors, len(cost) - 1)
+    report = dict(
+        num_classes=len(cost),
+        off_diagonal=spread,
+        additive_effect=additive_effect(cost),
+        effective_rank=effective_rank(cost),
+        nearest_classes=dict(
+            num_neighbors=num_neighbors,
+            indices=nearest_classes(cost, num_neighbors=num_neighbors),
+        ),
+    )
+    if groups is not None:
+        report['grouping'] = grouping_agreement(cost, groups, num_neighbors=num_neighbors)
+    if reference is not None:
+        report['correlation'] = matrix_correlation(cost, reference)
+    return report
+
+
+def off_diagonal_spread(matrix: Tensor) -> dict[str, float]:
+    """Least, largest, mean and standard deviation (population) off the diagonal.
+
+    Example:
+        >>> off_diagonal_spread(torch.tensor([[0.0, 0.5], [0.5, 0.0]]))
+        {'min': 0.5, 'max': 0.5, 'mean': 0.5, 'std': 0.0}
+    """
+    entries = _upper(matrix)
+    constant = bool((entries == entries[0]).all())  # the mean of equal numbers is rounded
+    return dict(
+        min=entries.min().item(),
+        max=entries.max().item(),
+        mean=entries[0].item() if constant else entries.mean().item(),
+        std=0.0 if constant else entries.std(correction=0).item(),
+    )
+
+
+def additive_effect(matrix: Tensor) -> dict:
+    r"""Share of the off-diagonal variance that is one number per class.
+
+    The least-squares fit :math:`m_{ij} \approx r_i + r_j` over :math:`i \ne j` explains what
+    makes a class far from (or close to) *all* others. It says nothing about which classes are
+    alike, and it hardly changes a transport plan.
+
+    Returns:
+        ``share`` in [0, 1]; ``chance``, the share expected of independent entries,
+        ``(C - 1) / (C (C - 1) / 2 - 1)``; ``per_class``, the :math:`r_i`. The first is None for a
+        constant matrix, all for fewer than 4 classes, where the fit is always exact.
+
+    Example:
+        >>> r = torch.tensor([0.0, 1.0, 2.0, 3.0])
+        >>> effect = additive_effect((r[:, None] + r).fill_diagonal_(0))
+        >>> round(effect['share'], 6), effect['chance'], effect['per_class']
+        (1.0, 0.6, [0.0, 1.0, 2.0, 3.0])
+    """
+    entries = _upper(matrix)
+    classes = len(matrix)
+    if classes < 4:
+        return dict(share=None, chance=None, per_class=None)
+    square = matrix.detach().double()
+    row = square.sum(1) - square.diagonal()
+    # Normal equations: row_i = (C - 2) r_i + sum(r), hence sum(row) = 2 (C - 1) sum(r).
+    effect = (row - row.sum() / (2 * (classes - 1))) / (classes - 2)
+    share = None
+    if bool((entries != entries[0]).any()):
+        left = entries - _upper(effect[:, None] + effect)
+        variance = (entries - entries.mean()).square().sum()
+        share = min(max(1 - (left.square().sum() / variance).item(), 0.0), 1.0)
+    chance = (classes - 1) / (classes * (classes - 1) / 2 - 1)
+    return dict(share=share, chance=chance, per_class=effect.tolist())
+
+
+def effective_rank(matrix: Tensor) -> dict:
+    r"""Number of directions that the classes spread over: exp of a spectral entropy.
+
+    The spectrum is the magnitudes of the eigenvalues of :math:`H M_0 H`, the matrix with its
+    diagonal set to 0 and all row and column means removed (:math:`H = I - 1 1^T / C`); for a
+    distance this is, up to a factor, the Gram matrix of classical multidimensional scaling.
+
+    Convention:
+        Equally distant classes have the largest value, ``C - 1``: no structure. Classes on a line
+        at squared distances have 1. Meant for costs and distances; an interrelation must be
+        turned into one first, since its diagonal is dropped.
+
+    Returns:
+        ``value`` in [1, C - 1], or None if the matrix off the diagonal is zero; ``maximum``,
+        ``C - 1``.
+
+    References: Roy, Vetterli, The effective rank, EUSIPCO 2007.
+
+    Example:
+        >>> round(effective_rank(1 - torch.eye(5))['value'], 6)  # equally far apart
+        4.0
+    """
+    check_symmetric(matrix)
+    square = matrix.detach().double().clone().fill_diagonal_(0)
+    square = square - square.mean(0) - square.mean(1, keepdim=True) + square.mean()
+    spectrum = torch.linalg.eigvalsh((square + square.mT) / 2).abs()
+    value = None
+    if float(spectrum.max()) > 0:
+        share = spectrum / spectrum.sum()
+        value = math.exp(torch.special.entr(share).sum().item())
+    return dict(value=value, maximum=len(matrix) - 1)
+
+
+def matrix_correlation(first: Tensor, second: Tensor) -> dict[str, float | None]:
+    """Pearson and Spearman correlation of two matrices off the diagonal.
+
+    Convention:
+        Each pair of classes counts once; equal entries share their mean rank.
+
+    Returns:
+        ``pearson`` and ``spearman`` in [-1, 1]; None where a matrix is constant.
+
+    Raises:
+        ValueError: If the shapes differ or a matrix is not symmetric and finite.
+
+    Example:
+        >>> a = torch.tensor([[0.0, 1.0, 2.0], [1.0, 0.0, 4.0], [2.0, 4.0, 0.0]])
+        >>> {name: round(value, 4) for name, value in matrix_correlation(a, a.exp()).items()}
+        {'pearson': 0.9684, 'spearman': 1.0}
+    """
+    if first.shape != second.shape:
+        raise ValueError(
+            f'both matrices must cover the same classes, got shapes {tuple(first.shape)} '
+            f'and {tuple(second.shape)}'
+        )
+    one, other = _upper(first), _upper(second).to(first.device)
+    return dict(pearson=_pearson(one, other), spearman=_pearson(_ranks(one), _ranks(other)))
+
+
+def _upper(matrix: Tensor) -> Tensor:
+    """Entries above the diagonal in float64, each pair of classes once."""
+    check_symmetric(matrix)
+    row, column = torch.triu_indices(*matrix.shape, offset=1, device=matrix.device)
+    return matrix.detach().double()[row, column]
+
+
+def _pearson(first: Tensor, second: Tensor) -> float | None:
+    if bool((first == first[0]).all()) or bool((second == second[0]).all()):
+        return None
+    first, second = first - first.mean(), second - second.mean()
+    value = (first / first.norm()) @ (second / second.norm())
+    return min(max(value.item(), -1.0), 1.0)
+
+
+def _ranks(values: Tensor) -> Tensor:
+    _, index, counts = values.unique(return_inverse=True, return_counts=True)
+    counts = counts.double()
+    return (counts.cumsum(0) - (counts - 1) / 2)[index]

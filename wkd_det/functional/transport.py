@@ -1,0 +1,136 @@
+"""Entropic optimal transport between histograms: the only Sinkhorn of the project."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wkd_det.functional.log_matmul import log_matmul_exp
+from wkd_det.functional.precision import promote, without_autocast
+
+_GUARD = 1e-8  # keeps the divisions finite where the kernel underflows; the reference's value
+
+
+def sinkhorn_cost(
+    source: Tensor,
+    target: Tensor,
+    cost: Tensor,
+    *,
+    epsilon: float,
+    num_iters: int = 10,
+    log_domain: bool = False,
+    support: Tensor | None = None,
+) -> Tensor:
+    r"""Transport cost of the entropic optimal plan, one value per sample.
+
+    .. math::
+        \langle P^\star, C \rangle, \qquad
+        P^\star = \arg\min_P \langle P, C \rangle - \epsilon H(P)
+
+    after ``num_iters`` rounds of matrix scaling. All samples share the kernel
+    ``exp(-cost / epsilon)``, so a round is two ``(N, C) x (C, C)`` products and no plan is ever
+    built: memory is ``O(N C + C^2)``. Gradients run through the rounds.
+
+    Convention:
+        - ``epsilon`` and the result carry the unit of ``cost``.
+        - The entropy is not part of the result, so a histogram costs > 0 against itself.
+        - A round updates the column scaling first and the row scaling last: the row marginals
+          of the plan are exact, the column marginals converge.
+
+    Numerics:
+        The plain domain divides by sums of ``exp(-cost / epsilon)``: in float32 it wants
+        ``epsilon`` above about 1/80 of the largest cost. ``log_domain=True`` has no such limit
+        (1/1000 and less is fine); it is much slower, and its memory stays bounded.
+
+    Args:
+        source: Row marginals, shape ``(N, C)``, rows sum to 1; zero entries are allowed.
+        target: Column marginals, shape ``(N, C)``, rows sum to 1; zero entries are allowed.
+        cost: Ground cost, shape ``(C, C)``, shared by the batch; rows belong to ``source``.
+        epsilon: Entropic regularisation, > 0.
+        num_iters: Rounds of scaling, >= 1.
+        log_domain: Iterate on logarithms of the scalings.
+        support: Bool, shape ``(N, C)``: where the row scaling starts; elsewhere it is 0.
+            Everywhere by default. A class that has no mass on either side and is left out here
+            has no influence at all.
+
+    Returns:
+        Shape ``(N,)``, at least float32.
+
+    Raises:
+        ValueError: If shapes disagree, ``epsilon <= 0`` or ``num_iters < 1``.
+
+    References: Cuturi, Sinkhorn Distances, NeurIPS 2013; log domain: Peyre and Cuturi,
+        Computational Optimal Transport, 2019, section 4.4.
+
+    Example:
+        >>> cost = 1 - torch.eye(2)
+        >>> half = torch.full((1, 2), 0.5)
+        >>> sinkhorn_cost(half, half, cost, epsilon=1.0).round(decimals=4)  # 1 / (1 + e)
+        tensor([0.2689])
+    """
+    _check(source, target, cost, epsilon, num_iters, support)
+    with without_autocast(source):
+        source, target, cost = promote(source, target, cost)
+        if support is None:
+            support = torch.ones_like(source, dtype=torch.bool)
+        scale = _scale_in_log_domain if log_domain else _scale
+        return scale(source, target, cost, epsilon, num_iters, support)
+
+
+def _scale(
+    source: Tensor, target: Tensor, cost: Tensor, epsilon: float, num_iters: int, support: Tensor
+) -> Tensor:
+    kernel = torch.exp(cost / -epsilon)
+    row = support.to(source) / support.sum(dim=1, keepdim=True).clamp(min=1)
+    for _ in range(num_iters):
+        column = target / (row @ kernel + _GUARD)
+        row = source / (column @ kernel.t() + _GUARD)
+    return (row * (column @ (kernel * cost).t())).sum(dim=1)
+
+
+def _scale_in_log_domain(
+    source: Tensor, target: Tensor, cost: Tensor, epsilon: float, num_iters: int, support: Tensor
+) -> Tensor:
+    log_kernel = cost / -epsilon
+    log_source, log_target = _log(source), _log(target)
+    log_row = torch.zeros_like(source).masked_fill(~support, -torch.inf)
+    for _ in range(num_iters):
+        log_column = log_target - log_matmul_exp(log_row, log_kernel)
+        log_row = log_source - log_matmul_exp(log_column, log_kernel.t())
+    # cost is folded in as a logarithm: exp(log_row + log sum_j exp(column_j - C_ij/eps) C_ij)
+    return (log_row + log_matmul_exp(log_column, (log_kernel + _log(cost)).t())).exp().sum(dim=1)
+
+
+def _log(tensor: Tensor) -> Tensor:
+    """Logarithm with -inf at 0 and a gradient of 0, not NaN, there."""
+    positive = tensor > 0
+    return torch.where(positive, tensor, 1.0).log().masked_fill(~positive, -torch.inf)
+
+
+def _check(
+    source: Tensor,
+    target: Tensor,
+    cost: Tensor,
+    epsilon: float,
+    num_iters: int,
+    support: Tensor | None,
+) -> None:
+    if source.dim() != 2 or source.shape != target.shape:
+        raise ValueError(
+            'source and target must share a shape (N, C), '
+            f'got {tuple(source.shape)} and {tuple(target.shape)}'
+        )
+    classes = source.shape[1]
+    if cost.shape != (classes, classes):
+        raise ValueError(
+            f'cost must have the shape (C, C) = ({classes}, {classes}), got {tuple(cost.shape)}'
+        )
+    if not epsilon > 0:
+        raise ValueError(f'epsilon must be positive, got {epsilon}')
+    if num_iters < 1:
+        raise ValueError(f'num_iters must be at least 1, got {num_iters}')
+    if support is not None and (support.shape != source.shape or support.dtype != torch.bool):
+        raise ValueError(
+            f'support must be bool and have the shape {tuple(source.shape)}, '
+            f'got {support.dtype} and {tuple(support.shape)}'
+        )

@@ -1,0 +1,161 @@
+"""WKD-L as a configurable module."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from wkd_det.functional import interrelation_to_cost, wkd_logit_loss
+
+
+@MODELS.register_module()
+class WKDLogitLoss(nn.Module):
+    """Discrete Wasserstein distance between class distributions (WKD-L).
+
+    The class distances come from the ``cost`` source when training starts, are sharpened once
+    and kept in the buffer ``cost``, which follows the module and is saved with it.
+
+    Args:
+        cost: Where class distances come from: a config such as ``dict(type='ClassifierCost')``
+            or ``dict(type='FileCost', path=...)``, or the distances, shape ``(C, C)``.
+        temperature: Of the softmax of the transported distributions.
+        sharpness: kappa of ``1 - exp(-kappa d)``; 0 takes the distances as they are.
+        transport_weight: lambda, the weight of the transport beside the target term.
+        separated: Match the target class by itself and transport between the others.
+        epsilon: Entropic regularisation, in units of the sharpened cost.
+        num_iters: Sinkhorn rounds.
+        log_domain: Needed for ``epsilon`` below 1/80 of the largest cost.
+        loss_weight: Factor of the whole loss.
+
+    Raises:
+        ValueError: If a number is outside its range.
+
+    See :func:`wkd_det.functional.wkd_logit_loss` for formula, conventions and source.
+    """
+
+    takes: ClassVar[str] = 'logits'
+
+    def __init__(
+        self,
+        *,
+        cost: Mapping[str, Any] | Tensor,
+        temperature: float = 1.0,
+        sharpness: float = 1.0,
+        transport_weight: float = 1.0,
+        separated: bool = True,
+        epsilon: float = 0.05,
+        num_iters: int = 10,
+        log_domain: bool = False,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        for name, value in dict(temperature=temperature, epsilon=epsilon).items():
+            if not value > 0:
+                raise ValueError(f'{name} must be positive, got {value}')
+        weights = dict(
+            sharpness=sharpness, transport_weight=transport_weight, loss_weight=loss_weight
+        )
+        for name, value in weights.items():
+            if not value >= 0:
+                raise ValueError(f'{name} must not be negative, got {value}')
+        if num_iters < 1:
+            raise ValueError(f'num_iters must be at least 1, got {num_iters}')
+        self.temperature = temperature
+        self.sharpness = sharpness
+        self.transport_weight = transport_weight
+        self.separated = separated
+        self.epsilon = epsilon
+        self.num_iters = num_iters
+        self.log_domain = log_domain
+        self.loss_weight = loss_weight
+        self.ready = False
+        self.source = None
+        if isinstance(cost, Tensor):
+            self.reserve(cost.shape[0])
+            self.set_distance(cost)
+        else:
+            self.source = MODELS.build(dict(cost))
+
+    def reserve(self, num_classes: int) -> None:
+        """Make the buffer, so that it is there before DDP looks and before weights load."""
+        if not hasattr(self, 'cost'):
+            self.register_buffer('cost', torch.zeros(num_classes, num_classes))
+
+    def prepare(self, tap: Any, teacher: Any) -> None:
+        """Fetch the class distances, once the teacher is there."""
+        if self.source is not None:
+            self.set_distance(self.source(tap, teacher))
+
+    def set_distance(self, distance: Tensor) -> None:
+        """Sharpen class distances into the cost.
+
+        Args:
+            distance: Shape ``(C, C)``, symmetric, >= 0, zero diagonal.
+
+        Raises:
+            ValueError: If it is none of that, or made for another number of classes.
+        """
+        if distance.shape != self.cost.shape:
+            raise ValueError(
+                f'the class distances must have the shape {tuple(self.cost.shape)}, '
+                f'got {tuple(distance.shape)}'
+            )
+        cost = interrelation_to_cost(1 - distance.double(), sharpness=self.sharpness)
+        largest = float(cost.max())
+        if not self.log_domain and self.epsilon < largest / 80:
+            warnings.warn(
+                f'epsilon {self.epsilon} is below 1/80 of the largest cost {largest:.3g}: the '
+                'Sinkhorn kernel underflows in float32; set log_domain=True',
+                stacklevel=2,
+            )
+        self.cost.copy_(cost)
+        self.ready = True
+
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        target: Tensor | None = None,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+    ) -> Tensor:
+        """Loss of logits ``(N, C)``, scalar; ``target`` ``(N,)`` is needed when separated."""
+        if not self.ready:
+            raise RuntimeError('WKDLogitLoss has no class cost yet: call prepare or set_distance')
+        if self.separated and target is None:
+            raise ValueError('target is needed by the separated form; or set separated=False')
+        return self.loss_weight * wkd_logit_loss(
+            student,
+            teacher,
+            self.cost,
+            target if self.separated else None,
+            temperature=self.temperature,
+            transport_weight=self.transport_weight,
+            epsilon=self.epsilon,
+            num_iters=self.num_iters,
+            log_domain=self.log_domain,
+            weight=weight,
+            avg_factor=avg_factor,
+        )
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        saved = state_dict.get(f'{prefix}cost')
+        if self.ready and saved is not None:
+            same = saved.shape == self.cost.shape and torch.allclose(
+                saved.to(self.cost), self.cost, atol=1e-5
+            )
+            if not same:
+                warnings.warn(
+                    f'{prefix}cost of the checkpoint differs from the one of this config and '
+                    'teacher, which is used',
+                    stacklevel=2,
+                )
+            state_dict[f'{prefix}cost'] = self.cost.clone()
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
