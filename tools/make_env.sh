@@ -58,8 +58,9 @@ build_mmcv() {
         "$python" -m pip wheel --verbose --no-deps --no-build-isolation --no-cache-dir \
         --no-binary mmcv --wheel-dir "$work/wheel" "mmcv==$(pinned mmcv)" 2>&1 |
         tee "$work/build.log" |
-        { grep --line-buffered -oE '\[[0-9]+/[0-9]+\]' || true; } |
-        awk '{ printf "\r[env] mmcv: %s", $1; fflush() } END { print "" }' >&2; then
+        awk 'match($0, /[a-z_0-9]+\.(cpp|cu) -o/) {
+                 printf "[env] mmcv: file %d, %s\n", ++n, substr($0, RSTART, RLENGTH - 3); fflush()
+             }' >&2; then
         tail -n 30 "$work/build.log" >&2
         die "mmcv did not compile; the last lines stand above, the whole log is $work/build.log"
     fi

@@ -55,6 +55,10 @@ MIN_CONTRAST = 55.0
 """Least difference of brightness (0 to 255) between a digit and what it covers."""
 
 
+class DatasetError(Exception):
+    """The data set cannot be made: something is in the way, or scikit-learn is missing."""
+
+
 class Box(NamedTuple):
     """A box in whole pixels: left, top, width, height."""
 
@@ -105,7 +109,7 @@ def load_sources(*, seed: int) -> dict[str, Source]:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
-        raise ImportError(
+        raise DatasetError(
             'scikit-learn is needed for its handwritten digits; '
             "install it with: pip install 'wkd_det[mini]'"
         ) from error
@@ -341,7 +345,7 @@ def may_reuse(output: Path, options: dict[str, int], *, force: bool) -> bool:
     """Whether ``output`` already holds the asked data set.
 
     Raises:
-        FileExistsError: If something else is there that must not be replaced.
+        DatasetError: If something else is there that must not be replaced.
     """
     manifest = read_manifest(output)
     if manifest is None:
@@ -349,7 +353,7 @@ def may_reuse(output: Path, options: dict[str, int], *, force: bool) -> bool:
             return False
         if output.exists() or output.is_symlink():
             # Not even with force: what lies there was not made by this tool.
-            raise FileExistsError(
+            raise DatasetError(
                 f'{output} exists and is not a mini data set (no {MANIFEST}); '
                 'name another output or move it away'
             )
@@ -361,12 +365,12 @@ def may_reuse(output: Path, options: dict[str, int], *, force: bool) -> bool:
     differing = [name for name in wanted if found.get(name) != wanted[name]]
     if differing:
         listed = ', '.join(f'{name} {found.get(name)}, not {wanted[name]}' for name in differing)
-        raise FileExistsError(
+        raise DatasetError(
             f'{output} holds a mini data set made with other options ({listed}); '
             'add --force to replace it'
         )
     if not is_complete(output, manifest):
-        raise FileExistsError(
+        raise DatasetError(
             f'{output} holds a mini data set with files missing; add --force to make it again'
         )
     return True
@@ -405,8 +409,8 @@ def make_dataset(
 
     Raises:
         ValueError: If an option is out of its range.
-        FileExistsError: If ``output`` holds something that must not be replaced.
-        ImportError: If scikit-learn is missing.
+        DatasetError: If ``output`` holds something that must not be replaced, or if
+            scikit-learn is missing.
     """
     output = Path(output)
     options = dict(train=train, val=val, size=size, seed=seed)
@@ -454,7 +458,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
     try:
         manifest = make_dataset(**vars(args))
-    except (ValueError, OSError, ImportError) as error:
+    except (DatasetError, ValueError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
     listed = ', '.join(

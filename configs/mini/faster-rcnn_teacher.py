@@ -17,13 +17,11 @@ model = dict(
     ),
 )
 
-max_iters = 750
+max_iters = 750  # the distilled configs read iter_750.pth
 train_cfg = dict(max_iters=max_iters, val_interval=max_iters)
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.01, by_epoch=False, begin=0, end=50),
-    dict(type='CosineAnnealingLR', eta_min_ratio=0.01, by_epoch=False, begin=50, end=max_iters),
+    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=25),
+    dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=0, end=max_iters),
 ]
-# The distilled configs read iter_750.pth, so that one must be written, whatever the interval.
-default_hooks = dict(checkpoint=dict(interval=150))
 
 work_dir = 'work_dirs/mini/faster-rcnn_teacher'

@@ -206,7 +206,8 @@ def test_initialisation(name: str) -> None:
     network = build_cifar_network(name)
     for key, module in network.named_modules():
         if isinstance(module, nn.BatchNorm2d):
-            assert (module.weight == 1).all() and (module.bias == 0).all(), key
+            assert (module.weight == 1).all(), key
+            assert (module.bias == 0).all(), key
         if isinstance(module, nn.Conv2d):
             fan_out = module.weight.size(0) * module.weight[0, 0].numel()
             count = module.weight.numel()

@@ -127,8 +127,12 @@ def test_boxes_lie_inside_and_overlap_little() -> None:
     for _, digits in scenes:
         boxes = [digit.box for digit in digits]
         for box in boxes:
-            assert box.w >= 3 and box.h >= 3
-            assert box.x >= 0 and box.y >= 0 and box.x + box.w <= 96 and box.y + box.h <= 96
+            assert box.w >= 3
+            assert box.h >= 3
+            assert box.x >= 0
+            assert box.y >= 0
+            assert box.x + box.w <= 96
+            assert box.y + box.h <= 96
             sides.append(max(box.w, box.h))
         for index, box in enumerate(boxes):
             for other in boxes[:index]:
@@ -136,7 +140,8 @@ def test_boxes_lie_inside_and_overlap_little() -> None:
                 assert tool.overlap(box, other) <= tool.MAX_OVERLAP
     assert crowded > 100  # the loop above did compare boxes
     # "About" 14 to 40: the edge of the ink falls up to a tenth beside the asked side.
-    assert 12 <= min(sides) <= 18 and 36 <= max(sides) <= 44
+    assert 12 <= min(sides) <= 18
+    assert 36 <= max(sides) <= 44
 
 
 @pytest.mark.parametrize('side', [14, 27, 40])
@@ -186,7 +191,7 @@ def test_a_finished_set_is_reused(fresh: Callable[..., Path]) -> None:
 
 def test_other_options_are_refused_until_forced(fresh: Callable[..., Path]) -> None:
     output = fresh()
-    with pytest.raises(FileExistsError, match=r'other options \(train 1, not 2\); add --force'):
+    with pytest.raises(tool.DatasetError, match=r'other options \(train 1, not 2\); add --force'):
         fresh(train=2)
     assert len(list((output / 'train').iterdir())) == 1
     manifest = tool.make_dataset(output, **dict(OPTIONS, train=2, val=1), force=True)
@@ -197,13 +202,13 @@ def test_other_options_are_refused_until_forced(fresh: Callable[..., Path]) -> N
 
 def test_missing_images_are_noticed(fresh: Callable[..., Path]) -> None:
     (fresh() / 'val' / '000001.png').unlink()
-    with pytest.raises(FileExistsError, match='files missing; add --force'):
+    with pytest.raises(tool.DatasetError, match='files missing; add --force'):
         fresh()
 
 
 def test_foreign_folders_are_never_replaced(tmp_path: Path) -> None:
     (tmp_path / 'thesis.tex').write_text('years of work')
-    with pytest.raises(FileExistsError, match='not a mini data set'):
+    with pytest.raises(tool.DatasetError, match='not a mini data set'):
         tool.make_dataset(tmp_path, **OPTIONS, force=True)
     assert (tmp_path / 'thesis.tex').read_text() == 'years of work'
 
@@ -247,6 +252,14 @@ def test_options_out_of_range_are_named(
     assert not list(tmp_path.iterdir())
 
 
+def test_missing_scikit_learn_is_one_clear_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, 'sklearn.datasets', None)
+    with pytest.raises(tool.DatasetError, match=r"pip install 'wkd_det\[mini\]'"):
+        tool.make_dataset(tmp_path / 'digits', **OPTIONS)
+
+
 def test_command_line(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess:
         command = [sys.executable, str(TOOL), '--output', str(tmp_path / 'digits'), *arguments]
@@ -254,11 +267,13 @@ def test_command_line(tmp_path: Path) -> None:
 
     done = run('--train', '2', '--val', '1')
     assert (done.returncode, done.stderr) == (0, '')
-    assert 'train 2 scenes' in done.stdout and 'val 1 scenes' in done.stdout
+    assert 'train 2 scenes' in done.stdout
+    assert 'val 1 scenes' in done.stdout
 
     refused = run('--train', '3', '--val', '1')
     assert refused.returncode == 2
-    assert refused.stderr.startswith('error: ') and refused.stderr.count('\n') == 1
+    assert refused.stderr.startswith('error: ')
+    assert refused.stderr.count('\n') == 1
 
     wrong = run('--size', '10')
     assert wrong.returncode == 2

@@ -62,13 +62,13 @@ def _read(path: Path) -> Any:
             f'{path} was refused: it is damaged or holds more than weights, and reading it might '
             f'run code. {_first_line(error)}'
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # damaged bytes end in IndexError, struct.error and many more
         raise ValueError(f'{path} is damaged or no checkpoint: {_first_line(error)}') from None
 
 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    named = [line for line in lines if 'GLOBAL' in line]
+    named = [line for line in lines if 'GLOBAL' in line or line.startswith('Unsupported')]
     return (named or lines or [type(error).__name__])[0][:300]
 
 

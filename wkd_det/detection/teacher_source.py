@@ -68,8 +68,7 @@ class TeacherSource:
             config = Config.fromfile(self.config)
         if 'model' not in config:
             raise KeyError(f'teacher.config {self.config} has no model section')
-        if self.overrides:
-            config.merge_from_dict(dict(model=dict(self.overrides)))
+        config.merge_from_dict({f'model.{key}': value for key, value in self.overrides.items()})
         return config.model
 
     def load(self) -> Teacher:

@@ -47,7 +47,7 @@ def build_strict(
         **defaults: Arguments used where the config is silent, if the type takes them.
 
     Raises:
-        TypeError: If ``config`` is not a dict.
+        TypeError: If ``config`` is not a dict or lacks a required argument.
         KeyError: If ``type`` is missing or unknown, or an argument is.
     """
     if not isinstance(config, Mapping):
@@ -55,11 +55,15 @@ def build_strict(
     arguments = dict(config)
     kind = arguments.pop('type', None)
     cls = registry.get(kind) if isinstance(kind, str) else kind
-    if cls is None:
+    if not callable(cls):
         raise KeyError(f'{section}.type must be one of {sorted(choices)}, got {kind!r}')
     valid = keyword_names(cls)
     check_keys(section, arguments, valid)
     for name, value in defaults.items():
         if name in valid:
             arguments.setdefault(name, value)
+    try:
+        inspect.signature(cls).bind(**arguments)
+    except TypeError as error:
+        raise TypeError(f'{section} of type {kind!r}: {error}') from None
     return cls(**arguments)

@@ -89,9 +89,13 @@ def cell_mean_and_covariance(
     :func:`~wkd_det.functional.cell_moments.cell_mean_and_variance`. The cells are walked one by
     one: each holds ``C x C`` numbers, so the work inside outweighs the loop.
 
+    Numerics:
+        Covariances are made in float64: with fewer pixels than channels they are singular, and
+        float32 rounding of the large eigenvalues would bury the ``eps`` on the zero ones.
+
     Returns:
-        Mean ``(N, C, G * G)``, covariance ``(N, G * G, C, C)``, count ``(N, 1, G * G)`` or
-        ``(1, 1, G * G)``.
+        Mean ``(N, C, G * G)``, covariance ``(N, G * G, C, C)`` in float64, count
+        ``(N, 1, G * G)`` or ``(1, 1, G * G)``.
     """
     samples, _, height, width = features.shape
     rows = cell_membership(height, grid, features.device)
@@ -102,12 +106,12 @@ def cell_mean_and_covariance(
     for row in rows.unbind(1):
         for column in columns.unbind(1):
             inside = mask[:, row][:, :, column].flatten(1)[:, None]
-            pixels = features[:, :, row][..., column].flatten(2).masked_fill(~inside, 0)
+            pixels = features[:, :, row][..., column].flatten(2).masked_fill(~inside, 0).double()
             count = inside.sum(dim=2, keepdim=True)
             mean = pixels.sum(dim=2, keepdim=True) / count.clamp(min=1)
             centred = (pixels - mean).masked_fill(~inside, 0)
             divisor = (count - 1 if unbiased else count).clamp(min=1)
-            means.append(mean)
+            means.append(mean.to(features))
             covariances.append(centred @ centred.mT / divisor)
             counts.append(count.to(features))
     return torch.cat(means, 2), torch.stack(covariances, 1), torch.cat(counts, 2)

@@ -76,7 +76,7 @@ def wkd_feature_loss(
     """
     _check(student, teacher, grid, mean_cov_ratio, covariance, eps, mask)
     if student.shape[0] == 0:
-        return student.sum() * 0.0
+        return promote(student)[0].sum() * 0.0
     moments = cell_mean_and_variance if covariance == 'diag' else cell_mean_and_covariance
     with without_autocast(student):
         student, teacher = promote(student, teacher.detach())

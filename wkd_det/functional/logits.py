@@ -56,7 +56,7 @@ def wkd_logit_loss(
         transport_weight: :math:`\lambda`, >= 0.
         epsilon: Entropic regularisation, in units of ``cost``.
         num_iters: Sinkhorn rounds.
-        log_domain: See :func:`sinkhorn_cost`; for ``epsilon`` below 1/80 of the largest cost.
+        log_domain: See :func:`sinkhorn_cost`; for ``epsilon`` below 1/30 of the largest cost.
         weight: Weight of each sample, shape ``(N,)``.
         avg_factor: Divisor of the sum over samples; their number by default.
 

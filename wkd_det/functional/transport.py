@@ -35,12 +35,15 @@ def sinkhorn_cost(
         - ``epsilon`` and the result carry the unit of ``cost``.
         - The entropy is not part of the result, so a histogram costs > 0 against itself.
         - A round updates the column scaling first and the row scaling last: the row marginals
-          of the plan are exact, the column marginals converge.
+          of the plan are exact (up to the guard, below), the column marginals converge.
 
     Numerics:
-        The plain domain divides by sums of ``exp(-cost / epsilon)``: in float32 it wants
-        ``epsilon`` above about 1/80 of the largest cost. ``log_domain=True`` has no such limit
-        (1/1000 and less is fine); it is much slower, and its memory stays bounded.
+        The plain domain divides by sums of ``exp(-cost / epsilon)``, guarded by 1e-8 as in the
+        reference. Where histograms hardly overlap the guard takes over: between two different
+        one-hot rows the result is 8 % low at ``epsilon`` 1/20 of the cost between them, 10 % at
+        1/30, 96 % at 1/40. It wants ``epsilon`` above about 1/30 of the largest cost.
+        ``log_domain=True`` has no such limit (1/1000 and less is fine); it is much slower, and
+        its memory stays bounded.
 
     Args:
         source: Row marginals, shape ``(N, C)``, rows sum to 1; zero entries are allowed.

@@ -79,7 +79,7 @@ def read_cost_file(path: str | os.PathLike) -> tuple[Tensor, list[str] | None]:
                 distance = file.get_tensor('distance')
                 header: Mapping[str, Any] = json.loads((file.metadata() or {})['wkd_det'])
                 names = list(header['class_names'])
-        except (SafetensorError, KeyError, ValueError) as error:
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f'{path} is no cost file of wkd_det: {error}') from None
     else:
         distance = read_tensor(path)

@@ -29,7 +29,7 @@ class WKDLogitLoss(nn.Module):
         separated: Match the target class by itself and transport between the others.
         epsilon: Entropic regularisation, in units of the sharpened cost.
         num_iters: Sinkhorn rounds.
-        log_domain: Needed for ``epsilon`` below 1/80 of the largest cost.
+        log_domain: Needed for ``epsilon`` below 1/30 of the largest cost.
         loss_weight: Factor of the whole loss.
 
     Raises:
@@ -76,7 +76,6 @@ class WKDLogitLoss(nn.Module):
         self.ready = False
         self.source = None
         if isinstance(cost, Tensor):
-            self.reserve(cost.shape[0])
             self.set_distance(cost)
         else:
             self.source = MODELS.build(dict(cost))
@@ -100,6 +99,7 @@ class WKDLogitLoss(nn.Module):
         Raises:
             ValueError: If it is none of that, or made for another number of classes.
         """
+        self.reserve(distance.shape[0])
         if distance.shape != self.cost.shape:
             raise ValueError(
                 f'the class distances must have the shape {tuple(self.cost.shape)}, '
@@ -107,10 +107,10 @@ class WKDLogitLoss(nn.Module):
             )
         cost = interrelation_to_cost(1 - distance.double(), sharpness=self.sharpness)
         largest = float(cost.max())
-        if not self.log_domain and self.epsilon < largest / 80:
+        if not self.log_domain and self.epsilon < largest / 30:
             warnings.warn(
-                f'epsilon {self.epsilon} is below 1/80 of the largest cost {largest:.3g}: the '
-                'Sinkhorn kernel underflows in float32; set log_domain=True',
+                f'epsilon {self.epsilon} is below 1/30 of the largest cost {largest:.3g}: the '
+                'Sinkhorn kernel vanishes and the loss with it; set log_domain=True',
                 stacklevel=2,
             )
         self.cost.copy_(cost)

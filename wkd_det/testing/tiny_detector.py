@@ -75,7 +75,12 @@ def tiny_faster_rcnn(
             ),
         ),
         train_cfg=dict(
-            rpn=dict(assigner=assigner, sampler=sampler, allowed_border=-1, pos_weight=-1),
+            rpn=dict(
+                assigner=assigner,
+                sampler=dict(sampler, add_gt_as_proposals=False),
+                allowed_border=-1,
+                pos_weight=-1,
+            ),
             rpn_proposal=proposals,
             rcnn=dict(assigner=assigner, sampler=sampler, pos_weight=-1),
         ),

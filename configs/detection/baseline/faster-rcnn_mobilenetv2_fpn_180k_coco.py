@@ -1,9 +1,10 @@
-# Plain Faster R-CNN MobileNetV2 with FPN, COCO, 180k iterations: the baseline of the distilled ones.
+# Plain Faster R-CNN MobileNetV2 with FPN, COCO, 180k iterations: a baseline of the distilled ones.
 #
 # Method:   plain training, no teacher
 # Pair:     none; MobileNetV2
 # Needs:    COCO 2017 in data/coco; the weights of the backbone are downloaded
-# Command:  bash tools/dist_train.sh configs/detection/baseline/faster-rcnn_mobilenetv2_fpn_180k_coco.py 4
+# Command:  bash tools/dist_train.sh \
+#     configs/detection/baseline/faster-rcnn_mobilenetv2_fpn_180k_coco.py 4
 # Expected: not yet run
 _base_ = ['faster-rcnn_r50_fpn_180k_coco.py', '../../_base_/students/mobilenetv2.py']
 

@@ -1,9 +1,10 @@
-# Plain Faster R-CNN R-18 with FPN, COCO, 1x (12 epochs): the baseline of the distilled ones.
+# Plain Faster R-CNN R-18 with FPN, COCO, 1x (12 epochs): a baseline of the distilled ones.
 #
 # Method:   plain training, no teacher
 # Pair:     none; R-18
 # Needs:    COCO 2017 in data/coco; the weights of the backbone are downloaded
-# Command:  bash tools/dist_train.sh configs/detection/baseline/faster-rcnn_r18_fpn_1x_coco.py 8
+# Command:  bash tools/dist_train.sh \
+#     configs/detection/baseline/faster-rcnn_r18_fpn_1x_coco.py 8
 # Expected: not yet run
 _base_ = ['mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', '../../_base_/students/r18.py']
 

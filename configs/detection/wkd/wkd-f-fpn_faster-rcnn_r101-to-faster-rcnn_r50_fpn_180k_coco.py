@@ -4,7 +4,7 @@
 # Pair:     Faster R-CNN R-101 FPN (3x, 41.8 box AP published by MMDetection) to R-50
 # Needs:    COCO 2017 in data/coco; the weights of the teacher and of the backbone are downloaded
 # Command:  bash tools/dist_train.sh \
-#               configs/detection/wkd/wkd-f-fpn_faster-rcnn_r101-to-faster-rcnn_r50_fpn_180k_coco.py 4
+#     configs/detection/wkd/wkd-f-fpn_faster-rcnn_r101-to-faster-rcnn_r50_fpn_180k_coco.py 4
 # Expected: not yet run
 _base_ = [
     '../baseline/faster-rcnn_r50_fpn_180k_coco.py',

@@ -4,7 +4,7 @@
 # Pair:     Faster R-CNN R-50 FPN (3x, 40.3 box AP published by MMDetection) to MobileNetV2
 # Needs:    COCO 2017 in data/coco; the weights of the teacher and of the backbone are downloaded
 # Command:  bash tools/dist_train.sh \
-#               configs/detection/wkd/wkd-lf_faster-rcnn_r50-to-faster-rcnn_mobilenetv2_fpn_1x_coco.py 8
+#     configs/detection/wkd/wkd-lf_faster-rcnn_r50-to-faster-rcnn_mobilenetv2_fpn_1x_coco.py 8
 # Expected: not yet run
 _base_ = [
     '../baseline/faster-rcnn_mobilenetv2_fpn_1x_coco.py',

@@ -1,0 +1,305 @@
+"""Every config parses, builds, says what it is, and is listed where readers look for it."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import mmdet
+import mmengine.config.utils
+import pytest
+import torch
+import yaml
+from mmdet.registry import MODELS
+from mmdet.utils import register_all_modules
+from mmengine.config import Config
+
+ROOT = Path(__file__).parents[2]
+MMDET = Path(mmdet.__file__).parent / '.mim'
+ALL = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / 'configs').rglob('*.py')
+    if '_base_' not in path.parts
+)
+DETECTION = [path for path in ALL if path.startswith(('configs/detection/', 'configs/mini/'))]
+DISTILLED = [path for path in DETECTION if Path(path).name.startswith('wkd-')]
+PLAIN = [path for path in DETECTION if path not in DISTILLED]
+COCO = [path for path in DISTILLED if path.startswith('configs/detection/')]
+MINI = [path for path in DETECTION if path.startswith('configs/mini/')]
+METAFILES = sorted((ROOT / 'configs').rglob('metafile.yml'))
+READMES = sorted((ROOT / 'configs').rglob('README.md'))
+HEADER = ('Method', 'Pair', 'Needs', 'Command', 'Expected')
+FRAGMENTS = {'student', 'teacher', 'loss_wkd_l', 'loss_wkd_f', 'loss_wkd_f_fpn'}
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _fast_and_from_the_root() -> Iterator[None]:
+    """Work where users do; read MMDetection's 90 metafiles once and not for every config."""
+    register_all_modules()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        load = mmengine.config.utils.load
+        patch.setattr(mmengine.config.utils, 'load', functools.cache(load))
+        yield
+
+
+@functools.cache
+def load_config(path: str) -> Config:
+    return Config.fromfile(path)
+
+
+def header_of(path: str) -> dict[str, str]:
+    """The header's fields; a field goes on over the indented lines that follow it."""
+    fields: dict[str, str] = {}
+    name = ''
+    for line in (ROOT / path).read_text().splitlines():
+        if not line.startswith('#'):
+            break
+        text = line[1:].strip()
+        field = re.match(r'(\w+): +(.+)', text)
+        if field:
+            name = field.group(1)
+            fields[name] = field.group(2)
+        elif name and line.startswith('#   '):
+            fields[name] += ' ' + text
+        else:
+            name = ''
+    return fields
+
+
+def distillation_of(path: str) -> tuple[str, str, str]:
+    """Methods, teacher and student, as the name of a COCO config says."""
+    pattern = r'(wkd-[a-z-]+)_faster-rcnn_(\w+)-to-faster-rcnn_(\w+)_fpn_(?:180k|1x)_coco'
+    return re.fullmatch(pattern, Path(path).stem).groups()
+
+
+def baseline_of(path: str) -> str:
+    """The plain config that a distilled one adds to."""
+    if path in MINI:
+        return 'configs/mini/faster-rcnn_student.py'
+    student = Path(path).name.partition('-to-')[2]
+    if student == 'faster-rcnn_r50_fpn_1x_coco.py':
+        return str(MMDET / 'configs/faster_rcnn' / student)
+    return f'configs/detection/baseline/{student}'
+
+
+def unscoped(value: Any) -> Any:
+    """The value without the ``_scope_`` that mmengine notes on what comes from ``mmdet::``."""
+    if isinstance(value, dict):
+        return {key: unscoped(inner) for key, inner in value.items() if key != '_scope_'}
+    if isinstance(value, (list, tuple)):
+        return [unscoped(inner) for inner in value]
+    return value
+
+
+def test_the_promised_configs_are_there() -> None:
+    assert len(COCO) == 3 * 4 * 2
+    assert len({distillation_of(path) for path in COCO}) == 3 * 4
+    assert [Path(path).stem for path in MINI] == [
+        'faster-rcnn_student', 'faster-rcnn_teacher', 'wkd-f', 'wkd-f_fpn', 'wkd-l', 'wkd-lf',
+    ]  # fmt: skip
+    assert len(PLAIN) == 2 + 5
+
+
+@pytest.mark.parametrize('path', ALL)
+def test_header_says_what_and_how(path: str) -> None:
+    header = header_of(path)
+    assert [name for name in HEADER if name not in header] == []
+    assert f' {path}' in header['Command']
+    for script in re.findall(r'tools/\S+', header['Command']):
+        assert (ROOT / script).is_file()
+
+
+@pytest.mark.parametrize('path', ALL)
+def test_parses_and_leaves_no_fragment_behind(path: str) -> None:
+    assert FRAGMENTS & set(load_config(path)) == set()
+
+
+@pytest.mark.parametrize('path', DETECTION)
+def test_model_builds(path: str) -> None:
+    # On the meta device, where weights take neither time nor memory.
+    with torch.device('meta'):
+        model = MODELS.build(copy.deepcopy(load_config(path).model))
+    assert type(model).__name__ == load_config(path).model.type
+    assert model.roi_head.bbox_head.num_classes == (10 if path in MINI else 80)
+
+
+@pytest.mark.parametrize('path', DISTILLED)
+def test_the_student_is_the_plain_one(path: str) -> None:
+    config = unscoped(load_config(path).to_dict())
+    baseline = unscoped(load_config(baseline_of(path)).to_dict())
+    model, plain = config['model'], baseline['model']
+    assert {key: model[key] for key in plain if key != 'type'} == {
+        key: plain[key] for key in plain if key != 'type'
+    }
+    assert set(model) - set(plain) == {'teacher', 'distill'}
+    assert (model['type'], plain['type']) == ('DistilledFasterRCNN', 'FasterRCNN')
+    different = {key for key in {*config, *baseline} if config.get(key) != baseline.get(key)}
+    assert different <= {'model', 'custom_imports', 'work_dir'}
+    assert config['custom_imports']['imports'] == ['wkd_det']
+
+
+@pytest.mark.parametrize('path', DISTILLED)
+def test_terms_are_those_of_the_name(path: str) -> None:
+    terms = {
+        'wkd-l': {'loss_wkd_l'},
+        'wkd-f': {'loss_wkd_f'},
+        'wkd-f_fpn': {'loss_wkd_f_fpn'},
+        'wkd-f-fpn': {'loss_wkd_f_fpn'},
+        'wkd-lf': {'loss_wkd_l', 'loss_wkd_f'},
+    }
+    method = Path(path).stem if path in MINI else distillation_of(path)[0]
+    assert set(load_config(path).model.distill) == terms[method]
+
+
+@pytest.mark.parametrize('path', COCO)
+def test_hyper_parameters_are_the_papers(path: str) -> None:
+    _, _, student = distillation_of(path)
+    for name, term in load_config(path).model.distill.items():
+        loss = term.loss
+        if name == 'loss_wkd_l':
+            assert (loss.temperature, loss.transport_weight, loss.loss_weight) == (1, 1, 1)
+            assert loss.sharpness == (1 if student == 'mobilenetv2' else 2)
+            assert (loss.epsilon, loss.num_iters) == (0.05, 10)
+        else:
+            assert (loss.mean_cov_ratio, loss.loss_weight) == (2, 5e-3)
+            assert term.connector.kernel_size == 3
+        if name == 'loss_wkd_f':
+            assert (term.roi_size, loss.grid) == (18, 4)
+        if name == 'loss_wkd_f_fpn':
+            assert (term.levels, loss.grid) == ([1], 16)
+
+
+@pytest.mark.parametrize('path', [path for path in DETECTION if '180k' in path])
+def test_180k_schedule(path: str) -> None:
+    config = load_config(path)
+    assert config.train_cfg.type == 'IterBasedTrainLoop'
+    assert config.train_cfg.max_iters == config.param_scheduler[1].end == 180_000
+    assert config.param_scheduler[1].milestones == [120_000, 160_000]
+    assert config.param_scheduler[1].gamma == 0.1
+    optimizer = config.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr) == ('SGD', 0.01)
+    assert (optimizer.momentum, optimizer.weight_decay) == (0.9, 1e-4)
+    # 4 processes, as the header's command says, with this many images each.
+    command = header_of(path)['Command']
+    processes = int(command.rpartition(' ')[2])
+    assert processes * config.train_dataloader.batch_size == 8
+    assert config.auto_scale_lr.base_batch_size == 8
+
+
+@pytest.mark.parametrize('path', [path for path in DETECTION if '1x' in path])
+def test_1x_schedule(path: str) -> None:
+    config = load_config(path)
+    assert config.train_cfg.max_epochs == 12
+    assert config.param_scheduler[1].milestones == [8, 11]
+    processes = int(header_of(path)['Command'].rpartition(' ')[2])
+    assert processes * config.train_dataloader.batch_size == 16
+    assert config.optim_wrapper.optimizer.lr == 0.02
+
+
+@pytest.mark.parametrize('path', COCO)
+def test_coco_teacher_is_a_released_detector(path: str) -> None:
+    _, name, _ = distillation_of(path)
+    teacher = load_config(path).model.teacher
+    package, _, released = teacher.config.partition('::')
+    assert package == 'mmdet'
+    config = load_config(str(MMDET / 'configs' / released))
+    assert config.model.type == 'FasterRCNN'
+    assert f'r{config.model.backbone.depth}' == name
+    metafile = yaml.safe_load((MMDET / 'configs/faster_rcnn/metafile.yml').read_text())
+    weights = {model['Config']: model.get('Weights') for model in metafile['Models']}
+    assert teacher.checkpoint == weights[f'configs/{released}']
+
+
+@pytest.mark.parametrize('path', [path for path in MINI if path in DISTILLED])
+def test_mini_teacher_is_the_one_trained_before(path: str) -> None:
+    teacher = load_config(path).model.teacher
+    trained = load_config(teacher.config)
+    last = f'iter_{trained.train_cfg.max_iters}.pth'
+    assert teacher.checkpoint == f'{trained.work_dir}/{last}'
+    assert trained.default_hooks.checkpoint.save_last
+
+
+@pytest.mark.parametrize('path', MINI)
+def test_mini_runs_end_with_an_evaluation_in_their_own_folder(path: str) -> None:
+    config = load_config(path)
+    assert config.work_dir == f'work_dirs/mini/{Path(path).stem}'
+    assert config.train_cfg.val_interval == config.train_cfg.max_iters
+    assert config.param_scheduler[-1].end == config.train_cfg.max_iters
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        assert loader.dataset.data_root == 'data/mini_digits/'
+        assert len(loader.dataset.metainfo.classes) == 10
+        assert loader.num_workers == 0
+
+
+@pytest.mark.parametrize('path', MINI)
+def test_mini_students_take_equal_steps(path: str) -> None:
+    steps = load_config(path).train_cfg.max_iters
+    assert steps == (750 if path.endswith('teacher.py') else 500)
+
+
+def test_no_base_file_is_unused() -> None:
+    used: set[Path] = set()
+
+    def follow(path: Path) -> None:
+        bases = Config._get_base_files(str(path))
+        for base in bases:
+            if '::' not in base and (path.parent / base).resolve() not in used:
+                used.add((path.parent / base).resolve())
+                follow((path.parent / base).resolve())
+
+    for path in ALL:
+        follow(ROOT / path)
+    assert sorted(set((ROOT / 'configs/_base_').rglob('*.py')) - used) == []
+
+
+@pytest.mark.parametrize('readme', READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_readme_names_files_that_exist(readme: Path) -> None:
+    text = readme.read_text()
+    links = re.findall(r'\]\(([^)#]+)[^)]*\)', text)
+    local = [link for link in links if '://' not in link]
+    assert [link for link in local if not (readme.parent / link).is_file()] == []
+    named = re.findall(r'(?<![\w/:.-])(?:configs|tools|tests|wkd_det)/[\w./-]+\.\w+', text)
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+    released = re.findall(r'mmdet::([\w./-]+)', text)
+    assert [name for name in released if not (MMDET / 'configs' / name).is_file()] == []
+
+
+@pytest.mark.parametrize('path', ALL)
+def test_listed_in_readme_and_metafile(path: str) -> None:
+    folder = (ROOT / path).parent
+    assert f'({Path(path).name})' in (folder / 'README.md').read_text()
+    models = yaml.safe_load((folder / 'metafile.yml').read_text())['Models']
+    assert [model['Config'] for model in models].count(path) == 1
+
+
+@pytest.mark.parametrize('metafile', METAFILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_metafile_agrees_with_the_configs(metafile: Path) -> None:
+    content = yaml.safe_load(metafile.read_text())
+    collections = {collection['Name']: collection for collection in content['Collections']}
+    assert all((ROOT / collection['README']).is_file() for collection in collections.values())
+    names = [model['Name'] for model in content['Models']]
+    assert len(set(names)) == len(names)
+    for model in content['Models']:
+        assert model['In Collection'] in collections
+        if model['Config'] not in DETECTION:
+            continue
+        config = load_config(model['Config'])
+        length, steps = config.train_cfg, model['Metadata']
+        assert length.get('max_iters') == steps.get('Iterations')
+        assert length.get('max_epochs') == steps.get('Epochs')
+        teacher = config.model.get('teacher', {})
+        assert teacher.get('config') == steps.get('Teacher', {}).get('Config')
+        if 'Weights' in steps.get('Teacher', {}):
+            assert teacher.checkpoint == steps['Teacher']['Weights']
+        # A result may be given only where the header gives one too.
+        assert ('Results' in model) == ('not yet run' not in header_of(model['Config'])['Expected'])
+
+
+def test_model_index_imports_every_metafile() -> None:
+    index = yaml.safe_load((ROOT / 'model-index.yml').read_text())
+    assert index['Import'] == [str(path.relative_to(ROOT)) for path in METAFILES]

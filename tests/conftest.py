@@ -1,0 +1,32 @@
+import logging
+
+import pytest
+import torch
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+from mmengine.visualization import Visualizer
+
+import wkd_det  # noqa: F401  registers everything
+from wkd_det.testing import save_detector, tiny_faster_rcnn
+
+CLASSES = ['ant', 'bee', 'cat', 'dog']
+
+
+@pytest.fixture(autouse=True)
+def _quiet_and_fresh():
+    """One scope, one seed and no class names left over from the runner of another test."""
+    init_default_scope('mmdet')
+    torch.manual_seed(0)
+    MMLogger.get_instance('tests').setLevel(logging.WARNING)
+    yield
+    Visualizer._instance_dict.clear()
+
+
+@pytest.fixture(scope='session')
+def teacher_section(tmp_path_factory):
+    """A ``teacher`` section: wider than the student, weights on disk."""
+    init_default_scope('mmdet')
+    config = tiny_faster_rcnn(base_channels=12, fpn_channels=24)
+    path = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
+    save_detector(config, path, class_names=CLASSES)
+    return dict(config=config, checkpoint=str(path))

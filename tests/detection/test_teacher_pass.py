@@ -1,0 +1,183 @@
+import copy
+
+import pytest
+import torch
+from mmdet.models.data_preprocessors import DetDataPreprocessor
+from mmdet.registry import MODELS
+from mmdet.structures.bbox import bbox2roi
+
+from wkd_det.detection.record import Record, recording
+from wkd_det.detection.renormalize import renormalize
+from wkd_det.testing import (
+    distilled_config,
+    random_batch,
+    tiny_faster_rcnn,
+    wkd_f_neck_term,
+    wkd_f_term,
+    wkd_l_term,
+)
+
+SIZES = [(70, 96), (96, 50)]
+
+
+class Calls:
+    """Counts calls of methods and modules while they go on working."""
+
+    def __init__(self, monkeypatch):
+        self.count = {}
+        self.monkeypatch = monkeypatch
+
+    def watch(self, owner, name, label):
+        original = getattr(owner, name)
+        self.count[label] = 0
+
+        def counted(*args, **kwargs):
+            self.count[label] += 1
+            return original(*args, **kwargs)
+
+        self.monkeypatch.setattr(owner, name, counted)
+
+
+@pytest.mark.parametrize(
+    ('terms', 'expected'),
+    [
+        (dict(loss_neck=wkd_f_neck_term()), dict(head=0, pool=0)),
+        (dict(loss_logits=wkd_l_term()), dict(head=1, pool=1)),  # the head's own RoIAlign
+        (dict(loss_feats=wkd_f_term()), dict(head=0, pool=0)),  # a RoIAlign of the tap's own size
+        (dict(loss_l=wkd_l_term(), loss_l2=wkd_l_term(sharpness=1.0)), dict(head=1, pool=1)),
+    ],
+)
+def test_nothing_runs_twice_or_unasked(teacher_section, monkeypatch, terms, expected):
+    model = MODELS.build(distilled_config(teacher_section, terms))
+    model.init_weights()
+    teacher = model.distiller.teacher.module
+    calls = Calls(monkeypatch)
+    for name in ('backbone', 'neck'):
+        calls.watch(getattr(model, name), 'forward', f'student {name}')
+        calls.watch(getattr(teacher, name), 'forward', f'teacher {name}')
+    calls.watch(model.roi_head.bbox_head, 'forward', 'student head')
+    calls.watch(model.roi_head.bbox_roi_extractor, 'forward', 'student pool')
+    calls.watch(model.roi_head.bbox_sampler, 'sample', 'sampled images')
+    calls.watch(teacher.roi_head.bbox_head, 'forward', 'head')
+    calls.watch(teacher.roi_head.bbox_roi_extractor, 'forward', 'pool')
+    calls.watch(teacher.rpn_head, 'forward', 'teacher rpn')
+    data = model.data_preprocessor(random_batch(SIZES), True)
+    model.loss(data['inputs'], data['data_samples'])
+    for label in ('student backbone', 'student neck', 'teacher backbone', 'teacher neck'):
+        assert calls.count[label] == 1, label
+    assert calls.count['student head'] == calls.count['student pool'] == 1
+    assert calls.count['sampled images'] == len(SIZES)
+    assert calls.count['teacher rpn'] == 0
+    assert dict(head=calls.count['head'], pool=calls.count['pool']) == expected
+
+
+def test_record_agrees_with_mmdet_and_leaves_nothing_behind():
+    model = MODELS.build(tiny_faster_rcnn()).train()
+    model.init_weights()
+    data = model.data_preprocessor(random_batch(SIZES), True)
+    seen = {}
+    original = model.roi_head.bbox_loss
+
+    def spy(x, sampling_results):
+        seen['sampling'] = sampling_results
+        seen['result'] = original(x, sampling_results)
+        return seen['result']
+
+    model.roi_head.bbox_loss = spy
+    record = Record(inputs=data['inputs'], image_sizes=SIZES)
+    with recording(model, record):
+        model.loss(data['inputs'], data['data_samples'])
+    targets = model.roi_head.bbox_head.get_targets(seen['sampling'], model.train_cfg.rcnn)
+    (stage,) = record.stages
+    assert torch.equal(stage.labels, targets[0])
+    assert torch.equal(stage.rois, bbox2roi([s.priors for s in seen['sampling']]))
+    assert stage.logits is seen['result']['cls_score']
+    assert (stage.labels < 4).any()
+    assert (stage.labels == 4).any()
+    assert len(record.neck) == 5
+    assert len(record.backbone) == 4
+    assert 'bbox_loss' not in vars(model.roi_head)
+    assert not model.backbone._forward_hooks
+    assert not model.neck._forward_hooks
+
+
+def test_nothing_stays_attached_after_a_failure():
+    model = MODELS.build(tiny_faster_rcnn())
+    record = Record(inputs=torch.zeros(1, 3, 32, 32), image_sizes=[(32, 32)])
+    with pytest.raises(RuntimeError, match='stop'), recording(model, record):
+        raise RuntimeError('stop')
+    assert 'bbox_loss' not in vars(model.roi_head)
+    assert not model.backbone._forward_hooks
+
+
+PREPROCESSORS = [
+    dict(mean=[120.0, 115.0, 100.0], std=[58.0, 57.0, 59.0], bgr_to_rgb=True, pad_size_divisor=32),
+    dict(mean=[103.5, 116.3, 123.7], std=[1.0, 1.0, 1.0], pad_size_divisor=32),
+    dict(mean=[0.0, 0.0, 0.0], std=[255.0, 255.0, 255.0], bgr_to_rgb=True, pad_size_divisor=64),
+    dict(pad_size_divisor=32, pad_value=114),
+]
+
+
+@pytest.mark.parametrize('teacher', PREPROCESSORS)
+@pytest.mark.parametrize('student', PREPROCESSORS[:2])
+def test_teacher_sees_what_its_own_preprocessor_gives(student, teacher):
+    student, teacher = DetDataPreprocessor(**student), DetDataPreprocessor(**teacher)
+    batch = random_batch(SIZES)
+    expected = teacher(copy.deepcopy(batch), True)['inputs'].float()
+    inputs = student(copy.deepcopy(batch), True)['inputs']
+    got = renormalize(inputs, SIZES, student, teacher)
+    assert got.shape == expected.shape
+    # Pixels of up to 255 pass through one division and one product in float32.
+    torch.testing.assert_close(got, expected, rtol=0, atol=255 * 2e-7 * 4)
+
+
+def test_equal_preprocessors_pass_the_batch_through():
+    preprocessor = DetDataPreprocessor(**PREPROCESSORS[0])
+    inputs = preprocessor(random_batch(SIZES), True)['inputs']
+    assert renormalize(inputs, SIZES, preprocessor, copy.deepcopy(preprocessor)) is inputs
+
+
+def test_larger_padding_of_the_teacher_does_not_move_the_maps(teacher_section):
+    """Strides to 32 keep a map's first rows where they are, whatever is padded behind them."""
+    overrides = dict(data_preprocessor=dict(pad_size_divisor=128))
+    section = dict(teacher_section, overrides=overrides)
+    term = wkd_f_neck_term(levels=None)
+    model = MODELS.build(distilled_config(section, dict(loss_neck=term)))
+    model.init_weights()
+    data = model.data_preprocessor(random_batch(SIZES), True)
+    assert data['inputs'].shape[-2:] == (96, 96)
+    assert model.loss(data['inputs'], data['data_samples'])['loss_neck'].isfinite()
+
+
+def test_padding_does_not_count_in_the_maps(teacher_section):
+    """Whatever the student's map holds behind the image, the loss on the neck is the same."""
+    term = wkd_f_neck_term(levels=[0])
+    model = MODELS.build(distilled_config(teacher_section, dict(loss_neck=term)))
+    model.init_weights()
+    sizes = [(64, 64), (64, 32)]
+    inputs = torch.randn(2, 3, 64, 64)
+    term = model.distiller.terms['loss_neck']
+
+    class Maps:
+        def __init__(self, features):
+            self.neck = (features,)
+
+    student_map = torch.randn(2, 16, 16, 16)
+    teacher_map = torch.randn(2, 24, 16, 16)
+    connector = torch.nn.ModuleList([Project()])
+    values = []
+    for filling in (0.0, 1e4, float('nan')):
+        filled = student_map.clone()
+        filled[1, :, :, 8:] = filling
+        record = Record(inputs=inputs, image_sizes=sizes, neck=(filled,))
+        (pair,) = term.tap.pairs(record, Maps(teacher_map), connector)
+        assert pair['mask'].sum(dim=(1, 2)).tolist() == [256, 128]
+        values.append(term.loss(**pair).item())
+    assert values[0] == values[1] == values[2]
+
+
+class Project(torch.nn.Module):
+    """Repeats channels: no pixel sees another one."""
+
+    def forward(self, features, size):
+        return torch.cat([features, features[:, :8]], 1)

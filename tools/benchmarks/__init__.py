@@ -1,0 +1,1 @@
+"""Bodies of ``tools/benchmark.py``, one file a sub-command."""

@@ -1,0 +1,46 @@
+"""Runs the command-line tools that MMDetection installs with itself."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import mmdet
+
+import wkd_det  # noqa: F401  registers everything and lets torch read mmengine's checkpoints
+
+_OURS = str(Path(wkd_det.__file__).parent)
+
+
+def run(name: str) -> None:
+    """Run ``mmdet/.mim/tools/<name>.py`` with this process's arguments.
+
+    Flags, help and behaviour are MMDetection's own. A file that is not there, and what wkd_det
+    refuses in a config or a teacher, ends the process with one sentence; other errors keep their
+    traceback.
+    """
+    script = Path(mmdet.__file__).parent / '.mim/tools' / f'{name}.py'
+    if not script.is_file():
+        sys.exit(f'error: {script} is missing: install mmdet from its package (pip install mmdet)')
+    try:
+        runpy.run_path(str(script), run_name='__main__')
+    except FileNotFoundError as error:
+        sys.exit(f'error: {error}')
+    except (KeyError, TypeError, ValueError) as error:
+        ours = _ours_among(error)
+        if ours is None:
+            raise
+        sys.exit(f'error: {ours.args[0] if ours.args else ours}')
+
+
+def _ours_among(error: BaseException | None) -> BaseException | None:
+    """The exception that wkd_det raised: this one, or one that a registry has wrapped in it."""
+    while error is not None:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        if trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
+            return error
+        error = error.__cause__ or error.__context__
+    return None

@@ -1,0 +1,6 @@
+"""Train a detector: MMDetection's ``tools/train.py`` with its flags, wkd_det imported."""
+
+from mmdet_tool import run
+
+if __name__ == '__main__':
+    run('train')
