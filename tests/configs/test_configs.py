@@ -239,7 +239,7 @@ def test_mini_runs_end_with_an_evaluation_in_their_own_folder(path: str) -> None
 @pytest.mark.parametrize('path', MINI)
 def test_mini_students_take_equal_steps(path: str) -> None:
     steps = load_config(path).train_cfg.max_iters
-    assert steps == (750 if path.endswith('teacher.py') else 500)
+    assert steps == (600 if path.endswith('teacher.py') else 500)
 
 
 def test_no_base_file_is_unused() -> None:
