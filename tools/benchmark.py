@@ -2,7 +2,6 @@
 
 Command:
     python tools/benchmark.py losses
-    python tools/benchmark.py step
 
 Figures are medians over rounds in which the compared forms take turns; ratios are computed
 within a round. The last column of each table tells whether the required figure is met; the exit
@@ -15,7 +14,6 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import torch
 from benchmarks.losses import benchmark_losses, format_losses
@@ -42,3 +40,21 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         if value is not None and value < 1:
             parser.error(f'--{name} must be at least 1, but got {value}')
     return args
+
+
+def main() -> None:
+    """Measure, print, and tell by the exit code whether all requirements are met."""
+    args = parse_args()
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    cases = benchmark_losses(repeats=args.repeats, quick=args.quick)
+    print(', '.join(f'{key}: {value}' for key, value in machine().items()))
+    print(f'\n{format_losses(cases)}')
+    if args.json is not None:
+        args.json.write_text(json.dumps(dict(machine=machine(), cases=cases), indent=1))
+    met = all(verdict.met for case in cases for verdict in case['verdicts'])
+    sys.exit(0 if met or args.quick else 1)
+
+
+if __name__ == '__main__':
+    main()

@@ -117,13 +117,18 @@ def train(run: Run, config: Config, chosen: dict[str, object], work_dir: Path) -
     process = subprocess.Popen(
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
-    with log.open('a', encoding='utf-8') as file:
-        for line in process.stdout:
-            file.write(line)
-            progress = PROGRESS.search(line)
-            if progress:
-                step, total, remaining, loss = progress.groups()
-                print(f'  step {step}/{total}, loss {loss}, {remaining} to go', flush=True)
+    try:
+        with log.open('a', encoding='utf-8') as file:
+            for line in process.stdout:
+                file.write(line)
+                progress = PROGRESS.search(line)
+                if progress:
+                    step, total, remaining, loss = progress.groups()
+                    print(f'  step {step}/{total}, loss {loss}, {remaining} to go', flush=True)
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
     if process.wait() != 0:
         tail = '\n'.join(log.read_text(encoding='utf-8').splitlines()[-15:])
         raise RuntimeError(f'training the {run.title} failed:\n{tail}')

@@ -180,15 +180,18 @@ def test_autocast_does_not_lower_the_precision():
 
 
 class _Operations(TorchDispatchMode):
-    """Number of operations, and elements of the largest result."""
+    """Number of operations, elements of the largest result, shapes of singular values."""
 
     def __init__(self):
         super().__init__()
         self.number = self.largest = 0
+        self.svd_shapes = []
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         result = function(*args, **(kwargs or {}))
         self.number += 1
+        if function.overloadpacket is torch.ops.aten._linalg_svd:
+            self.svd_shapes.append(tuple(args[0].shape))
         if isinstance(result, torch.Tensor):
             self.largest = max(self.largest, result.numel())
         return result
@@ -433,6 +436,17 @@ def test_gaussian_block_size_changes_nothing(block_size):
         class_gaussian_distance(mean, covariance),
         **EXACT,
     )
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_few_examples_cost_as_few_dimensions(dtype):
+    mean, covariance = random_gaussians(dims=40, examples=4)
+    with _Operations() as operations:
+        result = class_gaussian_distance(mean.to(dtype), covariance.to(dtype), block_size=10)
+    assert operations.svd_shapes == [(10, 3, 3), (5, 3, 3)]
+    # sqrt(eigenvalue) of the rounding that is dropped, against factors of about 2.
+    expected = class_gaussian_distance(mean, covariance)
+    torch.testing.assert_close(result.double(), expected, rtol=1e-5, atol=0)
 
 
 def test_diagonal_distance_needs_no_loop():

@@ -10,17 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchmarks.direct_transcription import direct_feature_loss, direct_logit_loss
+from benchmarks.memory import peak_extra_bytes
+from benchmarks.report import Verdict, at_least, at_most, format_table, format_verdicts
+from benchmarks.timing import pairwise_ratio, spread, time_in_turns
 from wkd_det.functional import (
     cosine_interrelation,
     interrelation_to_cost,
     wkd_feature_loss,
     wkd_logit_loss,
 )
-
-from .direct_transcription import direct_feature_loss, direct_logit_loss
-from .memory import peak_extra_bytes
-from .report import Verdict, at_least, at_most, format_table, format_verdicts
-from .timing import pairwise_ratio, spread, time_in_turns
 
 _BARE_PRODUCTS = 42
 """Products of a loss with 10 rounds: 2 a round and 1 at the end, and as many backwards."""

@@ -78,7 +78,9 @@ def machine() -> dict[str, Any]:
 def _processor() -> str:
     try:
         with open('/proc/cpuinfo', encoding='utf-8') as file:
-            names = [line.split(':', 1)[1].strip() for line in file if line.startswith('model name')]
+            names = [
+                line.split(':', 1)[1].strip() for line in file if line.startswith('model name')
+            ]
     except OSError:
         names = []
     return names[0] if names else platform.processor()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.utils import digit_version
 
 _STATISTICS = ('min', 'max', 'current', 'mean')
+_DTYPES = {type(np.dtype(kind)) for kind in ('f4', 'f8', 'i4', 'i8', 'u8', '?')}
 
 
 def allow_mmengine_checkpoints() -> None:
@@ -22,16 +24,18 @@ def allow_mmengine_checkpoints() -> None:
     """
     if digit_version(torch.__version__) < digit_version('2.6'):
         return
-    rebuild = np.zeros(1).__reduce__()[0]  # numpy's constructor, wherever this version has it
     scalar = np.float64(0).__reduce__()[0]
-    dtypes = {type(np.dtype(kind)) for kind in ('f4', 'f8', 'i4', 'i8', 'u8', '?')}
     torch.serialization.add_safe_globals(
         [
             HistoryBuffer,
-            np.ndarray,
-            np.dtype,
-            *dtypes,
-            *((rebuild, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')),
+            (np.ndarray, 'ndarray'),  # may be filled, but no pickle can spell a name without a dot
+            (_array_type, 'numpy.ndarray'),
+            (_plain_dtype, 'numpy.dtype'),
+            *_DTYPES,
+            *(
+                (_empty_array, f'numpy.{core}.multiarray._reconstruct')
+                for core in ('core', '_core')
+            ),
             *((scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
             (_history_buffer_method, 'builtins.getattr'),
         ]
@@ -47,3 +51,28 @@ def _history_buffer_method(owner: object, name: str) -> Callable:
     if owner is not HistoryBuffer or name not in _STATISTICS:
         raise ValueError(f'a checkpoint asks for the attribute {name!r} of {owner!r}')
     return getattr(HistoryBuffer, name)
+
+
+def _array_type(*args: Any, **kwargs: Any) -> None:
+    """Stands in for ``numpy.ndarray``, which could be called on forged object pointers.
+
+    Raises:
+        ValueError: Always; pickles of arrays only name the type.
+    """
+    raise ValueError('a checkpoint asks to make an array of its own bytes')
+
+
+def _empty_array(kind: Any, shape: Any, typecode: Any) -> np.ndarray:
+    """Stands in for numpy's constructor; the contents follow by ``__setstate__``."""
+    return np.ndarray((0,), 'b')
+
+
+def _plain_dtype(kind: Any, align: bool = False, copy: bool = False) -> np.dtype:
+    """Stands in for ``numpy.dtype``: numbers only, since others can hold forged pointers.
+
+    Raises:
+        ValueError: For anything but the code of a number.
+    """
+    if not isinstance(kind, str) or type(np.dtype(kind)) not in _DTYPES:
+        raise ValueError(f'a checkpoint asks for numpy data of type {kind!r}')
+    return np.dtype(kind, align, copy)

@@ -132,6 +132,4 @@ def _check(
     if samples:
         low, high = torch.stack(target.aminmax()).tolist()
         if low < 0 or high >= classes:
-            raise ValueError(
-                f'target must lie in [0, {classes}), got values from {low} to {high}'
-            )
+            raise ValueError(f'target must lie in [0, {classes}), got values from {low} to {high}')

@@ -1,0 +1,102 @@
+"""Config sections: a wrong key is an error that lists the right ones."""
+
+from __future__ import annotations
+
+import pytest
+from mmengine.registry import Registry
+
+from wkd_det.distillation.strict import build_strict, check_keys, keyword_names
+
+REGISTRY = Registry('strict test')
+
+
+@REGISTRY.register_module()
+class Part:
+    def __init__(self, width, *, depth=1, name='part'):
+        self.values = (width, depth, name)
+
+
+@REGISTRY.register_module()
+class NoArguments:
+    pass
+
+
+@REGISTRY.register_module()
+def make_part(width=3):
+    return Part(width)
+
+
+def build(config, **defaults):
+    return build_strict('section.part', config, REGISTRY, ['Part', 'NoArguments'], **defaults)
+
+
+# check_keys
+
+
+def test_known_keys_pass():
+    check_keys('section', [], [])
+    check_keys('section', dict(a=1), ['b', 'a'])
+
+
+def test_unknown_keys_are_listed_with_the_valid_ones():
+    message = r"section has unknown keys \['x', 'y'\]; valid keys are \['a', 'b'\]"
+    with pytest.raises(KeyError, match=message):
+        check_keys('section', ['y', 'a', 'x'], ['b', 'a'])
+
+
+# keyword_names
+
+
+def test_names_that_a_config_may_set():
+    def function(first, /, second, *rest, third=1, **others):
+        pass
+
+    assert keyword_names(function) == ['second', 'third']
+    assert keyword_names(Part) == ['width', 'depth', 'name']
+    assert keyword_names(Part.__init__) == ['width', 'depth', 'name']
+    assert keyword_names(NoArguments) == []
+
+
+# build_strict
+
+
+def test_builds_what_the_config_says():
+    config = dict(type='Part', width=4, depth=2)
+    assert build(config).values == (4, 2, 'part')
+    assert config == dict(type='Part', width=4, depth=2)  # left as it was
+    assert build(dict(type=Part, width=4)).values == (4, 1, 'part')  # a class instead of a name
+    assert build(dict(type='make_part')).values == (3, 1, 'part')
+    assert isinstance(build(dict(type='NoArguments')), NoArguments)
+
+
+def test_defaults_fill_gaps_of_types_that_take_them():
+    assert build(dict(type='Part', width=4), depth=5).values == (4, 5, 'part')
+    assert build(dict(type='Part', width=4, depth=2), depth=5).values == (4, 2, 'part')
+    assert isinstance(build(dict(type='NoArguments'), depth=5), NoArguments)
+
+
+@pytest.mark.parametrize('config', [None, 'Part', 3, [dict(type='Part')], Part])
+def test_a_section_must_be_a_dict(config):
+    with pytest.raises(TypeError, match='section.part must be a dict with a type, got '):
+        build(config)
+
+
+@pytest.mark.parametrize('kind', [None, 'Prat', 3, ['Part']])
+def test_a_type_that_does_not_exist(kind):
+    config = dict(width=4) if kind is None else dict(type=kind, width=4)
+    message = r"section.part.type must be one of \['NoArguments', 'Part'\], got "
+    with pytest.raises(KeyError, match=message):
+        build(config)
+
+
+def test_an_argument_that_does_not_exist():
+    message = r"section.part has unknown keys \['detph'\]; valid .* \['depth', 'name', 'width'\]"
+    with pytest.raises(KeyError, match=message):
+        build(dict(type='Part', width=4, detph=2))
+    with pytest.raises(KeyError, match=r"unknown keys \['width'\]; valid keys are \[\]"):
+        build(dict(type='NoArguments', width=4))
+
+
+def test_an_argument_that_is_missing():
+    with pytest.raises(TypeError, match="'width'"):
+        build(dict(type='Part'))

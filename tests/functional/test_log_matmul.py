@@ -1,0 +1,151 @@
+"""Matrix product on logarithms: against the product itself, with zeros, and in blocks."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from wkd_det.functional import log_matmul
+from wkd_det.functional.log_matmul import log_matmul_exp
+
+# A sum of a few exponentials in float64.
+EXACT = dict(rtol=1e-12, atol=1e-12)
+
+
+def factors(samples, inner, outer, *, seed=0, scale=1.0):
+    generator = torch.Generator().manual_seed(seed)
+    left = scale * torch.randn(samples, inner, generator=generator, dtype=torch.float64)
+    right = scale * torch.randn(inner, outer, generator=generator, dtype=torch.float64)
+    return left, right
+
+
+class LargestTensor(TorchDispatchMode):
+    """Records the largest number of elements that any operation returns."""
+
+    def __init__(self):
+        super().__init__()
+        self.numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for tensor in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(tensor, torch.Tensor):
+                self.numel = max(self.numel, tensor.numel())
+        return out
+
+
+def test_one_term_is_a_sum_of_logarithms():
+    left, right = factors(3, 1, 4)
+    assert_close(log_matmul_exp(left, right), left + right, **EXACT)
+
+
+def test_logarithm_of_the_matrix_product():
+    left, right = factors(5, 4, 6)
+    assert_close(log_matmul_exp(left, right), (left.exp() @ right.exp()).log(), **EXACT)
+
+
+def test_no_underflow_where_the_product_has_one():
+    left, right = factors(5, 4, 6)
+    shifted = log_matmul_exp(left - 5000, right - 3000)
+    # 8000 is added and taken away again: rounding of 8000 in float64.
+    assert_close(shifted + 8000, log_matmul_exp(left, right), rtol=0, atol=1e-11)
+
+
+def test_minus_infinity_is_zero():
+    left, right = factors(3, 4, 5)
+    left[0], left[1, 2], right[:, 1], right[0, 3] = (-torch.inf,) * 4
+    out = log_matmul_exp(left, right)
+    assert_close(out, (left.exp() @ right.exp()).log(), **EXACT)
+    assert (out[0] == -torch.inf).all()
+    assert (out[:, 1] == -torch.inf).all()
+
+
+def test_gradcheck():
+    left, right = factors(3, 4, 5)
+    assert torch.autograd.gradcheck(log_matmul_exp, (left.requires_grad_(), right.requires_grad_()))
+
+
+def test_gradcheck_around_entries_that_are_zero():
+    left, right = (tensor.requires_grad_() for tensor in factors(3, 4, 5))
+    no_left = torch.zeros(3, 4, dtype=torch.bool)
+    no_left[0], no_left[1, 2] = True, True
+    no_right = torch.zeros(4, 5, dtype=torch.bool)
+    no_right[:, 1], no_right[0, 3] = True, True
+
+    def function(left, right):
+        out = log_matmul_exp(
+            left.masked_fill(no_left, -torch.inf), right.masked_fill(no_right, -torch.inf)
+        )
+        return out.exp()  # finite where nothing is summed
+
+    assert torch.autograd.gradcheck(function, (left, right))
+
+
+def test_gradient_of_nothing_is_zero_and_not_nan():
+    left, right = factors(2, 3, 4)
+    left[0] = -torch.inf
+    left, right = left.requires_grad_(), right.requires_grad_()
+    log_matmul_exp(left, right)[0].sum().backward()
+    assert torch.equal(left.grad, torch.zeros_like(left))
+    assert torch.equal(right.grad, torch.zeros_like(right))
+
+
+@pytest.mark.parametrize('needed', [(True, False), (False, True)])
+def test_gradient_of_one_factor_alone(needed):
+    both = [tensor.requires_grad_() for tensor in factors(3, 4, 5)]
+    log_matmul_exp(*both).square().sum().backward()
+    one = [tensor.detach().requires_grad_(need) for tensor, need in zip(both, needed)]
+    log_matmul_exp(*one).square().sum().backward()
+    for tensor, expected, need in zip(one, both, needed):
+        if need:
+            assert_close(tensor.grad, expected.grad, **EXACT)
+        else:
+            assert tensor.grad is None
+
+
+def test_blocks_change_nothing(monkeypatch):
+    results = []
+    for block in (2**22, 1, 2 * 4 * 5):
+        monkeypatch.setattr(log_matmul, '_BLOCK_ELEMENTS', block)
+        left, right = (tensor.requires_grad_() for tensor in factors(7, 4, 5))
+        out = log_matmul_exp(left, right)
+        out.square().sum().backward()
+        results.append((out.detach(), left.grad, right.grad))
+    for result in results[1:]:
+        for tensor, expected in zip(result, results[0]):
+            assert_close(tensor, expected, **EXACT)
+
+
+def test_scratch_is_bounded_forward_and_backward(monkeypatch):
+    monkeypatch.setattr(log_matmul, '_BLOCK_ELEMENTS', 3 * 20 * 20)
+    left, right = (tensor.requires_grad_() for tensor in factors(50, 20, 20))
+    with LargestTensor() as largest:
+        log_matmul_exp(left, right).sum().backward()
+    assert 0 < largest.numel <= 3 * 20 * 20
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    shape=st.tuples(st.integers(0, 4), st.integers(1, 5), st.integers(0, 5)),
+    seed=st.integers(0, 99),
+    scale=st.sampled_from([0.0, 1.0, 50.0]),
+)
+def test_any_shape_and_scale(shape, seed, scale):
+    left, right = factors(*shape, seed=seed, scale=scale)
+    out = log_matmul_exp(left.requires_grad_(), right)
+    assert_close(out, (left[:, :, None] + right).logsumexp(dim=1), **EXACT)
+    out.sum().backward()
+    # Shares of one sum: they add up to 1 for each output.
+    assert_close(left.grad.sum(dim=1), torch.full((shape[0],), float(shape[2])).double(), **EXACT)
+
+
+def test_second_derivatives_are_refused():
+    left, right = factors(2, 3, 4)
+    out = log_matmul_exp(left.requires_grad_(), right)
+    (grad,) = torch.autograd.grad(out.square().sum(), left, create_graph=True)
+    with pytest.raises(RuntimeError, match='once_differentiable'):
+        grad.sum().backward()

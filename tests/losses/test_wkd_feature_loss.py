@@ -1,0 +1,86 @@
+"""WKD-F as a module: the function times the weight."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+
+from wkd_det.functional import wkd_feature_loss
+from wkd_det.losses import WKDFeatureLoss
+
+
+def maps(samples=2, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, samples, 3, 6, 7, generator=generator).to(dtype).unbind(0)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(grid=3, mean_cov_ratio=2.0),
+        dict(covariance='full', eps=1e-3),
+        dict(unbiased=False, mean_cov_ratio=0.0),
+    ],
+)
+@pytest.mark.parametrize('loss_weight', [1.0, 5e-3, 0.0])
+def test_is_the_function_times_the_weight(options, loss_weight):
+    student, teacher = maps()
+    extra = dict(mask=torch.rand(2, 6, 7) < 0.7, weight=torch.tensor([1.0, 0.5]), avg_factor=1.5)
+    loss = WKDFeatureLoss(**options, loss_weight=loss_weight)
+    for arguments in ({}, extra):
+        expected = loss_weight * wkd_feature_loss(student, teacher, **options, **arguments)
+        assert torch.equal(loss(student, teacher, **arguments), expected)
+
+
+def test_the_registry_builds_it_from_a_config():
+    loss = MODELS.build(dict(type='WKDFeatureLoss', grid=4, mean_cov_ratio=2.0, loss_weight=5e-3))
+    assert isinstance(loss, WKDFeatureLoss)
+    assert loss.takes == 'features'
+    assert (loss.grid, loss.mean_cov_ratio, loss.loss_weight) == (4, 2.0, 5e-3)
+
+
+def test_defaults_are_those_of_the_function():
+    student, teacher = maps()
+    assert torch.equal(WKDFeatureLoss()(student, teacher), wkd_feature_loss(student, teacher))
+
+
+@pytest.mark.parametrize('covariance', ['diag', 'full'])
+def test_gradient_reaches_the_student_only(covariance):
+    student, teacher = (features.clone().requires_grad_() for features in maps())
+    loss = WKDFeatureLoss(grid=2, covariance=covariance)
+    loss(student, teacher).backward()
+    assert student.grad.abs().max() > 1e-4
+    assert teacher.grad is None
+
+
+def test_it_holds_no_state():
+    assert not WKDFeatureLoss().state_dict()
+
+
+@pytest.mark.parametrize('covariance', ['diag', 'full'])
+def test_half_precision_and_no_images_give_float32(covariance):
+    loss = WKDFeatureLoss(covariance=covariance)
+    for samples in (2, 0):
+        student, teacher = maps(samples, torch.float16)
+        value = loss(student.clone().requires_grad_(), teacher)
+        assert value.dtype == torch.float32
+        assert value.requires_grad
+        assert samples or value.item() == 0
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        (dict(grid=0), 'grid must be an integer of at least 1, got 0'),
+        (dict(grid=2.5), 'grid must be an integer of at least 1, got 2.5'),
+        (dict(mean_cov_ratio=-1), 'mean_cov_ratio must not be negative, got -1'),
+        (dict(loss_weight=-1), 'loss_weight must not be negative, got -1'),
+        (dict(covariance='Diag'), r"one of \('diag', 'full'\), got 'Diag'"),
+        (dict(eps=0), 'eps must be positive, got 0'),
+    ],
+)
+def test_numbers_outside_their_range(option, message):
+    with pytest.raises(ValueError, match=message):
+        WKDFeatureLoss(**option)
