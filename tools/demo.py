@@ -22,7 +22,7 @@ from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
 import wkd_det  # noqa: F401  registers the distilled detectors
-from wkd_det.visualization import paint_detections
+from wkd_det.detection.paint_detections import paint_detections
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRESS = re.compile(r'Iter\(train\)\s+\[\s*(\d+)/(\d+)\].*?eta: (\S+).*?\bloss: (\S+)')

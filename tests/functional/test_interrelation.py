@@ -245,8 +245,27 @@ def test_cka_refuses(features, options, message):
         cka(features, **options)
 
 
-def test_rbf_refuses_coinciding_examples():
+def test_cka_refuses_a_class_that_varies_by_rounding_only():
     features = random_features(dtype=torch.float32)
+    features[2] = features[2, 0].clone()
+    features[2, 1::2] *= 1 + torch.finfo(torch.float32).eps
+    assert not torch.equal(features[2, 0], features[2, 1])
+    for options in KERNELS:
+        with pytest.raises(ValueError, match=r'vary over the examples .* in class 2$'):
+            cka(features, **options)
+
+
+def test_equal_classes_do_not_exceed_one():
+    features = random_features(8, 30, 20, torch.float32)
+    rotations = torch.linalg.qr(random_features(8, 20, 20, torch.float32)).Q
+    result = cka(features[:1] @ rotations)
+    assert result.max() <= 1
+    torch.testing.assert_close(result, torch.ones(8, 8), **FLOAT32)
+
+
+def test_rbf_refuses_coinciding_examples():
+    features = random_features(dims=50, dtype=torch.float32)
+    # Equal, so that their distance as computed is rounding: not 0.
     features[3, :9] = features[3, 0].clone()
     assert torch.isfinite(cka(features)).all()
     with pytest.raises(ValueError, match=r'median distance above 0, .* in class 3$'):

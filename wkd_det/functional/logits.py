@@ -76,7 +76,7 @@ def wkd_logit_loss(
         ...     logits, logits, 1 - torch.eye(3), torch.tensor([0]), temperature=1.0
         ... )
         >>> loss.round(decimals=4)  # only -p log p of the target: equal histograms, epsilon small
-        tensor(0.2711)
+        tensor(0.2712)
     """
     _check(student, teacher, target, temperature, transport_weight)
     with without_autocast(student):

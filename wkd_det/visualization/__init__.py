@@ -1,5 +1,0 @@
-"""Pictures."""
-
-from wkd_det.visualization.paint_detections import paint_detections
-
-__all__ = ['paint_detections']
