@@ -89,7 +89,7 @@ def check_folder(folder: Path, config: Config) -> None:
     """
     for dumped in folder.glob('*.py'):
         other = Config.fromfile(dumped)
-        ignored = {'resume', 'load_from', 'launcher'}
+        ignored = {'resume', 'load_from', 'launcher', 'experiment_name', 'log_level'}
         keys = (set(config) | set(other)) - ignored
         different = sorted(key for key in keys if config.get(key) != other.get(key))
         if different:
