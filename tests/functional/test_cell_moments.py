@@ -194,10 +194,12 @@ def test_covariances_are_float64_and_the_rest_keeps_its_type():
 
 
 @pytest.mark.parametrize('offset', [0.0, 1e3, -1e5])
-def test_a_common_offset_costs_no_precision(offset):
+@pytest.mark.parametrize('masked', [False, True])
+def test_a_common_offset_costs_no_precision(offset, masked):
     maps = (features(dtype=torch.float32) + offset).double()  # what float32 still holds of it
-    expected = cell_mean_and_variance(maps, grid=2)[1]
-    variance = cell_mean_and_variance(maps.float(), grid=2)[1]
+    arguments = dict(grid=2, mask=random_mask(2, 7, 7) if masked else None)
+    expected = cell_mean_and_variance(maps, **arguments)[1]
+    variance = cell_mean_and_variance(maps.float(), **arguments)[1]
     # The mean of the image is off by float32 rounding of the offset, which cancels; what is
     # left is rounding of the deviations.
     assert_close(variance.double(), expected, rtol=2e-5, atol=0)
@@ -211,6 +213,16 @@ def test_cells_far_from_the_mean_of_the_image():
     variance = cell_mean_and_variance(maps, grid=4)[1]
     # 100^2 * 6e-8 = 6e-4, a few times.
     assert_close(variance.double(), expected, rtol=1e-2, atol=0)
+
+
+def test_variances_are_never_negative_however_much_cancels():
+    maps = features(2, 4, 16, 16, dtype=torch.float32)
+    maps = maps.mean(dim=(2, 3), keepdim=True).expand(2, 4, 16, 16).clone()
+    maps[..., 8:] += 1e4  # constant within every cell, far from the mean of the image
+    variance = cell_mean_and_variance(maps, grid=4)[1]
+    assert (variance >= 0).all()
+    # (5e3)^2 times float32 rounding of the sums, 6e-8 and a few times that.
+    assert variance.max() <= 20
 
 
 def test_constant_maps_have_no_variance_and_no_gradient_of_it():

@@ -85,6 +85,15 @@ def test_gradcheck_around_entries_that_are_zero():
     assert torch.autograd.gradcheck(function, (left, right))
 
 
+def test_an_infinite_gradient_of_nothing_is_zero_too():
+    left, right = factors(2, 3, 4)
+    left[0] = -torch.inf
+    left.requires_grad_()
+    log_matmul_exp(left, right).square().sum().backward()  # 2 * -inf for the first row
+    assert (left.grad[0] == 0).all()
+    assert torch.isfinite(left.grad).all()
+
+
 def test_gradient_of_nothing_is_zero_and_not_nan():
     left, right = factors(2, 3, 4)
     left[0] = -torch.inf

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.slow  # minutes
 
 
 def command(folder, *extra):
@@ -62,12 +63,10 @@ def test_goes_on_prints_the_table_paints_and_reuses(interrupted):
         assert re.search(row.format(title), first), first
     with Image.open(interrupted / 'work/demo.png') as picture:
         assert picture.width > picture.height * 0.5 > 100
-    began = time.monotonic()
     second = demo(interrupted)
     assert first[first.index('| detector') :] == second[second.index('| detector') :]
     assert 'step 5/5' not in second  # nothing is trained again
     assert second.count('is finished') == 3
-    assert time.monotonic() - began < 120
 
 
 def test_other_settings_in_the_same_folder_are_refused(interrupted):
