@@ -221,10 +221,13 @@ def test_single_classes_are_left_out_but_stay_neighbors():
     assert [entry['group'] for entry in result['per_group']] == ['a', 'b']
 
 
-def test_chance_and_its_spread_are_those_of_random_groups():
+@pytest.mark.parametrize(
+    'groups', [[0, 1, 2, 3] * 5, [0] * 8 + list(range(1, 13))], ids=['fours', 'with single ones']
+)
+def test_chance_and_its_spread_are_those_of_random_groups(groups):
     cost = random_cost(20, dims=8)
     generator = torch.Generator().manual_seed(3)
-    groups = torch.tensor([0, 1, 2, 3] * 5)
+    groups = torch.tensor(groups)
     results = [
         grouping_agreement(
             cost,
