@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import runpy
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import mmdet
+from cpu_processes import prepare_cpu_processes
 
 import wkd_det  # noqa: F401  registers everything and lets torch read mmengine's checkpoints
 
@@ -23,11 +26,19 @@ def run(name: str) -> None:
     script = Path(mmdet.__file__).parent / '.mim/tools' / f'{name}.py'
     if not script.is_file():
         sys.exit(f'error: {script} is missing: install mmdet from its package (pip install mmdet)')
-    try:
+    prepare_cpu_processes()
+    with mistakes_in_one_sentence():
         runpy.run_path(str(script), run_name='__main__')
+
+
+@contextmanager
+def mistakes_in_one_sentence() -> Iterator[None]:
+    """End the process with one sentence where a file is missing or wkd_det refuses something."""
+    try:
+        yield
     except FileNotFoundError as error:
         sys.exit(f'error: {error}')
-    except (KeyError, TypeError, ValueError) as error:
+    except (FloatingPointError, KeyError, TypeError, ValueError) as error:
         ours = _ours_among(error)
         if ours is None:
             raise

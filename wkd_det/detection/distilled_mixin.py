@@ -12,7 +12,7 @@ from wkd_det.detection.class_names import check_same_classes
 from wkd_det.detection.record import Record, recording
 from wkd_det.detection.teacher_pass import TeacherPass
 from wkd_det.detection.teacher_source import TeacherSource
-from wkd_det.distillation.distiller import Distiller
+from wkd_det.distillation.distiller import Distiller, check_on_non_finite
 
 
 class DistilledMixin:
@@ -30,6 +30,9 @@ class DistilledMixin:
             :class:`~wkd_det.detection.teacher_source.TeacherSource`. Needed with ``distill``.
         distill: Terms by name, each a ``tap``, a ``loss``, perhaps a ``connector``, and the
             options of the tap. None or empty: exactly the plain detector.
+        on_non_finite: What a term that is NaN or infinite does: ``'raise'`` stops the run with
+            the term's name and input ranges, ``'skip'`` leaves the term out of that step, warns
+            and logs the count of such steps.
         *args, **kwargs: Of the plain detector.
 
     Raises:
@@ -41,8 +44,10 @@ class DistilledMixin:
         *args: Any,
         teacher: Mapping[str, Any] | None = None,
         distill: Mapping[str, Any] | None = None,
+        on_non_finite: str = 'raise',
         **kwargs: Any,
     ) -> None:
+        check_on_non_finite(on_non_finite)
         super().__init__(*args, **kwargs)
         self.distiller: Distiller | None = None
         self._teacher_source = None if teacher is None else TeacherSource.from_config(teacher)
@@ -58,7 +63,7 @@ class DistilledMixin:
             self._missing_teacher = error
             return
         with torch.random.fork_rng(devices=[]):  # the student's initialisation stays the plain one
-            self.distiller = Distiller(distill, self, teacher_config)
+            self.distiller = Distiller(distill, self, teacher_config, on_non_finite=on_non_finite)
 
     def init_weights(self) -> None:
         """Initialise the student, then fetch the teacher: training is about to start."""
@@ -70,6 +75,7 @@ class DistilledMixin:
 
         Raises:
             KeyError: If a term has the name of a loss of the detector.
+            FloatingPointError: If a term is not finite, unless ``on_non_finite='skip'``.
         """
         self._fetch_teacher()
         if self.distiller is None:
@@ -86,6 +92,13 @@ class DistilledMixin:
                 raise KeyError(f'distill.{name}: {type(self).__name__} has a loss of that name')
             losses[name] = value
         return losses
+
+    def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Sum the losses; the log gets each term's share of the sum beside its value."""
+        total, log = super().parse_losses(losses)
+        if self.distiller is not None:
+            log.update(self.distiller.log_entries(log, total))
+        return total, log
 
     def _fetch_teacher(self) -> None:
         if self._missing_teacher is not None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from mmengine.logging import MessageHub, print_log
 from torch import Tensor, nn
 
 from wkd_det.distillation.teacher import Teacher
@@ -20,16 +24,30 @@ class Distiller(nn.Module):
         config: The section ``distill``: a dict of terms by name.
         student: The network that is trained.
         teacher_config: Model config of the teacher.
+        on_non_finite: ``'raise'`` or ``'skip'``: stop at a term that is NaN or infinite, or leave
+            it out of the step.
+
+    Raises:
+        ValueError: If ``on_non_finite`` is something else.
     """
 
     def __init__(
-        self, config: Mapping[str, Any], student: nn.Module, teacher_config: Mapping[str, Any]
+        self,
+        config: Mapping[str, Any],
+        student: nn.Module,
+        teacher_config: Mapping[str, Any],
+        *,
+        on_non_finite: str = 'raise',
     ) -> None:
         super().__init__()
+        check_on_non_finite(on_non_finite)
         self.terms = nn.ModuleDict(
             {name: build_term(name, term, student, teacher_config) for name, term in config.items()}
         )
         self.teacher: Teacher | None = None
+        self.on_non_finite = on_non_finite
+        self.skipped: Counter[str] = Counter()
+        """Steps of this process that a term was left out of, by its name."""
 
     def attach(self, student: nn.Module, teacher: Teacher) -> None:
         """Check that teacher and terms fit, and prepare the losses that learn from the teacher.
@@ -44,8 +62,43 @@ class Distiller(nn.Module):
         self.teacher = teacher
 
     def forward(self, student: Any, teacher: Any) -> dict[str, Tensor]:
-        """Losses by name from what one pass of each network recorded."""
-        return {term.name: term(student, teacher) for term in self._terms()}
+        """Losses by name from what one pass of each network recorded.
+
+        Raises:
+            FloatingPointError: If one is not finite and is not to be skipped; with its name, the
+                iteration and the ranges of its inputs.
+        """
+        pairs = {term.name: term.pairs(student, teacher) for term in self._terms()}
+        losses = {term.name: term(pairs[term.name]) for term in self._terms()}
+        # One look at all terms: on a GPU each look waits for the device.
+        finite = torch.stack([loss.detach() for loss in losses.values()]).isfinite().tolist()
+        for (name, loss), is_finite in zip(losses.items(), finite):
+            if is_finite:
+                continue
+            message = f'distillation term {name} is {loss.item()}{_when()}: {_ranges(pairs[name])}'
+            if self.on_non_finite == 'raise':
+                raise FloatingPointError(message)
+            print_log(f'skipped, {message}', logger='current', level=logging.WARNING)
+            self.skipped[name] += 1
+            # Not 0 * loss, which is NaN as well.
+            losses[name] = loss.new_zeros(()) + self.terms[name].zero()
+        return losses
+
+    def log_entries(self, log: Mapping[str, Tensor], total: Tensor) -> dict[str, Tensor]:
+        """What to log beside the terms: shares of the total, and counts of skipped steps.
+
+        Args:
+            log: Losses by name, those of the terms among them.
+            total: Their sum.
+        """
+        entries = {}
+        for name in self.terms:
+            short = name.removeprefix('loss_')
+            if name in log:
+                entries[f'share_{short}'] = (log[name] / total).detach()
+            if self.skipped[name]:
+                entries[f'skipped_{short}'] = total.new_tensor(self.skipped[name])
+        return entries
 
     def _terms(self) -> list[Term]:
         return list(self.terms.values())
@@ -54,3 +107,36 @@ class Distiller(nn.Module):
         if self.teacher is not None:
             self.teacher.apply(args[0])
         return super()._apply(*args, **kwargs)
+
+
+def check_on_non_finite(choice: str) -> None:
+    """Refuse anything but the two choices.
+
+    Raises:
+        ValueError: Naming them.
+    """
+    if choice not in ('raise', 'skip'):
+        raise ValueError(f"on_non_finite must be 'raise' or 'skip', got {choice!r}")
+
+
+def _when() -> str:
+    """The iteration, counted from 1 as the log does, where a runner is at work."""
+    iteration = MessageHub.get_current_instance().get_info('iter')
+    return '' if iteration is None else f' at iteration {iteration + 1}'
+
+
+def _ranges(pairs: list[dict[str, Tensor]]) -> str:
+    sides = ((side, pair[side]) for pair in pairs for side in ('student', 'teacher'))
+    return '; '.join(f'{side} {_range(values)}' for side, values in sides)
+
+
+def _range(values: Tensor) -> str:
+    """Shape, range of the finite values and how many are finite."""
+    shape, values = tuple(values.shape), values.detach()
+    if values.numel() == 0:
+        return f'{shape} is empty'
+    finite = values[values.isfinite()].double()
+    share = f'{finite.numel() / values.numel():.4%} finite'
+    if finite.numel() == 0:
+        return f'{shape} has no finite value'
+    return f'{shape} in [{finite.min().item():.4g}, {finite.max().item():.4g}], {share}'

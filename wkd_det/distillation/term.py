@@ -30,14 +30,18 @@ class Term(nn.Module):
         self.connectors = connectors
         self.loss = loss
 
-    def forward(self, student: Any, teacher: Any) -> Tensor:
-        """Mean of the loss over the tap's comparisons, scalar."""
-        losses = [self.loss(**pair) for pair in self.tap.pairs(student, teacher, self.connectors)]
-        total = torch.stack(losses).mean()
-        for parameter in self.connectors.parameters():
-            # An empty comparison bypasses a connector; DDP still wants its gradient, which is 0.
-            total = total + 0.0 * parameter.sum()
-        return total
+    def pairs(self, student: Any, teacher: Any) -> list[dict[str, Tensor]]:
+        """What the loss compares: its arguments, one dict a comparison."""
+        return self.tap.pairs(student, teacher, self.connectors)
+
+    def forward(self, pairs: list[dict[str, Tensor]]) -> Tensor:
+        """Mean of the loss over the comparisons, scalar."""
+        # An empty comparison bypasses a connector; DDP still wants its gradient, which is 0.
+        return torch.stack([self.loss(**pair) for pair in pairs]).mean() + self.zero()
+
+    def zero(self) -> Tensor | float:
+        """0 with a zero gradient for every parameter of the connectors."""
+        return sum((0.0 * parameter.sum() for parameter in self.connectors.parameters()), 0.0)
 
 
 def build_term(

@@ -102,7 +102,7 @@ def class_gaussian_distance(
         - Works in float64 and returns the type of ``mean`` (float32 at least).
         - Variances cost ``O(C^2 D)`` and no memory beyond the result.
         - Matrices cost one eigendecomposition per class and the singular values of one matrix
-          per pair, ``O(D^3)`` each: on one CPU core about 30 ms for 256 dimensions and 1 s for
+          per pair, ``O(D^3)`` each: on one CPU core about 15 ms for 256 dimensions and 1 s for
           1024. Directions that hold less than the rounding of ``covariance`` are dropped, so
           that ``b`` examples per class cost as ``b`` dimensions. For a few pairs with gradients,
           :func:`~wkd_det.functional.bures.bures_squared` computes the same.

@@ -1,5 +1,6 @@
 # 500 iterations of AdamW with warm-up and cosine decay, evaluated once at the end.
 _base_ = 'mmdet::_base_/default_runtime.py'
+custom_imports = dict(imports=['wkd_det'], allow_failed_imports=False)  # for the two hooks
 
 max_iters = 500
 
@@ -22,7 +23,10 @@ auto_scale_lr = dict(enable=False, base_batch_size=16)
 default_hooks = dict(
     logger=dict(interval=25),
     # Often enough that an interrupted run loses a minute; the last one is iter_<max_iters>.pth.
-    checkpoint=dict(by_epoch=False, interval=100, save_last=True, max_keep_ckpts=1),
+    checkpoint=dict(
+        type='ExactCheckpointHook', by_epoch=False, interval=100, save_last=True, max_keep_ckpts=1
+    ),
 )
+custom_hooks = [dict(type='TermWatchHook')]
 log_processor = dict(window_size=25, by_epoch=False)
 randomness = dict(seed=0)

@@ -1,0 +1,259 @@
+"""Hooks one by one; whole runs are in tests/tools/test_resume.py and tests/test_soak.py."""
+
+import copy
+import os
+import random
+import subprocess
+import sys
+from collections import OrderedDict
+from pathlib import Path
+from types import SimpleNamespace
+
+import mmdet
+import numpy as np
+import pytest
+import torch
+from mmdet.registry import HOOKS, MODELS, OPTIM_WRAPPERS
+from mmengine.fileio import get_file_backend
+from mmengine.logging import MessageHub
+
+from wkd_det.hooks import CPUAmpOptimWrapper, ExactCheckpointHook, TermWatchHook
+from wkd_det.hooks.random_state import random_state, set_random_state
+from wkd_det.testing import distilled_config, random_batch, wkd_f_term, wkd_l_term
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import tiny_training  # noqa: E402
+
+# Random states
+
+
+def draws():
+    return random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn(), torch.rand(1)
+
+
+def test_random_states_come_back_through_a_file_of_plain_data(tmp_path):
+    random.gauss(0, 1)  # leaves a second value in store, part of the state
+    np.random.randn()
+    torch.save(random_state(), tmp_path / 'state.pth')
+    first = draws()
+    draws()
+    set_random_state(torch.load(tmp_path / 'state.pth', weights_only=True))
+    assert draws() == first
+
+
+# Files
+
+
+@pytest.mark.parametrize('kind', ['put', 'put_text'])
+def test_a_failing_write_leaves_the_old_file(tmp_path, monkeypatch, kind):
+    backend = get_file_backend(backend_args=dict(backend='atomic_local'))
+    content = (b'old', b'new') if kind == 'put' else ('old', 'new')
+    path = tmp_path / 'folder/file'
+    getattr(backend, kind)(content[0], path)
+
+    def fail(handle):
+        raise OSError('disk full')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, 'fsync', fail)
+        with pytest.raises(OSError, match='disk full'):
+            getattr(backend, kind)(content[1], path)
+    assert path.read_bytes() == b'old'
+    getattr(backend, kind)(content[1], path)
+    assert path.read_bytes() == b'new'
+    assert [file.name for file in path.parent.iterdir()] == ['file']
+
+
+def test_checkpoints_go_through_it_unless_they_go_elsewhere():
+    assert ExactCheckpointHook().backend_args == dict(backend='atomic_local')
+    assert ExactCheckpointHook(out_dir='s3://bucket').backend_args is None
+    own = dict(backend='petrel')
+    assert ExactCheckpointHook(backend_args=own).backend_args == own
+    assert isinstance(HOOKS.build(dict(type='ExactCheckpointHook')), ExactCheckpointHook)
+
+
+def checkpoint_runner(tmp_path, saved, *, iteration=0, accumulating=False):
+    return SimpleNamespace(
+        work_dir=str(tmp_path),
+        logger=SimpleNamespace(info=lambda text: None),
+        message_hub=MessageHub(f'checkpoints {tmp_path} {iteration}'),
+        iter=iteration,
+        save_checkpoint=lambda folder, name, *_, **__: saved(name),
+        optim_wrapper=SimpleNamespace(
+            _accumulative_counts=2, should_update=lambda: not accumulating
+        ),
+    )
+
+
+@pytest.fixture
+def warnings(monkeypatch):
+    found = []
+    for module in ('exact_checkpoint_hook', 'term_watch_hook'):
+        monkeypatch.setattr(
+            f'wkd_det.hooks.{module}.print_log', lambda text, **_: found.append(text)
+        )
+    return found
+
+
+@pytest.mark.parametrize('keep', [1, 2])
+def test_old_checkpoints_go_after_the_new_one_is_there(tmp_path, warnings, keep):
+    present = []
+
+    def save(name):
+        present.append(sorted(path.name for path in tmp_path.glob('*.pth')))
+        if name == 'iter_4.pth':
+            raise OSError('disk full')
+        (tmp_path / name).touch()
+
+    hook = ExactCheckpointHook(by_epoch=False, max_keep_ckpts=keep)
+    runner = checkpoint_runner(tmp_path, save)
+    hook.before_train(runner)
+    for step in (1, 2, 3):
+        hook._save_checkpoint_with_step(runner, step, {})
+    with pytest.raises(OSError, match='disk full'):
+        hook._save_checkpoint_with_step(runner, 4, {})
+    left = [f'iter_{step}.pth' for step in range(4 - keep, 4)]
+    assert present[-1] == left
+    assert sorted(path.name for path in tmp_path.glob('*.pth')) == left
+    assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'iter_3.pth')
+    assert warnings == []
+
+
+def test_what_a_killed_run_could_not_remove_the_resumed_one_does(tmp_path):
+    for step in (1, 2):
+        (tmp_path / f'iter_{step}.pth').touch()
+    runner = checkpoint_runner(tmp_path, None)
+    runner.message_hub.update_info('keep_ckpt_ids', [1, 2])  # as the checkpoint of step 2 says
+    ExactCheckpointHook(by_epoch=False, max_keep_ckpts=1).before_train(runner)
+    assert [path.name for path in tmp_path.glob('*.pth')] == ['iter_2.pth']
+
+
+def test_it_says_when_resuming_is_not_exact(tmp_path, warnings):
+    hook = ExactCheckpointHook(by_epoch=False)
+    hook.after_load_checkpoint(None, dict(random_states=[random_state()] * 2))
+    hook.before_train(checkpoint_runner(tmp_path, None, iteration=5))
+    assert 'holds those of 2 processes, 1 processes go on' in warnings.pop()
+    hook.after_load_checkpoint(None, {})
+    hook.before_train(checkpoint_runner(tmp_path, None, iteration=6))
+    assert 'holds no random states' in warnings.pop()
+    hook.after_load_checkpoint(None, {})  # load_from without resume
+    hook.before_train(checkpoint_runner(tmp_path, None, iteration=0))
+    assert warnings == []
+    runner = checkpoint_runner(tmp_path, lambda name: None, accumulating=True)
+    hook._save_checkpoint_with_step(runner, 7, {})
+    assert 'step 7 falls amid gradient accumulation' in warnings.pop()
+
+
+def test_validation_draws_nothing_from_training():
+    hook = ExactCheckpointHook()
+    first = torch.get_rng_state()
+    hook.before_val(None)
+    draws()
+    hook.after_val(None)
+    assert torch.equal(torch.get_rng_state(), first)
+
+
+# Watching terms
+
+
+@pytest.fixture
+def distilled(teacher_section):
+    terms = dict(loss_wkd_l=wkd_l_term(), loss_wkd_f=wkd_f_term())
+    torch.manual_seed(0)
+    model = MODELS.build(distilled_config(teacher_section, terms))
+    model.init_weights()
+    return model.train()
+
+
+def watch(model, steps, *, name, **options):
+    """Run the hook over steps of logged values (total, wkd_l, wkd_f)."""
+    hook = HOOKS.build(dict(type='TermWatchHook', **options))
+    runner = SimpleNamespace(model=model, message_hub=MessageHub(name), iter=0)
+    for index, values in enumerate(steps):
+        runner.iter = index
+        for key, value in zip(('loss', 'loss_wkd_l', 'loss_wkd_f'), values):
+            runner.message_hub.update_scalar(f'train/{key}', value)
+        hook.after_train_iter(runner, index)
+
+
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_a_term_at_zero_is_named_once(distilled, warnings, wrapped):
+    model = torch.nn.Sequential(OrderedDict(module=distilled)) if wrapped else distilled
+    watch(model, [(2.0, 0.0, 1.0)] * 9, name=f'zero {wrapped}', window=3)
+    assert warnings == ['distillation term loss_wkd_l has been 0 for 3 steps: it teaches nothing']
+
+
+def test_a_term_that_dwarfs_the_task_is_named_once(distilled, warnings):
+    watch(distilled, [(32.0, 1.0, 30.0)] * 9, name='dwarfs', window=3, max_ratio=20)
+    assert len(warnings) == 1
+    assert 'term loss_wkd_f is 30 on the mean of 3 steps, the task loss 1: lower' in warnings[0]
+
+
+def test_healthy_terms_and_plain_models_are_left_alone(distilled, warnings):
+    watch(distilled, [(2.0, 0.0, 0.5), (2.0, 0.1, 0.5)] * 4, name='healthy', window=2)
+    watch(torch.nn.Identity(), [(2.0, 0.0, 1.0)] * 4, name='plain', window=2)
+    assert warnings == []
+
+
+@pytest.mark.parametrize('options', [dict(window=0), dict(max_ratio=0)])
+def test_wrong_options_of_the_watch(options):
+    with pytest.raises(ValueError, match=f'{next(iter(options))} must be'):
+        TermWatchHook(**options)
+
+
+# Precision
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='mmengine has its own wrapper for GPUs')
+@pytest.mark.parametrize('kernel', ['torchvision', 'mmcv'])
+def test_amp_on_the_cpu_trains_in_bfloat16(distilled, kernel):
+    extractors = (
+        distilled.roi_head.bbox_roi_extractor,
+        distilled.distiller.teacher.module.roi_head.bbox_roi_extractor,
+        distilled.distiller.terms['loss_wkd_f'].tap._student_extractor,
+        distilled.distiller.terms['loss_wkd_f'].tap._teacher_extractor,
+    )
+    for layer in (layer for extractor in extractors for layer in extractor.roi_layers):
+        layer.use_torchvision = kernel == 'torchvision'
+    config = dict(type='AmpOptimWrapper', loss_scale='dynamic')  # what --amp sets
+    optimizer = torch.optim.AdamW(distilled.parameters(), lr=1e-3)
+    wrapper = OPTIM_WRAPPERS.build(dict(config, optimizer=optimizer))
+    assert isinstance(wrapper, CPUAmpOptimWrapper)
+    seen = []
+    handle = distilled.neck.register_forward_hook(lambda *args: seen.append(args[-1][0].dtype))
+    batch = random_batch([(96, 96), (96, 96)])
+    losses = []
+    for _ in range(12):
+        torch.manual_seed(3)
+        losses.append(distilled.train_step(copy.deepcopy(batch), wrapper))
+    handle.remove()
+    assert set(seen) == {torch.bfloat16}
+    for name in ('loss', 'loss_wkd_l', 'loss_wkd_f'):
+        values = [log[name].item() for log in losses]
+        assert np.isfinite(values).all()
+        assert values[-1] < values[0], (name, values)
+    assert all(log['loss_wkd_l'].dtype == torch.float32 for log in losses)
+    assert all(p.dtype == torch.float32 and p.isfinite().all() for p in distilled.parameters())
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='mmengine has its own wrapper for GPUs')
+def test_flag_amp_of_mmdet_trains_on_the_cpu(tmp_path):
+    tiny_training.prepare(tmp_path, images=4)
+    config = tiny_training.config_of(tmp_path, tmp_path / 'work', 2, 2)
+    config.dump(tmp_path / 'config.py')
+    tool = Path(mmdet.__file__).parent / '.mim/tools/train.py'
+    done = subprocess.run(
+        [sys.executable, str(tool), str(tmp_path / 'config.py'), '--amp'],
+        env=dict(os.environ, PYTHONPATH=str(tiny_training.ROOT), OMP_NUM_THREADS='1'),
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert 'coco/bbox_mAP' in done.stdout + done.stderr
+    assert (tmp_path / 'work/iter_2.pth').is_file()
+
+
+def test_precision_other_than_bfloat16(distilled):
+    optimizer = torch.optim.SGD(distilled.parameters(), lr=0.1)
+    with pytest.raises(ValueError, match="bfloat16, got dtype='float16'"):
+        CPUAmpOptimWrapper(optimizer=optimizer, dtype='float16')

@@ -1,0 +1,203 @@
+"""What surrounds training, as commands: the teacher's test, TTA, FLOPs, EMA, bad teacher files."""
+
+import os
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import mmdet
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config
+
+from wkd_det.testing import save_detector
+
+ROOT = Path(__file__).resolve().parents[2]
+MMDET_TOOLS = Path(mmdet.__file__).parent / '.mim/tools'
+sys.path.insert(0, str(ROOT / 'tools'))
+
+from make_mini_dataset import CLASSES, make_dataset  # noqa: E402
+
+DISTILLED, PLAIN = 'configs/mini/wkd-lf.py', 'configs/mini/faster-rcnn_student.py'
+TEACHER = 'configs/mini/faster-rcnn_teacher.py'
+
+
+def run(*command, code=0):
+    done = subprocess.run(
+        [sys.executable, *map(str, command)],
+        cwd=ROOT, env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    output = done.stdout + done.stderr
+    assert done.returncode == code, output[-3000:]
+    return output
+
+
+def sentence(output):
+    """The last line, where nothing of a traceback stands before."""
+    assert 'Traceback' not in output
+    return output.strip().splitlines()[-1]
+
+
+@pytest.fixture(scope='module')
+def workplace(tmp_path_factory):
+    """Data, an untrained teacher and student, and the options that point the configs there."""
+    folder = tmp_path_factory.mktemp('around')
+    make_dataset(folder / 'data', train=8, val=4, size=96, seed=0)
+    teacher = Config.fromfile(ROOT / TEACHER).model
+    save_detector(teacher, folder / 'teacher.pth', class_names=list(CLASSES))
+    distilled = Config.fromfile(ROOT / DISTILLED).model
+    distilled.teacher = dict(config=teacher, checkpoint=str(folder / 'teacher.pth'))
+    model = MODELS.build(distilled)
+    model.init_weights()
+    torch.save(dict(state_dict=model.state_dict(), meta={}), folder / 'student.pth')
+    data = folder / 'data'
+    options = [
+        '--cfg-options',
+        *(f'{part}_dataloader.dataset.data_root={data}/' for part in ('train', 'val', 'test')),
+        f'val_evaluator.ann_file={data}/annotations/instances_val.json',
+        f'test_evaluator.ann_file={data}/annotations/instances_val.json',
+        'train_dataloader.batch_size=4',
+        'train_cfg.max_iters=2',
+        'train_cfg.val_interval=2',
+        'model.test_cfg.rcnn.score_thr=0.0',
+    ]
+    return folder, options
+
+
+def teacher_at(path):
+    return f'model.teacher.checkpoint={path}'
+
+
+# The teacher's test
+
+
+def test_teacher_is_tested_without_a_student(workplace):
+    folder, options = workplace
+    output = run(
+        'tools/test.py', DISTILLED, '--teacher', '--work-dir', folder / 'teacher',
+        '--out', folder / 'by-us.pkl', *options, teacher_at(folder / 'teacher.pth'),
+        'model.teacher.overrides.test_cfg.rcnn.score_thr=0.0',
+    )  # fmt: skip
+    run(
+        MMDET_TOOLS / 'test.py', TEACHER, folder / 'teacher.pth', '--work-dir', folder / 'direct',
+        '--out', folder / 'direct.pkl', *options,
+    )  # fmt: skip
+    assert 'teacher: loaded' in output
+    assert 'coco/bbox_mAP' in output
+    ours, direct = (
+        pickle.loads((folder / name).read_bytes()) for name in ('by-us.pkl', 'direct.pkl')
+    )
+    assert len(ours) == 4
+    for one, other in zip(ours, direct):
+        assert len(one['pred_instances']['scores']) > 0
+        for key in ('bboxes', 'scores', 'labels'):
+            assert torch.equal(one['pred_instances'][key], other['pred_instances'][key])
+
+
+@pytest.mark.parametrize(
+    ('config', 'file', 'message'),
+    [
+        (PLAIN, None, 'has no teacher: model.teacher is not set'),
+        (DISTILLED, 'nowhere.pth', 'checkpoint not found'),
+        (DISTILLED, 'student.pth', 'does not fit FasterRCNN'),
+        (DISTILLED, 'renamed.pth', "the test data have the classes .* and the teacher has ['a', "),
+    ],
+)
+def test_teacher_that_cannot_be_tested(workplace, config, file, message):
+    folder, options = workplace
+    content = torch.load(folder / 'teacher.pth', weights_only=True)
+    torch.save(
+        dict(content, meta=dict(dataset_meta=dict(classes=list('abcdefghij')))),
+        folder / 'renamed.pth',
+    )
+    extra = [] if file is None else [teacher_at(folder / file)]
+    output = run('tools/test.py', config, '--teacher', *options, *extra, code=1)
+    assert all(part in sentence(output) for part in message.split(' .* '))
+
+
+# MMDetection's tools on a distilled config
+
+
+def test_test_time_augmentation_equals_that_of_the_plain_config(workplace):
+    folder, options = workplace
+    metrics = {}
+    for config in (DISTILLED, PLAIN):
+        output = run(
+            MMDET_TOOLS / 'test.py', config, folder / 'student.pth', '--tta',
+            '--work-dir', folder / 'tta', *options,
+        )  # fmt: skip
+        metrics[config] = re.findall(r'coco/bbox_mAP\w*: [-\d.]+', output)
+    assert metrics[DISTILLED] == metrics[PLAIN] != []
+
+
+@pytest.mark.parametrize('torchvision', [False, True])
+def test_get_flops_counts_the_student_alone(workplace, torchvision):
+    """As for the plain config; importing torchvision amid the tracing fails for both, upstream."""
+    _, options = workplace
+    outcome = {}
+    for config in (DISTILLED, PLAIN):
+        done = subprocess.run(
+            [
+                sys.executable, MMDET_TOOLS / 'analysis_tools/get_flops.py', config,
+                '--num-images', '1', *options,
+                f'model.roi_head.bbox_roi_extractor.roi_layer.use_torchvision={torchvision}',
+            ],
+            cwd=ROOT, env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        last = done.stderr.strip().splitlines()[-1] if done.returncode else None
+        outcome[config] = last, re.findall(r'^Flops: .*', done.stdout, re.MULTILINE)
+    assert outcome[DISTILLED] == outcome[PLAIN] != (None, [])
+    if not torchvision:
+        assert outcome[DISTILLED][0] is None
+
+
+def test_moving_average_trains_and_its_checkpoint_exports(workplace):
+    folder, options = workplace
+    lines = f"_base_ = '{ROOT / DISTILLED}'", "custom_hooks = [dict(type='EMAHook')]"
+    (folder / 'ema.py').write_text('\n'.join(lines))
+    run(
+        'tools/train.py', folder / 'ema.py', '--work-dir', folder / 'ema', *options,
+        teacher_at(folder / 'teacher.pth'),
+    )  # fmt: skip
+    checkpoint = folder / 'ema/iter_2.pth'
+    assert 'ema_state_dict' in torch.load(checkpoint, weights_only=True)
+    run('tools/export_student.py', checkpoint, '--output', folder / 'exported', '--ema', 'averaged')
+    output = run(
+        MMDET_TOOLS / 'test.py', folder / 'exported/student.py', folder / 'exported/student.pth',
+        '--work-dir', folder / 'exported/work',
+    )  # fmt: skip
+    assert 'coco/bbox_mAP' in output
+
+
+# Teachers that are no weights
+
+
+class Touch:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.path}',)
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [('evil.pth', 'was refused'), ('page.pth', 'is a text page, not a checkpoint')],
+)
+def test_teacher_file_that_is_no_weights_ends_training_in_one_sentence(workplace, name, message):
+    folder, options = workplace
+    content = torch.load(folder / 'teacher.pth', weights_only=True)
+    torch.save(dict(content, more=Touch(folder / 'marker')), folder / 'evil.pth')
+    (folder / 'page.pth').write_text('<!DOCTYPE html><html><body>404</body></html>')
+    output = run(
+        'tools/train.py', DISTILLED, '--work-dir', folder / 'bad', *options,
+        teacher_at(folder / name), code=1,
+    )  # fmt: skip
+    assert sentence(output).startswith(f'error: {folder / name} {message}')
+    assert not (folder / 'marker').exists()
+    assert not re.search(r'Iter\(train\)', output)

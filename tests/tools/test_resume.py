@@ -1,0 +1,110 @@
+"""Going on from a checkpoint gives the bits of a run that was never stopped."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / 'tests/hooks'))
+
+from tiny_training import config_of, prepare, train  # noqa: E402
+
+STEPS, STOP = 8, 4
+
+
+@pytest.fixture(autouse=True)
+def _no_pause_between_epochs(monkeypatch):
+    """mmengine sleeps for two seconds when the data start again."""
+    monkeypatch.setattr(time, 'sleep', lambda seconds: None)
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    """Six images, so that an epoch of three steps ends before and after the stop."""
+    path = tmp_path_factory.mktemp('resume')
+    prepare(path, images=6)
+    return path
+
+
+def same(one, other):
+    """Bit for bit, through dicts, lists and tensors."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, np.ndarray):
+        return np.array_equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+def interrupted_and_not(folder, name, **changes):
+    """Last checkpoints of a run, and of one that goes on from the first one's middle."""
+    config = config_of(
+        folder, folder / f'{name}_whole', STEPS, STOP,
+        **{'default_hooks.checkpoint.max_keep_ckpts': -1}, **changes,
+    )  # fmt: skip
+    train(config)
+    middle = Path(config.work_dir) / f'iter_{STOP}.pth'
+    config.work_dir = str(folder / f'{name}_resumed')
+    torch.manual_seed(1)  # what the process did before must not matter
+    train(config, resume=middle)
+    files = [folder / f'{name}_{kind}' / f'iter_{STEPS}.pth' for kind in ('whole', 'resumed')]
+    return [torch.load(file, weights_only=True) for file in files]
+
+
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(folder, num_workers):
+    whole, resumed = interrupted_and_not(
+        folder, f'exact{num_workers}', **{'train_dataloader.num_workers': num_workers}
+    )
+    assert any('loss_wkd_f.connectors' in key for key in whole['state_dict'])
+    for key in ('state_dict', 'optimizer', 'param_schedulers', 'random_states'):
+        assert same(whole[key], resumed[key]), key
+    logs = [content['message_hub']['log_scalars'] for content in (whole, resumed)]
+    names = [name for name in logs[0] if 'loss' in name or name == 'train/lr']
+    assert {'train/loss', 'train/loss_wkd_l', 'train/loss_wkd_f', 'train/lr'} <= set(names)
+    for name in names:
+        assert same(logs[0][name].data, logs[1][name].data), name
+
+
+def test_with_the_hook_of_mmengine_it_is_another_run(folder):
+    """Why the hook is there: sampling of RoIs and flips go on from another random state."""
+    whole, resumed = interrupted_and_not(
+        folder, 'plain', **{'default_hooks.checkpoint.type': 'CheckpointHook'}
+    )
+    assert 'random_states' not in whole
+    assert not same(whole['state_dict'], resumed['state_dict'])
+
+
+def script(folder, *options, code=0):
+    done = subprocess.run(
+        [sys.executable, str(ROOT / 'tests/hooks/tiny_training.py'), str(folder), *options],
+        cwd=ROOT,
+        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-2000:]
+    return done.stdout + done.stderr
+
+
+def test_kill_in_the_midst_of_a_write_leaves_the_checkpoint_before(folder):
+    work = folder / 'work'
+    options = ['--steps', '6', '--interval', '2']
+    script(folder, *options, '--kill-in-write', '2', code=-signal.SIGKILL)
+    assert (work / '.iter_4.pth.partial').is_file()  # killed when it had no name yet
+    assert [path.name for path in work.glob('*.pth')] == ['iter_2.pth']  # max_keep_ckpts=1
+    assert (work / 'last_checkpoint').read_text() == str(work / 'iter_2.pth')
+    output = script(folder, *options)
+    assert 'resumed epoch: 0, iter: 2' in output
+    assert [path.name for path in work.glob('*.pth')] == ['iter_6.pth']
+    assert not list(work.glob('.*.partial'))
+    assert (work / 'last_checkpoint').read_text() == str(work / 'iter_6.pth')

@@ -1,0 +1,255 @@
+"""From a distilled checkpoint to files that MMDetection uses without this package."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import mmdet.registry
+import torch
+from mmdet.registry import HOOKS, MODELS
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import Registry, init_default_scope
+
+from wkd_det.checkpoint import load_strictly, read_checkpoint, weights_of
+from wkd_det.detection.distilled_mixin import DistilledMixin
+from wkd_det.distillation.strict import keyword_names
+
+CONFIG_NAME, CHECKPOINT_NAME = 'student.py', 'student.pth'
+WEIGHTS = ('averaged', 'last')
+
+_KEPT_META = ('dataset_meta', 'CLASSES', 'epoch', 'iter')
+_OF_THE_RUN = ('launcher', 'load_from', 'resume', 'work_dir')
+_PACKAGE = 'wkd_det'
+
+
+def export_student(
+    checkpoint: str | os.PathLike,
+    output: str | os.PathLike,
+    *,
+    config: str | os.PathLike | None = None,
+    ema: str | None = None,
+    force: bool = False,
+) -> tuple[Path, Path]:
+    """Write the student of a distilled checkpoint as plain MMDetection files.
+
+    The config that a checkpoint holds is read, not run. Both files are complete before the first
+    takes its name.
+
+    Args:
+        checkpoint: Written by the training of a distilled model.
+        output: Folder; gets ``student.py`` and ``student.pth``.
+        config: Of the distilled model, in place of the one in the checkpoint.
+        ema: Which weights of a training with ``EMAHook``: ``'averaged'`` or ``'last'``, those of
+            the optimizer. None: ``state_dict``, where that hook has put the averaged ones.
+        force: Replace the two files.
+
+    Returns:
+        Paths of config and checkpoint.
+
+    Raises:
+        FileExistsError: If one of the files is there and ``force`` is not set.
+        FileNotFoundError: If checkpoint or config is not there.
+        ValueError: If the checkpoint is damaged, holds no config, is plain already, or does not
+            fit the config; or if the student uses what only this package has.
+    """
+    paths = Path(output) / CONFIG_NAME, Path(output) / CHECKPOINT_NAME
+    for path in paths:
+        if path.exists() and not force:
+            raise FileExistsError(f'{path} exists already: --force replaces it')
+    content = read_checkpoint(checkpoint)
+    source = _config_in(content, checkpoint) if config is None else Config.fromfile(config)
+    init_default_scope(source.get('default_scope') or 'mmdet')
+    if not _is_distilled(source) and not _has_distiller(content):
+        raise ValueError(
+            f'{checkpoint} is plain already, there is nothing to export: its model is a '
+            f'{source["model"]["type"]}'
+        )
+    plain = plain_config(source)
+    student = MODELS.build(ConfigDict(plain.model))
+    load_strictly(student, _weights(content, ema, checkpoint), str(checkpoint))
+    meta = {key: value for key, value in _meta(content).items() if key in _KEPT_META}
+    meta['cfg'] = plain.pretty_text
+    _write(paths, plain.pretty_text, dict(meta=meta, state_dict=student.state_dict()))
+    return paths
+
+
+def plain_config(config: Mapping[str, Any]) -> Config:
+    """The config of the student alone.
+
+    A type of this package becomes the first registered type that it extends and loses its own
+    options; hooks of this package that extend none are left out, and so are ``custom_imports`` of
+    this package and what belongs to one run (``work_dir``, ``load_from``, ``resume``,
+    ``launcher``).
+
+    Raises:
+        ValueError: If another section uses a type that only this package has.
+    """
+    plain = config.to_dict() if isinstance(config, Config) else dict(config)
+    for key in _OF_THE_RUN:
+        plain.pop(key, None)
+    imports = dict(plain.pop('custom_imports', None) or {})
+    if others := [name for name in _imports(imports) if name.split('.')[0] != _PACKAGE]:
+        plain['custom_imports'] = dict(imports, imports=others)
+    hooks = plain.pop('custom_hooks', None) or []
+    if kept := [hook for hook in hooks if not _is_extra_hook(hook)]:
+        plain['custom_hooks'] = kept
+    return Config(_plain(plain, ''))
+
+
+def _plain(value: Any, place: str) -> Any:
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item, f'{place}[{i}]') for i, item in enumerate(value))
+    if not isinstance(value, Mapping):
+        return value
+    section = dict(value)
+    found = _ours(section.get('type'))
+    if found is not None:
+        cls, registry = found
+        name, options = _plain_type(cls, registry)
+        if name is None:
+            raise ValueError(f'{place} is a {section["type"]}, which only {_PACKAGE} has')
+        section = {key: item for key, item in section.items() if key not in options}
+        section['type'] = name
+    return {key: _plain(item, f'{place}.{key}'.lstrip('.')) for key, item in section.items()}
+
+
+def _plain_type(cls: type, registry: Registry) -> tuple[str | None, list[str]]:
+    """Name of the first registered type that a type of ours extends, and the options it lacks."""
+    names = {}
+    for known in _with_parents(registry):
+        names.update({other: name for name, other in known.module_dict.items()})
+    own: set[str] = set()
+    for base in inspect.getmro(cls):
+        if base in names and not _is_ours(base):
+            return names[base], sorted(own - set(keyword_names(base)))
+        if _is_ours(base):
+            own.update(keyword_names(base))
+    return None, []
+
+
+def _ours(kind: Any) -> tuple[type, Registry] | None:
+    """The type of this package that a config names, or None for all others."""
+    name = kind.rsplit('.', 1)[-1] if isinstance(kind, str) else getattr(kind, '__name__', None)
+    for registry in vars(mmdet.registry).values():
+        if not isinstance(registry, Registry):
+            continue
+        cls = registry.module_dict.get(name)
+        replaces = any(name in parent.module_dict for parent in _with_parents(registry.parent))
+        if _is_ours(cls) and not replaces:
+            return cls, registry
+    return None
+
+
+def _is_ours(cls: Any) -> bool:
+    if not isinstance(cls, type):
+        return False
+    return cls.__module__.split('.')[0] == _PACKAGE or issubclass(cls, DistilledMixin)
+
+
+def _with_parents(registry: Registry | None) -> Iterator[Registry]:
+    while registry is not None:
+        yield registry
+        registry = registry.parent
+
+
+def _is_extra_hook(hook: Any) -> bool:
+    found = _ours(hook.get('type')) if isinstance(hook, Mapping) else None
+    return found is not None and found[1] is HOOKS and _plain_type(*found)[0] is None
+
+
+def _is_distilled(config: Mapping[str, Any]) -> bool:
+    found = _ours(config['model'].get('type'))
+    return found is not None and issubclass(found[0], DistilledMixin)
+
+
+def _has_distiller(content: dict[str, Any]) -> bool:
+    state = content.get('state_dict', content)
+    return any(key.removeprefix('module.').startswith('distiller.') for key in state)
+
+
+def _meta(content: dict[str, Any]) -> dict[str, Any]:
+    return content.get('meta') or {}
+
+
+def _imports(section: Mapping[str, Any]) -> list[str]:
+    names = section.get('imports') or []
+    return [names] if isinstance(names, str) else list(names)
+
+
+def _weights(
+    content: dict[str, Any], ema: str | None, source: str | os.PathLike
+) -> dict[str, torch.Tensor]:
+    """The student's weights; ``EMAHook`` saves the averaged ones as ``state_dict``."""
+    if ema not in (None, *WEIGHTS):
+        raise ValueError(f'ema must be one of {WEIGHTS}, got {ema!r}')
+    if ema is not None and 'ema_state_dict' not in content:
+        raise ValueError(f'{source} was not trained with EMAHook: leave out --ema')
+    weights = weights_of(content)
+    if ema == 'last':
+        weights = {key: content['ema_state_dict'][f'module.{key}'] for key in weights}
+    return weights
+
+
+def _config_in(content: dict[str, Any], source: str | os.PathLike) -> dict[str, Any]:
+    text = _meta(content).get('cfg')
+    if not isinstance(text, str):
+        raise ValueError(f'{source} holds no config: name the one it was trained with by --config')
+    try:
+        config = _literals(text)
+        missing = 'model' not in config
+    except (SyntaxError, ValueError):
+        missing = True
+    if missing:
+        raise ValueError(f'the config in {source} cannot be read: name it by --config')
+    others = [name for name in _imports(config.get('custom_imports') or {}) if name != _PACKAGE]
+    if others:  # whose word would it be to run them?
+        raise ValueError(
+            f'the config in {source} imports {", ".join(others)}: name the config by --config to '
+            'have them imported'
+        )
+    return config
+
+
+def _literals(text: str) -> dict[str, Any]:
+    """Read ``name = value`` lines as mmengine writes them, running nothing.
+
+    Raises:
+        SyntaxError, ValueError: If there is more than literals and calls of ``dict``.
+    """
+    values = {}
+    for node in ast.parse(text).body:
+        if not isinstance(node, ast.Assign) or not isinstance(node.targets[0], ast.Name):
+            raise ValueError(f'line {node.lineno} is no assignment to a name')
+        values[node.targets[0].id] = _literal(node.value)
+    return values
+
+
+def _literal(node: ast.expr) -> Any:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
+        if node.args or any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError(f'line {node.lineno}: dict takes keywords only')
+        return {keyword.arg: _literal(keyword.value) for keyword in node.keywords}
+    if isinstance(node, ast.Dict) and None not in node.keys:
+        return {_literal(key): _literal(item) for key, item in zip(node.keys, node.values)}
+    if isinstance(node, ast.List):
+        return [_literal(item) for item in node.elts]
+    if isinstance(node, ast.Tuple):
+        return tuple(_literal(item) for item in node.elts)
+    return ast.literal_eval(node)
+
+
+def _write(paths: tuple[Path, Path], text: str, checkpoint: dict[str, Any]) -> None:
+    folder = paths[0].parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix='.export-') as name:
+        config, weights = (Path(name) / path.name for path in paths)
+        config.write_text(text, encoding='utf-8')
+        torch.save(checkpoint, weights)
+        for written, path in zip((weights, config), reversed(paths)):
+            os.replace(written, path)
