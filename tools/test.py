@@ -17,8 +17,7 @@ from mmdet_tool import mistakes_in_one_sentence, run
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
-from wkd_det.detection.teacher_source import TeacherSource
-from wkd_det.distillation import Teacher
+from wkd_det.distillation import Teacher, TeacherSource
 
 
 def teacher_arguments(arguments: list[str], folder: Path) -> list[str]:

@@ -2,73 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from wkd_det.detection.class_names import check_same_classes
+from wkd_det.detection.num_classes import num_classes
 from wkd_det.detection.record import Record, recording
 from wkd_det.detection.teacher_pass import TeacherPass
-from wkd_det.detection.teacher_source import TeacherSource
-from wkd_det.distillation.distiller import Distiller, check_on_non_finite
+from wkd_det.distillation import DistilledModel
 
 
-class DistilledMixin:
-    """Adds distillation losses to the student's own.
+class DistilledMixin(DistilledModel):
+    """Adds distillation losses to the detector's own.
 
-    Put it before a detector class: ``class DistilledX(DistilledMixin, X)``. The model *is* the
-    student; training, testing and checkpoints work as for the plain class. A checkpoint holds
-    the keys of the plain student, and beside them ``distiller.*``.
-
-    The teacher is built and its weights are read when training starts (``init_weights``, or the
-    first loss if that was skipped), so testing needs no file of the teacher's.
-
-    Args:
-        teacher: ``config``, ``checkpoint`` and optionally ``overrides``; see
-            :class:`~wkd_det.detection.teacher_source.TeacherSource`. Needed with ``distill``.
-        distill: Terms by name, each a ``tap``, a ``loss``, perhaps a ``connector``, and the
-            options of the tap. None or empty: exactly the plain detector.
-        on_non_finite: What a term that is NaN or infinite does: ``'raise'`` stops the run with
-            the term's name and input ranges, ``'skip'`` leaves the term out of that step, warns
-            and logs the count of such steps.
-        *args, **kwargs: Of the plain detector.
-
-    Raises:
-        TypeError, KeyError, ValueError: If a section is wrong; with the valid choices.
+    Put it before a detector class: ``class DistilledX(DistilledMixin, X)``. Options, teacher and
+    checkpoints: :class:`~wkd_det.distillation.distilled_model.DistilledModel`.
     """
-
-    def __init__(
-        self,
-        *args: Any,
-        teacher: Mapping[str, Any] | None = None,
-        distill: Mapping[str, Any] | None = None,
-        on_non_finite: str = 'raise',
-        **kwargs: Any,
-    ) -> None:
-        check_on_non_finite(on_non_finite)
-        super().__init__(*args, **kwargs)
-        self.distiller: Distiller | None = None
-        self._teacher_source = None if teacher is None else TeacherSource.from_config(teacher)
-        self._missing_teacher: Exception | None = None
-        if not distill:
-            return
-        if self._teacher_source is None:
-            raise KeyError('distill needs a teacher: set teacher=dict(config=..., checkpoint=...)')
-        try:
-            teacher_config = self._teacher_source.model_config()
-        except (FileNotFoundError, ImportError) as error:
-            # A deployed student is tested where its teacher's config may not exist.
-            self._missing_teacher = error
-            return
-        with torch.random.fork_rng(devices=[]):  # the student's initialisation stays the plain one
-            self.distiller = Distiller(distill, self, teacher_config, on_non_finite=on_non_finite)
-
-    def init_weights(self) -> None:
-        """Initialise the student, then fetch the teacher: training is about to start."""
-        super().init_weights()
-        self._fetch_teacher()
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list[Any]) -> dict[str, Any]:
         """Losses of the plain detector and those of the distillation terms.
@@ -87,25 +36,7 @@ class DistilledMixin:
         teacher = TeacherPass(
             self.distiller.teacher.module, self.data_preprocessor, batch_inputs, sizes
         )
-        for name, value in self.distiller(record, teacher).items():
-            if name in losses:
-                raise KeyError(f'distill.{name}: {type(self).__name__} has a loss of that name')
-            losses[name] = value
-        return losses
+        return self._with_terms(losses, record, teacher)
 
-    def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sum the losses; the log gets each term's share of the sum beside its value."""
-        total, log = super().parse_losses(losses)
-        if self.distiller is not None:
-            log.update(self.distiller.log_entries(log, total))
-        return total, log
-
-    def _fetch_teacher(self) -> None:
-        if self._missing_teacher is not None:
-            raise self._missing_teacher
-        if self.distiller is None or self.distiller.teacher is not None:
-            return
-        teacher = self._teacher_source.load()
-        check_same_classes(self, teacher)
-        teacher.module.to(next(self.parameters()).device)
-        self.distiller.attach(self, teacher)
+    def _num_classes(self, model: nn.Module) -> int | None:
+        return num_classes(model)

@@ -4,7 +4,7 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.visualization import Visualizer
 
-from wkd_det.detection.teacher_source import TeacherSource
+from wkd_det.distillation.teacher_source import TeacherSource
 from wkd_det.testing import distilled_config, save_detector, tiny_faster_rcnn, wkd_l_term
 
 TERMS = dict(loss_wkd_l=wkd_l_term())

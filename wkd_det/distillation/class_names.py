@@ -7,21 +7,24 @@ from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.visualization import Visualizer
-from torch import nn
 
 from wkd_det.distillation.teacher import Teacher
 
 
-def check_same_classes(student: nn.Module, teacher: Teacher) -> None:
+def check_same_classes(own: int | None, other: int | None, teacher: Teacher) -> None:
     """Refuse a teacher of other classes.
 
     Names are compared where both are known: the teacher's from its checkpoint, the student's
     from the data set that the runner trains on.
 
+    Args:
+        own: Number of the student's classes, or None where it does not tell.
+        other: Number of the teacher's.
+        teacher: Tells the names of its classes.
+
     Raises:
         ValueError: With the numbers or the first names that differ.
     """
-    own, other = num_classes(student), num_classes(teacher.module)
     if own != other:
         raise ValueError(f'the student has {own} classes and the teacher {other}')
     names = training_class_names()
@@ -40,15 +43,6 @@ def check_same_classes(student: nn.Module, teacher: Teacher) -> None:
         raise ValueError(
             f'the teacher has {other} classes, its checkpoint names {len(teacher.class_names)}'
         )
-
-
-def num_classes(model: nn.Module) -> int | None:
-    """Number of object classes of a detector, or None where it does not tell."""
-    roi_head = getattr(model, 'roi_head', None)
-    head = getattr(model, 'bbox_head', None) if roi_head is None else roi_head.bbox_head
-    if isinstance(head, nn.ModuleList):
-        head = head[0]
-    return getattr(head, 'num_classes', None)
 
 
 def checkpoint_class_names(checkpoint: dict[str, Any]) -> list[str] | None:

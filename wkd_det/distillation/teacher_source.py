@@ -13,7 +13,7 @@ from mmengine.hub import get_config
 from mmengine.logging import print_log
 
 from wkd_det.checkpoint import load_strictly, read_checkpoint, weights_of
-from wkd_det.detection.class_names import checkpoint_class_names
+from wkd_det.distillation.class_names import checkpoint_class_names
 from wkd_det.distillation.strict import check_keys
 from wkd_det.distillation.teacher import Teacher
 
