@@ -38,7 +38,7 @@ def mistakes_in_one_sentence() -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         sys.exit(f'error: {error}')
-    except (FloatingPointError, KeyError, TypeError, ValueError) as error:
+    except (ConnectionError, FloatingPointError, KeyError, TypeError, ValueError) as error:
         ours = _ours_among(error)
         if ours is None:
             raise

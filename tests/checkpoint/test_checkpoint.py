@@ -8,7 +8,6 @@ import os
 import random
 import zipfile
 from collections import OrderedDict
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,7 +23,6 @@ from wkd_det.checkpoint import (
     read_tensor,
     weights_of,
 )
-from wkd_det.checkpoint import reading as reading_module
 
 needs_allow_list = pytest.mark.skipif(
     not hasattr(torch.serialization, 'clear_safe_globals'), reason='torch has no allow-list'
@@ -154,21 +152,42 @@ def test_home_folder_is_understood(tmp_path, monkeypatch):
     assert torch.equal(read_checkpoint('~/home.pth')['a'], torch.ones(2))
 
 
-def test_an_address_is_fetched_once(tmp_path, monkeypatch):
-    torch.save(dict(a=torch.ones(2)), tmp_path / 'remote.pth')
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """Addresses that were fetched; each serves weights of its own, and a full disk fails."""
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
     fetched = []
 
     def download(address, path):
         fetched.append(address)
-        Path(path).write_bytes((tmp_path / 'remote.pth').read_bytes())
+        if 'absent' in address:
+            raise OSError('HTTP Error 404: Not Found')
+        torch.save(dict(a=torch.tensor(len(fetched))), path)
 
     monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    return fetched
+
+
+def test_an_address_is_fetched_once(served, tmp_path):
+    address = 'https://example.com/models/remote.pth'
     for _ in range(2):
-        content = read_checkpoint('https://example.com/models/remote.pth')
-        assert torch.equal(content['a'], torch.ones(2))
-    assert fetched == ['https://example.com/models/remote.pth']
-    assert reading_module._download('https://example.com/x/remote.pth').parent.name == 'checkpoints'
+        assert read_checkpoint(address)['a'] == 1
+    assert served == [address]
+    assert len(list(tmp_path.glob('hub/checkpoints/*/remote.pth'))) == 1
+
+
+def test_addresses_that_end_in_the_same_name_are_different_files(served):
+    one, other = (f'https://example.com/{run}/epoch_12.pth' for run in ('one', 'other'))
+    assert [read_checkpoint(address)['a'] for address in (one, other, one)] == [1, 2, 1]
+    assert served == [one, other]
+
+
+def test_a_failed_download_is_one_sentence_and_leaves_nothing(served, tmp_path):
+    with pytest.raises(
+        ConnectionError, match='absent.pth could not be downloaded: HTTP Error 404: Not Found'
+    ):
+        read_checkpoint('https://example.com/absent.pth')
+    assert not list(tmp_path.rglob('absent.pth'))
 
 
 # Refusing what is not
@@ -388,14 +407,46 @@ def test_faults_are_named(spoil, message):
         load_strictly(network(), weights, 'here')
 
 
-def test_a_misshapen_key_leaves_the_network_as_it_was():
-    module = network()
+class Renaming(nn.Conv2d):
+    """Knows its weight by an older name, as many modules of mmdet do."""
+
+    def _load_from_state_dict(self, state_dict, prefix, *args):
+        if f'{prefix}kernel' in state_dict:
+            state_dict[f'{prefix}weight'] = state_dict.pop(f'{prefix}kernel')
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+@pytest.mark.parametrize(
+    'spoil',
+    [
+        lambda w: w.update({'norm.bias': torch.ones(5)}),
+        lambda w: w.update({'norm.bias': 3}),
+        lambda w: w.pop('norm.bias'),
+        lambda w: w.update(extra=torch.ones(1)),
+        lambda w: w.update({'conv.kernel': torch.ones(1, 2, 1, 1)}),
+    ],
+    ids=['misshapen', 'no tensor', 'missing', 'unexpected', 'misshapen under an older name'],
+)
+def test_after_an_error_the_network_is_as_it_was(spoil):
+    module = nn.Sequential(OrderedDict(conv=Renaming(3, 4, 1), norm=nn.BatchNorm2d(4)))
     before = {key: value.clone() for key, value in module.state_dict().items()}
-    weights = OrderedDict(network().state_dict())
-    weights['norm.bias'] = torch.ones(5)
-    with pytest.raises(ValueError, match='norm.bias'):
+    weights = OrderedDict((key, value + 1) for key, value in network().state_dict().items())
+    spoil(weights)
+    with pytest.raises(ValueError, match='here does not fit Sequential: '):
         load_strictly(module, weights, 'here')
     assert all(torch.equal(module.state_dict()[key], value) for key, value in before.items())
+
+
+def test_a_module_may_know_its_weights_by_older_names():
+    module = nn.Sequential(OrderedDict(conv=Renaming(3, 4, 1)))
+    weights = {'conv.kernel': torch.ones(4, 3, 1, 1), 'conv.bias': torch.zeros(4)}
+    load_strictly(module, weights, 'here')
+    assert (module.conv.weight == 1).all()
+
+
+def test_state_that_is_no_dict():
+    with pytest.raises(ValueError, match='state_dict of the checkpoint is a list, not a dict'):
+        weights_of(dict(state_dict=[torch.ones(1)]))
 
 
 def test_only_the_counter_of_old_batch_norms_may_be_missing():

@@ -115,10 +115,10 @@ def test_moving_average_shares_the_teacher(distilled):
     assert average.module.distiller.teacher is distilled.distiller.teacher
 
 
-def test_teacher_follows_the_student(distilled):
-    distilled.double()
-    teacher = distilled.distiller.teacher.module
-    assert all(p.dtype == torch.float64 for p in teacher.parameters())
+def test_teacher_follows_the_batch(distilled):
+    teacher = distilled.distiller.teacher.module.double()
+    losses_of(distilled)
+    assert all(p.dtype == torch.float32 for p in teacher.parameters())
 
 
 def test_it_is_the_detector_of_mmdet(distilled):

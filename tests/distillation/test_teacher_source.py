@@ -48,6 +48,7 @@ def test_wrong_path(teacher_section):
         (dict(cfg='x'), KeyError, "unknown keys .'cfg'.*checkpoint.*config.*overrides"),
         (dict(checkpoint='x'), KeyError, 'teacher.config is missing'),
         (dict(config=3), TypeError, 'path, a name or a dict'),
+        (dict(config={}, overrides='a=1'), TypeError, "overrides must be a dict .* got 'a=1'"),
         ('teacher.py', TypeError, 'teacher must be a dict'),
     ],
 )

@@ -309,6 +309,16 @@ def test_wrong_distances(reserved, distance, message):
     assert not loss.ready
 
 
+def test_distances_for_other_classes_than_the_logits_fail_when_built():
+    with pytest.raises(ValueError, match=r'stand for 4 classes, .* have the shape \(5, 5\)'):
+        WKDLogitLoss(cost=distances()).reserve(4)
+
+
+def test_distances_that_are_none():
+    with pytest.raises(TypeError, match=r'cost must be a dict with a type or a tensor, got \[0\]'):
+        WKDLogitLoss(cost=[0])
+
+
 def test_the_separated_form_needs_a_target():
     student, teacher, _ = batch()
     with pytest.raises(ValueError, match='target is needed .* or set separated=False'):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,8 +17,13 @@ def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
 
     Takes the ``state_dict`` out of a training checkpoint, strips the ``module.`` of parallel
     wrappers and leaves out what a distilled student carries beside its own weights.
+
+    Raises:
+        ValueError: If ``state_dict`` is no dict.
     """
     state = checkpoint.get('state_dict', checkpoint)
+    if not isinstance(state, Mapping):
+        raise ValueError(f'state_dict of the checkpoint is a {type(state).__name__}, not a dict')
     weights = OrderedDict()
     for key, value in state.items():
         key = key.removeprefix('module.')
@@ -31,28 +37,36 @@ def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
 def load_strictly(module: nn.Module, weights: dict[str, torch.Tensor], source: str) -> None:
     """Load weights; every key must be there, known and of the right shape.
 
-    Only ``num_batches_tracked`` may be missing, which old checkpoints lack and eval mode ignores.
+    On an error the module is as it was before. Only ``num_batches_tracked`` may be missing, which
+    old checkpoints lack and eval mode ignores.
 
     Raises:
         ValueError: With the keys at fault.
     """
-    own = module.state_dict()
-    misshapen = [
-        f'{key} {tuple(weights[key].shape)} instead of {tuple(own[key].shape)}'
-        for key in own
-        if key in weights and weights[key].shape != own[key].shape
+    own = {key: value.detach().clone() for key, value in module.state_dict().items()}
+    faults = [
+        f'{key} {_shape(weights[key])} instead of {_shape(value)}'
+        for key, value in own.items()
+        if key in weights and _shape(weights[key]) != _shape(value)
     ]
-    if misshapen:
-        raise ValueError(f'{source} does not fit {type(module).__name__}: {_some(misshapen)}')
-    missing, unexpected = module.load_state_dict(weights, strict=False)
-    missing = [key for key in missing if not key.endswith('num_batches_tracked')]
-    faults = []
-    if missing:
-        faults.append(f'missing keys: {_some(missing)}')
-    if unexpected:
-        faults.append(f'unexpected keys: {_some(unexpected)}')
-    if faults:
-        raise ValueError(f'{source} does not fit {type(module).__name__}: {"; ".join(faults)}')
+    if not faults:
+        # Only loading itself shows what is missing: modules may know keys by older names.
+        try:
+            missing, unexpected = module.load_state_dict(weights, strict=False)
+        except RuntimeError as error:  # such a key has another shape
+            faults = [' '.join(str(error).split())]
+        else:
+            missing = [key for key in missing if not key.endswith('num_batches_tracked')]
+            kinds = dict(missing=missing, unexpected=unexpected)
+            faults = [f'{kind} keys: {_some(keys)}' for kind, keys in kinds.items() if keys]
+        if not faults:
+            return
+        module.load_state_dict(own)
+    raise ValueError(f'{source} does not fit {type(module).__name__}: {"; ".join(faults)}')
+
+
+def _shape(value: Any) -> Any:
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
 
 
 def _some(items: list[str]) -> str:

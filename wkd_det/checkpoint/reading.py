@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import barrier, get_rank
+from mmengine.dist import all_gather_object, get_rank
 from torch import Tensor
 
 
@@ -23,6 +24,7 @@ def read_checkpoint(source: str | os.PathLike) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ConnectionError: If it cannot be downloaded.
         ValueError: If the file is no checkpoint, or holds objects that loading would have to run.
     """
     content = _read(_local(source))
@@ -56,7 +58,8 @@ def _read(path: Path) -> Any:
             start = file.read(64).lstrip().lower()
         if start.startswith((b'<!doctype', b'<html', b'<?xml', b'{')):
             raise ValueError(
-                f'{path} is a text page, not a checkpoint: the download went wrong'
+                f'{path} is a text page, not a checkpoint: the download went wrong, remove the '
+                'file and fetch it again'
             ) from None
         raise ValueError(
             f'{path} was refused: it is damaged or holds more than weights, and reading it might '
@@ -73,10 +76,24 @@ def _first_line(error: Exception) -> str:
 
 
 def _download(address: str) -> Path:
-    folder = Path(torch.hub.get_dir()) / 'checkpoints'
-    path = folder / address.rsplit('/', 1)[-1]
-    if get_rank() == 0 and not path.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(address, str(path))
-    barrier()  # the other processes wait for the file
+    """Path of the file behind an address, fetched once by one process of each machine.
+
+    All processes learn how it went before any goes on or stops.
+
+    Raises:
+        ConnectionError: In every process, if one could not fetch the file.
+    """
+    # Torch's cache knows files by their last name alone, which many addresses share.
+    place = hashlib.sha256(address.encode()).hexdigest()[:16]
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / place / address.rsplit('/', 1)[-1]
+    fault = None
+    if int(os.environ.get('LOCAL_RANK', get_rank())) == 0 and not path.is_file():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(address, str(path))
+        except Exception as error:
+            fault = f'{address} could not be downloaded: {_first_line(error)}'
+    faults = [found for found in all_gather_object(fault) if found is not None]
+    if faults:
+        raise ConnectionError(faults[0])
     return path

@@ -26,7 +26,7 @@ class DistilledMixin(DistilledModel):
             KeyError: If a term has the name of a loss of the detector.
             FloatingPointError: If a term is not finite, unless ``on_non_finite='skip'``.
         """
-        self._fetch_teacher()
+        self._fetch_teacher(batch_inputs)
         if self.distiller is None:
             return super().loss(batch_inputs, batch_data_samples)
         sizes = [tuple(sample.img_shape[:2]) for sample in batch_data_samples]

@@ -17,7 +17,7 @@ class DistilledModel:
     """Teacher, terms and their place in the losses of an mmengine model.
 
     A mixin before the class of the plain model. A task adds a ``loss`` that calls
-    :meth:`_fetch_teacher`, records one pass of either network and ends with :meth:`_with_terms`,
+    :meth:`_fetch_teacher` with the batch, records one pass of either network and ends with :meth:`_with_terms`,
     and says by :meth:`_num_classes` how many classes a model has. The model *is* the student;
     training, testing and checkpoints work as for the plain class. A checkpoint holds the keys of
     the plain student, and beside them ``distiller.*``.
@@ -30,9 +30,9 @@ class DistilledModel:
             :class:`~wkd_det.distillation.teacher_source.TeacherSource`. Needed with ``distill``.
         distill: Terms by name, each a ``tap``, a ``loss``, perhaps a ``connector``, and the
             options of the tap. None or empty: exactly the plain model.
-        on_non_finite: What a term that is NaN or infinite does: ``'raise'`` stops the run with
-            the term's name and input ranges, ``'skip'`` leaves the term out of that step, warns
-            and logs the count of such steps.
+        on_non_finite: What a term that is NaN or infinite, in any process, does: ``'raise'``
+            stops the run with the term's name and input ranges, ``'skip'`` leaves the term out of
+            that step, warns and logs the count of such steps.
         *args, **kwargs: Of the plain model.
 
     Raises:
@@ -99,13 +99,16 @@ class DistilledModel:
             losses[name] = value
         return losses
 
-    def _fetch_teacher(self) -> None:
+    def _fetch_teacher(self, inputs: Tensor | None = None) -> None:
+        """Load the teacher unless it is there; with a batch, take it where the batch is."""
         if self._missing_teacher is not None:
             raise self._missing_teacher
-        if self.distiller is None or self.distiller.teacher is not None:
+        if self.distiller is None:
             return
-        teacher = self._teacher_source.load()
-        own, other = self._num_classes(self), self._num_classes(teacher.module)
-        check_same_classes(own, other, teacher)
-        teacher.module.to(next(self.parameters()).device)
-        self.distiller.attach(self, teacher)
+        if self.distiller.teacher is None:
+            teacher = self._teacher_source.load()
+            own, other = self._num_classes(self), self._num_classes(teacher.module)
+            check_same_classes(own, other, teacher)
+            self.distiller.attach(self, teacher)
+        if inputs is not None:
+            self.distiller.teacher.follow(inputs)

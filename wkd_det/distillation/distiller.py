@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from mmengine.dist import all_reduce
 from mmengine.logging import MessageHub, print_log
 from torch import Tensor, nn
 
 from wkd_det.distillation.teacher import Teacher
-from wkd_det.distillation.term import Term, build_term
+from wkd_det.distillation.term import build_term
 
 
 class Distiller(nn.Module):
@@ -47,7 +48,7 @@ class Distiller(nn.Module):
         self.teacher: Teacher | None = None
         self.on_non_finite = on_non_finite
         self.skipped: Counter[str] = Counter()
-        """Steps of this process that a term was left out of, by its name."""
+        """Steps that a term was left out of, by its name."""
 
     def attach(self, student: nn.Module, teacher: Teacher) -> None:
         """Check that teacher and terms fit, and prepare the losses that learn from the teacher.
@@ -55,7 +56,7 @@ class Distiller(nn.Module):
         Raises:
             ValueError: If they do not fit.
         """
-        for term in self._terms():
+        for term in self.terms.values():
             term.tap.check(student, teacher.module, term.connectors)
             if hasattr(term.loss, 'prepare'):
                 term.loss.prepare(term.tap, teacher)
@@ -64,24 +65,24 @@ class Distiller(nn.Module):
     def forward(self, student: Any, teacher: Any) -> dict[str, Tensor]:
         """Losses by name from what one pass of each network recorded.
 
+        A term that is not finite in one of several processes stops, or is skipped by, all of them
+        in the same step: none waits for another, and the log of the first one tells.
+
         Raises:
             FloatingPointError: If one is not finite and is not to be skipped; with its name, the
                 iteration and the ranges of its inputs.
         """
-        pairs = {term.name: term.pairs(student, teacher) for term in self._terms()}
-        losses = {term.name: term(pairs[term.name]) for term in self._terms()}
-        # One look at all terms: on a GPU each look waits for the device.
-        finite = torch.stack([loss.detach() for loss in losses.values()]).isfinite().tolist()
-        for (name, loss), is_finite in zip(losses.items(), finite):
-            if is_finite:
-                continue
-            message = f'distillation term {name} is {loss.item()}{_when()}: {_ranges(pairs[name])}'
+        terms = list(self.terms.values())
+        pairs = {term.name: term.pairs(student, teacher) for term in terms}
+        losses = {term.name: term(pairs[term.name]) for term in terms}
+        for name in _not_finite(losses):
+            message = _what_is_wrong(name, losses[name], pairs[name])
             if self.on_non_finite == 'raise':
                 raise FloatingPointError(message)
             print_log(f'skipped, {message}', logger='current', level=logging.WARNING)
             self.skipped[name] += 1
             # Not 0 * loss, which is NaN as well.
-            losses[name] = loss.new_zeros(()) + self.terms[name].zero()
+            losses[name] = losses[name].new_zeros(()) + self.terms[name].zero()
         return losses
 
     def log_entries(self, log: Mapping[str, Tensor], total: Tensor) -> dict[str, Tensor]:
@@ -100,14 +101,6 @@ class Distiller(nn.Module):
                 entries[f'skipped_{short}'] = total.new_tensor(self.skipped[name])
         return entries
 
-    def _terms(self) -> list[Term]:
-        return list(self.terms.values())
-
-    def _apply(self, *args: Any, **kwargs: Any) -> Distiller:
-        if self.teacher is not None:
-            self.teacher.apply(args[0])
-        return super()._apply(*args, **kwargs)
-
 
 def check_on_non_finite(choice: str) -> None:
     """Refuse anything but the two choices.
@@ -117,6 +110,22 @@ def check_on_non_finite(choice: str) -> None:
     """
     if choice not in ('raise', 'skip'):
         raise ValueError(f"on_non_finite must be 'raise' or 'skip', got {choice!r}")
+
+
+def _not_finite(losses: Mapping[str, Tensor]) -> list[str]:
+    """Names of the losses that are NaN or infinite here or in another process."""
+    if not losses:
+        return []
+    # One look at all of them: on a GPU each look waits for the device.
+    finite = torch.stack([loss.detach() for loss in losses.values()]).isfinite().int()
+    all_reduce(finite, 'min')
+    return [name for name, is_finite in zip(losses, finite.tolist()) if not is_finite]
+
+
+def _what_is_wrong(name: str, loss: Tensor, pairs: list[dict[str, Tensor]]) -> str:
+    if loss.isfinite():
+        return f'distillation term {name} is not finite in another process{_when()}'
+    return f'distillation term {name} is {loss.item()}{_when()}: {_ranges(pairs)}'
 
 
 def _when() -> str:

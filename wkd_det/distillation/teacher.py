@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 class Teacher:
@@ -27,9 +25,15 @@ class Teacher:
     def __deepcopy__(self, memo: dict) -> Teacher:
         return self
 
-    def apply(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        """Follow a move of the student to another device or type."""
-        self.module._apply(function)
+    def follow(self, inputs: Tensor) -> None:
+        """Go to the device and the floating type of a batch.
+
+        Asked for in each pass instead of hooked into the student's ``to``, which some wrappers
+        (FSDP) never call. Costs one comparison where nothing has moved.
+        """
+        own = next(self.module.parameters(), None)
+        if own is not None and (own.device, own.dtype) != (inputs.device, inputs.dtype):
+            self.module.to(inputs.device, inputs.dtype)
 
     def __repr__(self) -> str:
         return f'Teacher({type(self.module).__name__}, frozen)'

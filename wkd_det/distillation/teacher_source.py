@@ -37,6 +37,11 @@ class TeacherSource:
             raise KeyError('teacher.config is missing: a config path, an mmdet:: name or a dict')
         if not isinstance(config, (str, Mapping)):
             raise TypeError(f'teacher.config must be a path, a name or a dict, got {config!r}')
+        if overrides is not None and not isinstance(overrides, Mapping):
+            raise TypeError(
+                'teacher.overrides must be a dict that is merged into the model section, got '
+                f'{overrides!r}'
+            )
         self.config = config
         self.checkpoint = checkpoint
         self.overrides = overrides or {}

@@ -34,6 +34,7 @@ class WKDLogitLoss(nn.Module):
 
     Raises:
         ValueError: If a number is outside its range.
+        TypeError: If ``cost`` is neither.
 
     See :func:`wkd_det.functional.wkd_logit_loss` for formula, conventions and source.
     """
@@ -77,13 +78,25 @@ class WKDLogitLoss(nn.Module):
         self.source = None
         if isinstance(cost, Tensor):
             self.set_distance(cost)
+        elif not isinstance(cost, Mapping):
+            raise TypeError(f'cost must be a dict with a type or a tensor, got {cost!r}')
         else:
             self.source = MODELS.build(dict(cost))
 
     def reserve(self, num_classes: int) -> None:
-        """Make the buffer, so that it is there before DDP looks and before weights load."""
+        """Make the buffer, so that it is there before DDP looks and before weights load.
+
+        Raises:
+            ValueError: If it is there for another number of classes.
+        """
+        shape = (num_classes, num_classes)
         if not hasattr(self, 'cost'):
-            self.register_buffer('cost', torch.zeros(num_classes, num_classes))
+            self.register_buffer('cost', torch.zeros(shape))
+        if self.cost.shape != shape:
+            raise ValueError(
+                f'the logits stand for {num_classes} classes, the class distances have the shape '
+                f'{tuple(self.cost.shape)}'
+            )
 
     def prepare(self, tap: Any, teacher: Any) -> None:
         """Fetch the class distances, once the teacher is there."""
@@ -99,7 +112,8 @@ class WKDLogitLoss(nn.Module):
         Raises:
             ValueError: If it is none of that, or made for another number of classes.
         """
-        self.reserve(distance.shape[0])
+        if not hasattr(self, 'cost'):
+            self.reserve(len(distance))
         if distance.shape != self.cost.shape:
             raise ValueError(
                 f'the class distances must have the shape {tuple(self.cost.shape)}, '
