@@ -17,10 +17,10 @@ class DistilledModel:
     """Teacher, terms and their place in the losses of an mmengine model.
 
     A mixin before the class of the plain model. A task adds a ``loss`` that calls
-    :meth:`_fetch_teacher` with the batch, records one pass of either network and ends with :meth:`_with_terms`,
-    and says by :meth:`_num_classes` how many classes a model has. The model *is* the student;
-    training, testing and checkpoints work as for the plain class. A checkpoint holds the keys of
-    the plain student, and beside them ``distiller.*``.
+    :meth:`_fetch_teacher` with the batch, records one pass of either network and ends with
+    :meth:`_with_terms`, and says by :meth:`_num_classes` how many classes a model has. The model
+    *is* the student; training, testing and checkpoints work as for the plain class. A checkpoint
+    holds the keys of the plain student, and beside them ``distiller.*``.
 
     The teacher is built and its weights are read when training starts (``init_weights``, or the
     first loss if that was skipped), so testing needs no file of the teacher's.
