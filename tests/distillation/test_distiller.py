@@ -151,3 +151,50 @@ def test_a_plain_model_logs_what_mmdet_logs(teacher_section):
     )
     assert torch.equal(total, other_total)
     assert list(log) == list(other_log)
+
+
+def test_terms_at_zero_leave_the_teacher_alone_and_give_gradients_of_zero(teacher_section):
+    model = build(teacher_section)
+    full = losses_of(model)
+    for name in TERMS:
+        model.distiller.set_scale(name, 0.0)
+
+    def refuse(*args):
+        raise AssertionError('the teacher ran')
+
+    handles = [
+        module.register_forward_pre_hook(refuse)
+        for module in model.distiller.teacher.module.modules()
+    ]
+    losses = losses_of(model)
+    total, log = model.parse_losses(losses)
+    total.backward()
+    assert [log[name] for name in TERMS] == [0, 0, 0]
+    assert torch.equal(losses['loss_bbox'], full['loss_bbox'])
+    for name, parameter in model.distiller.terms.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().sum() == 0, name
+    model.distiller.set_scale('loss_wkd_l', 1.0)
+    with pytest.raises(AssertionError, match='the teacher ran'):
+        losses_of(model)
+    for handle in handles:
+        handle.remove()
+
+
+def test_scales_are_factors_of_the_configured_weights(teacher_section):
+    model = build(teacher_section)
+    full = losses_of(model)
+    for scale in (0.25, 0.5):  # not 0.25 * 0.5 the second time
+        for name in TERMS:
+            model.distiller.set_scale(name, scale)
+        losses = losses_of(model)
+        for name in TERMS:
+            assert losses[name].item() == pytest.approx(scale * full[name].item(), rel=1e-6)
+    model.distiller.set_scale('loss_wkd_l.transport_weight', 0.5)
+    assert model.distiller.terms['loss_wkd_l'].loss.transport_weight == 0.5
+    assert model.distiller.scalable() == [
+        'loss_wkd_l',
+        'loss_wkd_l.transport_weight',
+        'loss_wkd_f',
+        'loss_wkd_f_neck',
+    ]

@@ -196,6 +196,12 @@ def test_healthy_terms_and_plain_models_are_left_alone(distilled, warnings):
     assert warnings == []
 
 
+def test_a_term_that_a_schedule_has_switched_off_is_not_named(distilled, warnings):
+    distilled.distiller.set_scale('loss_wkd_l', 0.0)
+    watch(distilled, [(2.0, 0.0, 1.0)] * 4, name='switched off', window=2)
+    assert warnings == []
+
+
 @pytest.mark.parametrize('options', [dict(window=0), dict(max_ratio=0)])
 def test_wrong_options_of_the_watch(options):
     with pytest.raises(ValueError, match=f'{next(iter(options))} must be'):

@@ -30,8 +30,15 @@ class TeacherPass:
     ) -> None:
         self.module = teacher
         self._inputs = inputs
-        self._padded = renormalize(inputs, image_sizes, preprocessor, teacher.data_preprocessor)
+        self._image_sizes = image_sizes
+        self._preprocessor = preprocessor
         self._heads: dict[tuple[int, int], dict[str, Tensor]] = {}
+
+    @cached_property
+    def _padded(self) -> Tensor:
+        return renormalize(
+            self._inputs, self._image_sizes, self._preprocessor, self.module.data_preprocessor
+        )
 
     @cached_property
     @torch.no_grad()

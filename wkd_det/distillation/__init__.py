@@ -6,5 +6,15 @@ from wkd_det.distillation.tap import TAPS, Tap
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.distillation.teacher_source import TeacherSource
 from wkd_det.distillation.term import Term
+from wkd_det.distillation.term_schedule import TermSchedule
 
-__all__ = ['TAPS', 'DistilledModel', 'Distiller', 'Tap', 'Teacher', 'TeacherSource', 'Term']
+__all__ = [
+    'TAPS',
+    'DistilledModel',
+    'Distiller',
+    'Tap',
+    'Teacher',
+    'TeacherSource',
+    'Term',
+    'TermSchedule',
+]

@@ -13,7 +13,7 @@ from mmengine.logging import MessageHub, print_log
 from torch import Tensor, nn
 
 from wkd_det.distillation.teacher import Teacher
-from wkd_det.distillation.term import build_term
+from wkd_det.distillation.term import Term, build_term
 
 
 class Distiller(nn.Module):
@@ -73,8 +73,11 @@ class Distiller(nn.Module):
                 iteration and the ranges of its inputs.
         """
         terms = list(self.terms.values())
-        pairs = {term.name: term.pairs(student, teacher) for term in terms}
-        losses = {term.name: term(pairs[term.name]) for term in terms}
+        # A term scaled to 0 asks for nothing: when all are, the teacher does not run.
+        pairs = {term.name: term.pairs(student, teacher) for term in terms if term.scale}
+        losses = {
+            term.name: term(pairs[term.name]) if term.scale else self._zero(term) for term in terms
+        }
         for name in _not_finite(losses):
             message = _what_is_wrong(name, losses[name], pairs[name])
             if self.on_non_finite == 'raise':
@@ -82,8 +85,31 @@ class Distiller(nn.Module):
             print_log(f'skipped, {message}', logger='current', level=logging.WARNING)
             self.skipped[name] += 1
             # Not 0 * loss, which is NaN as well.
-            losses[name] = losses[name].new_zeros(()) + self.terms[name].zero()
+            losses[name] = self._zero(self.terms[name])
         return losses
+
+    def set_scale(self, address: str, scale: float) -> None:
+        """Scale a term, or with ``<term>.<argument>`` the part that this argument weighs.
+
+        Args:
+            address: One of :meth:`scalable`.
+            scale: Factor of the configured weight, >= 0. A term at 0 is not computed.
+        """
+        name, _, part = address.partition('.')
+        self.terms[name].set_scale(scale, part or None)
+
+    def scalable(self) -> list[str]:
+        """What can be scaled: every term, and the parts its loss names."""
+        return [
+            address
+            for term in self.terms.values()
+            for address in (term.name, *(f'{term.name}.{part}' for part in term.full_weights))
+        ]
+
+    def distilled_parts(self) -> list[str]:
+        """For each term what the reference's decay scales: the whole, or the part it fades."""
+        parts = {term.name: getattr(term.loss, 'fading_part', None) for term in self.terms.values()}
+        return [name if part is None else f'{name}.{part}' for name, part in parts.items()]
 
     def log_entries(self, log: Mapping[str, Tensor], total: Tensor) -> dict[str, Tensor]:
         """What to log beside the terms: shares of the total, and counts of skipped steps.
@@ -100,6 +126,10 @@ class Distiller(nn.Module):
             if self.skipped[name]:
                 entries[f'skipped_{short}'] = total.new_tensor(self.skipped[name])
         return entries
+
+    def _zero(self, term: Term) -> Tensor:
+        device = next(self.teacher.module.parameters()).device
+        return torch.zeros((), device=device) + term.zero()
 
 
 def check_on_non_finite(choice: str) -> None:

@@ -16,6 +16,9 @@ from wkd_det.distillation.tap import TAPS, Tap
 class Term(nn.Module):
     """Tap, connectors and loss.
 
+    A loss may name in ``scalable`` those of its arguments that weigh a part of it; ``set_scale``
+    scales the whole term or such a part.
+
     Args:
         name: Key of the loss in the log; starts with ``loss_``.
         tap: Reads both networks.
@@ -29,19 +32,30 @@ class Term(nn.Module):
         self.tap = tap
         self.connectors = connectors
         self.loss = loss
+        self.scale = 1.0
+        self.full_weights = {part: getattr(loss, part) for part in getattr(loss, 'scalable', ())}
+        """Arguments of the loss that weigh a part of it, as configured."""
+
+    def set_scale(self, scale: float, part: str | None = None) -> None:
+        """Scale the configured weight, of the whole term or of one of ``full_weights``."""
+        if part is None:
+            self.scale = scale
+        else:
+            setattr(self.loss, part, scale * self.full_weights[part])
 
     def pairs(self, student: Any, teacher: Any) -> list[dict[str, Tensor]]:
         """What the loss compares: its arguments, one dict a comparison."""
         return self.tap.pairs(student, teacher, self.connectors)
 
     def forward(self, pairs: list[dict[str, Tensor]]) -> Tensor:
-        """Mean of the loss over the comparisons, scalar."""
+        """Mean of the loss over the comparisons times the scale, scalar."""
+        mean = torch.stack([self.loss(**pair) for pair in pairs]).mean()
         # An empty comparison bypasses a connector; DDP still wants its gradient, which is 0.
-        return torch.stack([self.loss(**pair) for pair in pairs]).mean() + self.zero()
+        return self.scale * mean + self.zero()
 
     def zero(self) -> Tensor | float:
-        """0 with a zero gradient for every parameter of the connectors."""
-        return sum((0.0 * parameter.sum() for parameter in self.connectors.parameters()), 0.0)
+        """0 with a zero gradient for every parameter of the term."""
+        return sum((0.0 * parameter.sum() for parameter in self.parameters()), 0.0)
 
 
 def build_term(

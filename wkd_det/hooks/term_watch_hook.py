@@ -52,6 +52,8 @@ class TermWatchHook(Hook):
         }
         task = means.pop('loss') - sum(means.values())
         for name, value in means.items():
+            if distiller.terms[name].scale == 0:
+                continue  # switched off by a schedule
             if value == 0:
                 self._warn(name, 'zero', f'has been 0 for {self.window} steps: it teaches nothing')
             elif value > self.max_ratio * abs(task):

@@ -40,6 +40,7 @@ class WKDLogitLoss(nn.Module):
     """
 
     takes: ClassVar[str] = 'logits'
+    scalable: ClassVar[tuple[str, ...]] = ('transport_weight',)
 
     def __init__(
         self,
@@ -82,6 +83,11 @@ class WKDLogitLoss(nn.Module):
             raise TypeError(f'cost must be a dict with a type or a tensor, got {cost!r}')
         else:
             self.source = MODELS.build(dict(cost))
+
+    @property
+    def fading_part(self) -> str | None:
+        """The reference's decay leaves the target part alone."""
+        return 'transport_weight' if self.separated else None
 
     def reserve(self, num_classes: int) -> None:
         """Make the buffer, so that it is there before DDP looks and before weights load.
