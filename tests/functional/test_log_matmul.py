@@ -129,6 +129,21 @@ def test_blocks_change_nothing(monkeypatch):
             assert_close(tensor, expected, **EXACT)
 
 
+@pytest.mark.parametrize('block', [2**22, 1, 2 * 4 * 5])
+def test_a_matrix_for_each_row(monkeypatch, block):
+    monkeypatch.setattr(log_matmul, '_BLOCK_ELEMENTS', block)
+    left, _ = factors(7, 4, 5)
+    right = torch.stack([factors(1, 4, 5, seed=seed)[1] for seed in range(7)])
+    right[3, 1] = -torch.inf
+    both = left.requires_grad_(), right.requires_grad_()
+    grads = torch.autograd.grad(log_matmul_exp(*both).square().sum(), both)
+    rows = [log_matmul_exp(left[i : i + 1], right[i]) for i in range(7)]
+    assert_close(log_matmul_exp(*both), torch.cat(rows), **EXACT)
+    expected = torch.autograd.grad(torch.cat(rows).square().sum(), both)
+    for grad, other in zip(grads, expected):
+        assert_close(grad, other, **EXACT)
+
+
 def test_scratch_is_bounded_forward_and_backward(monkeypatch):
     monkeypatch.setattr(log_matmul, '_BLOCK_ELEMENTS', 3 * 20 * 20)
     left, right = (tensor.requires_grad_() for tensor in factors(50, 20, 20))

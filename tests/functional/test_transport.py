@@ -413,6 +413,26 @@ def test_order_of_samples_and_classes_and_company_do_not_matter(log_domain, clas
     assert_close(transport(source[:1], target[:1], cost), value[:1], **EXACT)
 
 
+# A cost for each sample
+
+
+@DOMAINS
+def test_a_cost_for_each_sample_is_that_of_each_alone(log_domain):
+    source, target = histograms(3, 5), histograms(3, 5, seed=1)
+    costs = torch.stack([distances(5, seed=seed) for seed in range(3)])
+    costs[0, 0, 1] = 0.3  # no symmetry needed
+    costs.requires_grad_()
+    options = dict(epsilon=0.2, log_domain=log_domain)
+    values = sinkhorn_cost(source, target, costs, **options)
+    (grad,) = torch.autograd.grad(values.sum(), costs)
+    for index in range(3):
+        cost = costs[index].detach().requires_grad_()
+        rows = slice(index, index + 1)
+        alone = sinkhorn_cost(source[rows], target[rows], cost, **options)
+        assert_close(values[rows], alone, **EXACT)
+        assert_close(grad[index], torch.autograd.grad(alone.sum(), cost)[0], **EXACT)
+
+
 # Errors
 
 
@@ -422,7 +442,7 @@ def test_order_of_samples_and_classes_and_company_do_not_matter(log_domain, clas
         (dict(source=torch.ones(3)), r'share a shape \(N, C\), got \(3,\) and \(2, 3\)'),
         (dict(source=torch.ones(1, 3)), r'share a shape \(N, C\), got \(1, 3\) and \(2, 3\)'),
         (dict(cost=torch.ones(3, 4)), r'cost must have the shape .* = \(3, 3\), got \(3, 4\)'),
-        (dict(cost=torch.ones(2, 3, 3)), r'got \(2, 3, 3\)'),
+        (dict(cost=torch.ones(4, 3, 3)), r'N = 2, .* got \(4, 3, 3\)'),
         (dict(epsilon=0.0), 'epsilon must be positive, got 0.0'),
         (dict(epsilon=-1.0), 'epsilon must be positive, got -1.0'),
         (dict(epsilon=math.nan), 'epsilon must be positive, got nan'),

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 
-from wkd_det.functional import wkd_feature_loss
+from wkd_det.functional import FEATURE_DISTANCES, feature_distribution_loss, wkd_feature_loss
 from wkd_det.losses import WKDFeatureLoss
 
 
@@ -20,8 +20,11 @@ def maps(samples=2, dtype=torch.float32):
     [
         dict(),
         dict(grid=3, mean_cov_ratio=2.0),
-        dict(covariance='full', eps=1e-3),
+        dict(distribution='full', eps=1e-3),
         dict(unbiased=False, mean_cov_ratio=0.0),
+        dict(distribution='laplace', distance='kl', grid=2),
+        dict(distribution='pmf', epsilon=0.2, num_iters=3),
+        dict(distribution='spatial_gram', distance='frobenius'),
     ],
 )
 @pytest.mark.parametrize('loss_weight', [1.0, 5e-3, 0.0])
@@ -30,7 +33,7 @@ def test_is_the_function_times_the_weight(options, loss_weight):
     extra = dict(mask=torch.rand(2, 6, 7) < 0.7, weight=torch.tensor([1.0, 0.5]), avg_factor=1.5)
     loss = WKDFeatureLoss(**options, loss_weight=loss_weight)
     for arguments in ({}, extra):
-        expected = loss_weight * wkd_feature_loss(student, teacher, **options, **arguments)
+        expected = loss_weight * feature_distribution_loss(student, teacher, **options, **arguments)
         assert torch.equal(loss(student, teacher, **arguments), expected)
 
 
@@ -38,7 +41,7 @@ def test_the_registry_builds_it_from_a_config():
     loss = MODELS.build(dict(type='WKDFeatureLoss', grid=4, mean_cov_ratio=2.0, loss_weight=5e-3))
     assert isinstance(loss, WKDFeatureLoss)
     assert loss.takes == 'features'
-    assert (loss.grid, loss.mean_cov_ratio, loss.loss_weight) == (4, 2.0, 5e-3)
+    assert (loss.grid, loss.options['mean_cov_ratio'], loss.loss_weight) == (4, 2.0, 5e-3)
 
 
 def test_defaults_are_those_of_the_function():
@@ -46,10 +49,13 @@ def test_defaults_are_those_of_the_function():
     assert torch.equal(WKDFeatureLoss()(student, teacher), wkd_feature_loss(student, teacher))
 
 
-@pytest.mark.parametrize('covariance', ['diag', 'full'])
-def test_gradient_reaches_the_student_only(covariance):
+PAIRS = pytest.mark.parametrize(('distribution', 'distance'), FEATURE_DISTANCES)
+
+
+@PAIRS
+def test_gradient_reaches_the_student_only(distribution, distance):
     student, teacher = (features.clone().requires_grad_() for features in maps())
-    loss = WKDFeatureLoss(grid=2, covariance=covariance)
+    loss = WKDFeatureLoss(grid=2, distribution=distribution, distance=distance)
     loss(student, teacher).backward()
     assert student.grad.abs().max() > 1e-4
     assert teacher.grad is None
@@ -59,9 +65,9 @@ def test_it_holds_no_state():
     assert not WKDFeatureLoss().state_dict()
 
 
-@pytest.mark.parametrize('covariance', ['diag', 'full'])
-def test_half_precision_and_no_images_give_float32(covariance):
-    loss = WKDFeatureLoss(covariance=covariance)
+@PAIRS
+def test_half_precision_and_no_images_give_float32(distribution, distance):
+    loss = WKDFeatureLoss(distribution=distribution, distance=distance)
     for samples in (2, 0):
         student, teacher = maps(samples, torch.float16)
         value = loss(student.clone().requires_grad_(), teacher)
@@ -77,7 +83,11 @@ def test_half_precision_and_no_images_give_float32(covariance):
         (dict(grid=2.5), 'grid must be an integer of at least 1, got 2.5'),
         (dict(mean_cov_ratio=-1), 'mean_cov_ratio must not be negative, got -1'),
         (dict(loss_weight=-1), 'loss_weight must not be negative, got -1'),
-        (dict(covariance='Diag'), r"one of \('diag', 'full'\), got 'Diag'"),
+        (dict(distribution='Diag'), r"one of diag \(w2, kl, symmetric_kl\), full .*; got 'Diag'"),
+        (dict(distance='g2denet'), r"one of \['w2', 'kl', 'symmetric_kl'\] for dist.*'g2denet'"),
+        (dict(epsilon=0.1), "epsilon means nothing to distribution='diag', distance='w2': its"),
+        (dict(distribution='pmf', epsilon=0), 'epsilon must be positive, got 0'),
+        (dict(distribution='pmf', num_iters=0), 'num_iters must be at least 1, got 0'),
         (dict(eps=0), 'eps must be positive, got 0'),
     ],
 )

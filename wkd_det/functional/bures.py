@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from wkd_det.functional.cell_moments import cell_membership
+from wkd_det.functional.cell_pixels import cell_pixels
+from wkd_det.functional.matrix_root import eigen_root, nonzero
 
 
 def bures_squared(first: Tensor, second: Tensor, *, eps: float = 0.0) -> Tensor:
@@ -46,8 +47,7 @@ class _Fidelity(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, first: Tensor, second: Tensor) -> Tensor:
         root, inverse_root = _roots(second)
-        value, vector = torch.linalg.eigh(root @ first @ root)
-        value = value.clamp(min=0).sqrt()
+        value, vector = eigen_root(root @ first @ root)
         ctx.save_for_backward(root, inverse_root, value, vector)
         return value.sum(-1)
 
@@ -58,7 +58,7 @@ class _Fidelity(torch.autograd.Function):
         half = grad[..., None, None] / 2
         grad_first = grad_second = None
         if ctx.needs_input_grad[0]:
-            inner = (vector / _nonzero(value)[..., None, :]) @ vector.mT
+            inner = (vector / nonzero(value)[..., None, :]) @ vector.mT
             grad_first = half * (root @ inner @ root)
         if ctx.needs_input_grad[1]:
             inner = (vector * value[..., None, :]) @ vector.mT
@@ -68,16 +68,10 @@ class _Fidelity(torch.autograd.Function):
 
 def _roots(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Symmetric square root and its inverse."""
-    value, vector = torch.linalg.eigh(matrix)
-    value = value.clamp(min=0).sqrt()
+    value, vector = eigen_root(matrix)
     root = (vector * value[..., None, :]) @ vector.mT
-    inverse = (vector / _nonzero(value)[..., None, :]) @ vector.mT
+    inverse = (vector / nonzero(value)[..., None, :]) @ vector.mT
     return root, inverse
-
-
-def _nonzero(value: Tensor) -> Tensor:
-    """Keep divisions finite: no value below the rounding of the largest one."""
-    return torch.maximum(value, value.amax(-1, keepdim=True) * 1e-12 + 1e-150)
 
 
 def cell_mean_and_covariance(
@@ -86,8 +80,7 @@ def cell_mean_and_covariance(
     """Mean vector and covariance matrix of the pixels of each grid cell.
 
     Conventions, arguments and the count are those of
-    :func:`~wkd_det.functional.cell_moments.cell_mean_and_variance`. The cells are walked one by
-    one: each holds ``C x C`` numbers, so the work inside outweighs the loop.
+    :func:`~wkd_det.functional.cell_moments.cell_mean_and_variance`.
 
     Numerics:
         Covariances are made in float64: with fewer pixels than channels they are singular, and
@@ -97,21 +90,12 @@ def cell_mean_and_covariance(
         Mean ``(N, C, G * G)``, covariance ``(N, G * G, C, C)`` in float64, count
         ``(N, 1, G * G)`` or ``(1, 1, G * G)``.
     """
-    samples, _, height, width = features.shape
-    rows = cell_membership(height, grid, features.device)
-    columns = cell_membership(width, grid, features.device)
-    if mask is None:
-        mask = features.new_ones(1, height, width, dtype=torch.bool)
-    means, covariances, counts = [], [], []
-    for row in rows.unbind(1):
-        for column in columns.unbind(1):
-            inside = mask[:, row][:, :, column].flatten(1)[:, None]
-            pixels = features[:, :, row][..., column].flatten(2).masked_fill(~inside, 0).double()
-            count = inside.sum(dim=2, keepdim=True)
-            mean = pixels.sum(dim=2, keepdim=True) / count.clamp(min=1)
-            centred = (pixels - mean).masked_fill(~inside, 0)
-            divisor = (count - 1 if unbiased else count).clamp(min=1)
-            means.append(mean.to(features))
-            covariances.append(centred @ centred.mT / divisor)
-            counts.append(count.to(features))
-    return torch.cat(means, 2), torch.stack(covariances, 1), torch.cat(counts, 2)
+    pixels, inside = cell_pixels(features, grid=grid, mask=mask)
+    pixels = pixels.double()
+    count = inside.sum(dim=3, keepdim=True)
+    mean = pixels.sum(dim=3, keepdim=True) / count.clamp(min=1)
+    centred = (pixels - mean).masked_fill(~inside, 0)
+    divisor = (count - 1 if unbiased else count).clamp(min=1)
+    covariance = centred @ centred.mT / divisor
+    mean, count = mean[..., 0].transpose(1, 2), count[..., 0].transpose(1, 2)
+    return mean.to(features), covariance, count.to(features)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from wkd_det.functional.bures import bures_squared, cell_mean_and_covariance
-from wkd_det.functional.cell_moments import cell_mean_and_variance
-from wkd_det.functional.precision import promote, without_autocast
-from wkd_det.functional.reduction import weighted_mean
+from wkd_det.functional.feature_distribution import feature_distribution_loss
 
 COVARIANCES = ('diag', 'full')
 
@@ -28,6 +24,7 @@ def wkd_feature_loss(
 ) -> Tensor:
     r"""Wasserstein distillation loss on feature maps.
 
+    Its rivals are in :func:`~wkd_det.functional.feature_distribution.feature_distribution_loss`.
     The pixels of each cell of a ``grid x grid`` partition are modelled by a Gaussian over the
     channels; the loss is
 
@@ -70,59 +67,23 @@ def wkd_feature_loss(
         Knowledge Distillation, NeurIPS 2024, section 3.2.
 
     Example:
+        >>> import torch
         >>> student = torch.zeros(1, 3, 4, 4)
         >>> wkd_feature_loss(student, student + 2, mean_cov_ratio=0.5)  # 0.5 * 3 channels * 2^2
         tensor(6.)
     """
-    _check(student, teacher, grid, mean_cov_ratio, covariance, eps, mask)
-    if student.shape[0] == 0:
-        return promote(student)[0].sum() * 0.0
-    moments = cell_mean_and_variance if covariance == 'diag' else cell_mean_and_covariance
-    with without_autocast(student):
-        student, teacher = promote(student, teacher.detach())
-        student_mean, student_second, count = moments(
-            student, grid=grid, unbiased=unbiased, mask=mask
-        )
-        teacher_mean, teacher_second, _ = moments(teacher, grid=grid, unbiased=unbiased, mask=mask)
-        mean_term = (student_mean - teacher_mean).square().sum(dim=1)
-        if covariance == 'diag':
-            deviation = (student_second + eps).sqrt() - (teacher_second + eps).sqrt()
-            cov_term = deviation.square().sum(dim=1)
-        else:
-            cov_term = bures_squared(student_second, teacher_second, eps=eps).to(mean_term)
-        filled = (count > 0).to(mean_term)[:, 0]
-        per_cell = (mean_cov_ratio * mean_term + cov_term) * filled
-        per_image = per_cell.sum(dim=1) / filled.sum(dim=1).clamp(min=1)
-        return weighted_mean(per_image, weight, avg_factor)
-
-
-def _check(
-    student: Tensor,
-    teacher: Tensor,
-    grid: int,
-    mean_cov_ratio: float,
-    covariance: str,
-    eps: float,
-    mask: Tensor | None,
-) -> None:
-    if student.dim() != 4 or student.shape != teacher.shape:
-        raise ValueError(
-            'student and teacher must share a shape (N, C, H, W), '
-            f'got {tuple(student.shape)} and {tuple(teacher.shape)}'
-        )
-    if 0 in student.shape[1:]:
-        raise ValueError(f'feature maps must not be empty, got {tuple(student.shape)}')
-    if not isinstance(grid, int) or grid < 1:
-        raise ValueError(f'grid must be an integer of at least 1, got {grid!r}')
-    if not mean_cov_ratio >= 0:
-        raise ValueError(f'mean_cov_ratio must not be negative, got {mean_cov_ratio}')
     if covariance not in COVARIANCES:
         raise ValueError(f'covariance must be one of {COVARIANCES}, got {covariance!r}')
-    if not eps > 0:
-        raise ValueError(f'eps must be positive, got {eps}')
-    samples, _, height, width = student.shape
-    if mask is not None and (mask.dtype != torch.bool or mask.shape != (samples, height, width)):
-        raise ValueError(
-            f'mask must be bool and have the shape (N, H, W) = {(samples, height, width)}, '
-            f'got {mask.dtype} and {tuple(mask.shape)}'
-        )
+    return feature_distribution_loss(
+        student,
+        teacher,
+        distribution=covariance,
+        distance='w2',
+        grid=grid,
+        mean_cov_ratio=mean_cov_ratio,
+        eps=eps,
+        unbiased=unbiased,
+        mask=mask,
+        weight=weight,
+        avg_factor=avg_factor,
+    )

@@ -14,12 +14,13 @@ def log_matmul_exp(left: Tensor, right: Tensor) -> Tensor:
 
     .. math:: y_{nj} = \log \sum_i \exp(a_{ni} + b_{ij})
 
-    The ``(N, C, C)`` sum is walked in blocks of samples, forward and backward, so memory is
+    The ``(N, I, J)`` sum is walked in blocks of samples, forward and backward, so memory is
     bounded whatever ``N`` is.
 
     Args:
         left: Shape ``(N, I)``; ``-inf`` stands for 0.
-        right: Shape ``(I, J)``; ``-inf`` stands for 0.
+        right: Shape ``(I, J)``, or ``(N, I, J)``: a matrix for each row of ``left``.
+            ``-inf`` stands for 0.
 
     Returns:
         Shape ``(N, J)``, ``-inf`` where nothing is summed.
@@ -30,9 +31,9 @@ def log_matmul_exp(left: Tensor, right: Tensor) -> Tensor:
 class _LogMatmulExp(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, left: Tensor, right: Tensor) -> Tensor:
-        out = left.new_empty(left.shape[0], right.shape[1])
+        out = left.new_empty(left.shape[0], right.shape[-1])
         for rows in _blocks(left, right):
-            torch.logsumexp(left[rows, :, None] + right, dim=1, out=out[rows])
+            torch.logsumexp(left[rows, :, None] + _of(right, rows), dim=1, out=out[rows])
         ctx.save_for_backward(left, right, out)
         return out
 
@@ -46,14 +47,18 @@ class _LogMatmulExp(torch.autograd.Function):
         grad_left = torch.zeros_like(left)
         grad_right = torch.zeros_like(right) if ctx.needs_input_grad[1] else None
         for rows in _blocks(left, right):
-            share = (left[rows, :, None] + right - out[rows, None, :]).exp_()
+            share = (left[rows, :, None] + _of(right, rows) - out[rows, None, :]).exp_()
             share *= grad[rows, None, :]
             grad_left[rows] = share.sum(dim=2)
             if grad_right is not None:
-                grad_right += share.sum(dim=0)
+                _of(grad_right, rows).add_(share if right.dim() == 3 else share.sum(dim=0))
         return grad_left, grad_right
 
 
+def _of(right: Tensor, rows: slice) -> Tensor:
+    return right[rows] if right.dim() == 3 else right
+
+
 def _blocks(left: Tensor, right: Tensor) -> list[slice]:
-    size = max(1, _BLOCK_ELEMENTS // max(right.numel(), 1))
+    size = max(1, _BLOCK_ELEMENTS // max(right.shape[-2] * right.shape[-1], 1))
     return [slice(start, start + size) for start in range(0, left.shape[0], size)]

@@ -27,9 +27,9 @@ def sinkhorn_cost(
         \langle P^\star, C \rangle, \qquad
         P^\star = \arg\min_P \langle P, C \rangle - \epsilon H(P)
 
-    after ``num_iters`` rounds of matrix scaling. All samples share the kernel
-    ``exp(-cost / epsilon)``, so a round is two ``(N, C) x (C, C)`` products and no plan is ever
-    built: memory is ``O(N C + C^2)``. Gradients run through the rounds.
+    after ``num_iters`` rounds of matrix scaling. Where samples share the cost they share the
+    kernel ``exp(-cost / epsilon)``, so a round is two ``(N, C) x (C, C)`` products and no plan
+    is ever built: memory is ``O(N C + C^2)``. Gradients run through the rounds.
 
     Convention:
         - ``epsilon`` and the result carry the unit of ``cost``.
@@ -48,7 +48,8 @@ def sinkhorn_cost(
     Args:
         source: Row marginals, shape ``(N, C)``, rows sum to 1; zero entries are allowed.
         target: Column marginals, shape ``(N, C)``, rows sum to 1; zero entries are allowed.
-        cost: Ground cost, shape ``(C, C)``, shared by the batch; rows belong to ``source``.
+        cost: Ground cost, shape ``(C, C)``, shared by the batch, or ``(N, C, C)``, one a sample;
+            rows belong to ``source``.
         epsilon: Entropic regularisation, > 0.
         num_iters: Rounds of scaling, >= 1.
         log_domain: Iterate on logarithms of the scalings.
@@ -86,9 +87,14 @@ def _scale(
     kernel = torch.exp(cost / -epsilon)
     row = support.to(source) / support.sum(dim=1, keepdim=True).clamp(min=1)
     for _ in range(num_iters):
-        column = target / (row @ kernel + _GUARD)
-        row = source / (column @ kernel.t() + _GUARD)
-    return (row * (column @ (kernel * cost).t())).sum(dim=1)
+        column = target / (_times(row, kernel) + _GUARD)
+        row = source / (_times(column, kernel.mT) + _GUARD)
+    return (row * _times(column, (kernel * cost).mT)).sum(dim=1)
+
+
+def _times(vectors: Tensor, matrix: Tensor) -> Tensor:
+    """Each row vector times the shared matrix or its own."""
+    return vectors @ matrix if matrix.dim() == 2 else (vectors[:, None] @ matrix)[:, 0]
 
 
 def _scale_in_log_domain(
@@ -99,9 +105,9 @@ def _scale_in_log_domain(
     log_row = torch.zeros_like(source).masked_fill(~support, -torch.inf)
     for _ in range(num_iters):
         log_column = log_target - log_matmul_exp(log_row, log_kernel)
-        log_row = log_source - log_matmul_exp(log_column, log_kernel.t())
+        log_row = log_source - log_matmul_exp(log_column, log_kernel.mT)
     # cost is folded in as a logarithm: exp(log_row + log sum_j exp(column_j - C_ij/eps) C_ij)
-    return (log_row + log_matmul_exp(log_column, (log_kernel + _log(cost)).t())).exp().sum(dim=1)
+    return (log_row + log_matmul_exp(log_column, (log_kernel + _log(cost)).mT)).exp().sum(dim=1)
 
 
 def _log(tensor: Tensor) -> Tensor:
@@ -123,10 +129,11 @@ def _check(
             'source and target must share a shape (N, C), '
             f'got {tuple(source.shape)} and {tuple(target.shape)}'
         )
-    classes = source.shape[1]
-    if cost.shape != (classes, classes):
+    samples, classes = source.shape
+    if cost.shape not in ((classes, classes), (samples, classes, classes)):
         raise ValueError(
-            f'cost must have the shape (C, C) = ({classes}, {classes}), got {tuple(cost.shape)}'
+            f'cost must have the shape (N, C, C), N = {samples}, or (C, C) = '
+            f'({classes}, {classes}), got {tuple(cost.shape)}'
         )
     if not epsilon > 0:
         raise ValueError(f'epsilon must be positive, got {epsilon}')

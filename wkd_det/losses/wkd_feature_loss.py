@@ -1,4 +1,4 @@
-"""WKD-F as a configurable module."""
+"""WKD-F and its family as a configurable module."""
 
 from __future__ import annotations
 
@@ -7,25 +7,35 @@ from typing import ClassVar
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from wkd_det.functional import COVARIANCES, wkd_feature_loss
+from wkd_det.functional import check_feature_options, feature_distribution_loss
 
 
 @MODELS.register_module()
 class WKDFeatureLoss(nn.Module):
-    """Squared 2-Wasserstein distance between Gaussians of features (WKD-F).
+    """Distance between distributions of features; by default WKD-F.
+
+    WKD-F is the squared 2-Wasserstein distance between diagonal Gaussians. The other members are
+    those it was compared with in the paper; an option left at None has the default of the
+    function, one that means nothing to the pair is an error.
 
     Args:
-        grid: Cells along each axis; one Gaussian a cell.
-        mean_cov_ratio: gamma, the weight of the means against the covariances.
-        covariance: ``'diag'`` or ``'full'``.
-        eps: Added to every variance.
-        unbiased: Divide second moments by ``m - 1`` instead of ``m``.
+        grid: Cells along each axis; one distribution a cell.
+        distribution: ``'diag'`` or ``'full'`` Gaussian, ``'laplace'``, ``'exponential'``,
+            ``'pmf'``, ``'channel_mean'``, ``'channel_gram'``, ``'spatial_mean'`` or
+            ``'spatial_gram'``.
+        distance: ``'w2'``, ``'kl'``, ``'symmetric_kl'``, ``'g2denet'`` or ``'frobenius'``;
+            :data:`wkd_det.functional.FEATURE_DISTANCES` lists the defined pairs.
+        mean_cov_ratio: gamma, the weight of the means against the covariances; 1.
+        eps: Added to every variance; 1e-5.
+        unbiased: Divide second moments by ``m - 1`` instead of ``m``; True.
+        epsilon: Entropic regularisation of the transport of ``'pmf'``; 0.05.
+        num_iters: Its Sinkhorn rounds; 10.
         loss_weight: Factor of the loss.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If a number is outside its range or the pair is not defined.
 
-    See :func:`wkd_det.functional.wkd_feature_loss` for formula, conventions and source.
+    See :func:`wkd_det.functional.feature_distribution_loss` for formulas, conventions and source.
     """
 
     takes: ClassVar[str] = 'features'
@@ -34,27 +44,30 @@ class WKDFeatureLoss(nn.Module):
         self,
         *,
         grid: int = 1,
-        mean_cov_ratio: float = 1.0,
-        covariance: str = 'diag',
-        eps: float = 1e-5,
-        unbiased: bool = True,
+        distribution: str = 'diag',
+        distance: str = 'w2',
+        mean_cov_ratio: float | None = None,
+        eps: float | None = None,
+        unbiased: bool | None = None,
+        epsilon: float | None = None,
+        num_iters: int | None = None,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if not isinstance(grid, int) or grid < 1:
-            raise ValueError(f'grid must be an integer of at least 1, got {grid!r}')
-        for name, value in dict(mean_cov_ratio=mean_cov_ratio, loss_weight=loss_weight).items():
-            if not value >= 0:
-                raise ValueError(f'{name} must not be negative, got {value}')
-        if covariance not in COVARIANCES:
-            raise ValueError(f'covariance must be one of {COVARIANCES}, got {covariance!r}')
-        if not eps > 0:
-            raise ValueError(f'eps must be positive, got {eps}')
+        if not loss_weight >= 0:
+            raise ValueError(f'loss_weight must not be negative, got {loss_weight}')
+        options = dict(
+            mean_cov_ratio=mean_cov_ratio,
+            eps=eps,
+            unbiased=unbiased,
+            epsilon=epsilon,
+            num_iters=num_iters,
+        )
+        given = {name: value for name, value in options.items() if value is not None}
         self.grid = grid
-        self.mean_cov_ratio = mean_cov_ratio
-        self.covariance = covariance
-        self.eps = eps
-        self.unbiased = unbiased
+        self.distribution = distribution
+        self.distance = distance
+        self.options = check_feature_options(distribution, distance, grid, **given)
         self.loss_weight = loss_weight
 
     def forward(
@@ -66,15 +79,14 @@ class WKDFeatureLoss(nn.Module):
         avg_factor: float | Tensor | None = None,
     ) -> Tensor:
         """Loss of feature maps ``(N, C, H, W)``, scalar; ``mask`` ``(N, H, W)`` leaves out."""
-        return self.loss_weight * wkd_feature_loss(
+        return self.loss_weight * feature_distribution_loss(
             student,
             teacher,
+            distribution=self.distribution,
+            distance=self.distance,
             grid=self.grid,
-            mean_cov_ratio=self.mean_cov_ratio,
-            covariance=self.covariance,
-            eps=self.eps,
-            unbiased=self.unbiased,
             mask=mask,
             weight=weight,
             avg_factor=avg_factor,
+            **self.options,
         )
