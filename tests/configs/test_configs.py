@@ -138,6 +138,8 @@ def test_the_student_is_the_plain_one(path: str) -> None:
     }
     assert set(model) - set(plain) == {'teacher', 'distill'}
     assert (model['type'], plain['type']) == ('DistilledFasterRCNN', 'FasterRCNN')
+    assert config['default_hooks']['checkpoint'].pop('type') == 'ExactCheckpointHook'
+    assert baseline['default_hooks']['checkpoint'].pop('type').endswith('CheckpointHook')
     different = {key for key in {*config, *baseline} if config.get(key) != baseline.get(key)}
     assert different <= {'model', 'custom_imports', 'work_dir'}
     assert config['custom_imports']['imports'] == ['wkd_det']

@@ -5,7 +5,6 @@ import os
 import random
 import subprocess
 import sys
-from collections import OrderedDict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +16,7 @@ from mmdet.registry import HOOKS, MODELS, OPTIM_WRAPPERS
 from mmengine.fileio import get_file_backend
 from mmengine.logging import MessageHub
 
-from wkd_det.hooks import CPUAmpOptimWrapper, ExactCheckpointHook, TermWatchHook
+from wkd_det.hooks import CPUAmpOptimWrapper, ExactCheckpointHook
 from wkd_det.hooks.random_state import random_state, set_random_state
 from wkd_det.testing import distilled_config, random_batch, wkd_f_term, wkd_l_term
 
@@ -79,7 +78,7 @@ def checkpoint_runner(tmp_path, saved, *, iteration=0, accumulating=False):
         logger=SimpleNamespace(info=lambda text: None),
         message_hub=MessageHub(f'checkpoints {tmp_path} {iteration}'),
         iter=iteration,
-        save_checkpoint=lambda folder, name, *_, **__: saved(name),
+        save_checkpoint=lambda folder, filename, *_, **__: saved(filename),
         optim_wrapper=SimpleNamespace(
             _accumulative_counts=2, should_update=lambda: not accumulating
         ),
@@ -89,10 +88,9 @@ def checkpoint_runner(tmp_path, saved, *, iteration=0, accumulating=False):
 @pytest.fixture
 def warnings(monkeypatch):
     found = []
-    for module in ('exact_checkpoint_hook', 'term_watch_hook'):
-        monkeypatch.setattr(
-            f'wkd_det.hooks.{module}.print_log', lambda text, **_: found.append(text)
-        )
+    monkeypatch.setattr(
+        'wkd_det.hooks.exact_checkpoint_hook.print_log', lambda text, **_: found.append(text)
+    )
     return found
 
 
@@ -154,7 +152,35 @@ def test_validation_draws_nothing_from_training():
     assert torch.equal(torch.get_rng_state(), first)
 
 
-# Watching terms
+@pytest.mark.parametrize('names', ['score', ['score', 'other']])
+def test_the_best_checkpoint_goes_after_the_better_one_is_there(tmp_path, names):
+    present = []
+
+    def save(name):
+        present.append(sorted(path.name for path in tmp_path.glob('best*.pth')))
+        if name == 'best_score_iter_4.pth':
+            raise OSError('disk full')
+        (tmp_path / name).touch()
+
+    hook = ExactCheckpointHook(by_epoch=False, save_best=names, rule='greater')
+    runner = checkpoint_runner(tmp_path, save)
+    runner.epoch = 0
+    hook.before_train(runner)
+    scores = {1: 0.1, 2: 0.3, 3: 0.2}
+    for runner.iter, score in scores.items():
+        hook._save_best_checkpoint(runner, dict(score=score, other=1.0))
+    scored = [name for names in present[:2] for name in names if 'score' in name]
+    assert scored == ['best_score_iter_1.pth']  # was there while the second was written
+    assert [path.name for path in tmp_path.glob('best_score*')] == ['best_score_iter_2.pth']
+    runner.iter = 4
+    with pytest.raises(OSError, match='disk full'):
+        hook._save_best_checkpoint(runner, dict(score=0.4, other=1.0))
+    assert [path.name for path in tmp_path.glob('best_score*')] == ['best_score_iter_2.pth']
+    if names != 'score':
+        assert [path.name for path in tmp_path.glob('best_other*')] == ['best_other_iter_1.pth']
+
+
+# Precision
 
 
 @pytest.fixture
@@ -164,51 +190,6 @@ def distilled(teacher_section):
     model = MODELS.build(distilled_config(teacher_section, terms))
     model.init_weights()
     return model.train()
-
-
-def watch(model, steps, *, name, **options):
-    """Run the hook over steps of logged values (total, wkd_l, wkd_f)."""
-    hook = HOOKS.build(dict(type='TermWatchHook', **options))
-    runner = SimpleNamespace(model=model, message_hub=MessageHub(name), iter=0)
-    for index, values in enumerate(steps):
-        runner.iter = index
-        for key, value in zip(('loss', 'loss_wkd_l', 'loss_wkd_f'), values):
-            runner.message_hub.update_scalar(f'train/{key}', value)
-        hook.after_train_iter(runner, index)
-
-
-@pytest.mark.parametrize('wrapped', [False, True])
-def test_a_term_at_zero_is_named_once(distilled, warnings, wrapped):
-    model = torch.nn.Sequential(OrderedDict(module=distilled)) if wrapped else distilled
-    watch(model, [(2.0, 0.0, 1.0)] * 9, name=f'zero {wrapped}', window=3)
-    assert warnings == ['distillation term loss_wkd_l has been 0 for 3 steps: it teaches nothing']
-
-
-def test_a_term_that_dwarfs_the_task_is_named_once(distilled, warnings):
-    watch(distilled, [(32.0, 1.0, 30.0)] * 9, name='dwarfs', window=3, max_ratio=20)
-    assert len(warnings) == 1
-    assert 'term loss_wkd_f is 30 on the mean of 3 steps, the task loss 1: lower' in warnings[0]
-
-
-def test_healthy_terms_and_plain_models_are_left_alone(distilled, warnings):
-    watch(distilled, [(2.0, 0.0, 0.5), (2.0, 0.1, 0.5)] * 4, name='healthy', window=2)
-    watch(torch.nn.Identity(), [(2.0, 0.0, 1.0)] * 4, name='plain', window=2)
-    assert warnings == []
-
-
-def test_a_term_that_a_schedule_has_switched_off_is_not_named(distilled, warnings):
-    distilled.distiller.set_scale('loss_wkd_l', 0.0)
-    watch(distilled, [(2.0, 0.0, 1.0)] * 4, name='switched off', window=2)
-    assert warnings == []
-
-
-@pytest.mark.parametrize('options', [dict(window=0), dict(max_ratio=0)])
-def test_wrong_options_of_the_watch(options):
-    with pytest.raises(ValueError, match=f'{next(iter(options))} must be'):
-        TermWatchHook(**options)
-
-
-# Precision
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='mmengine has its own wrapper for GPUs')

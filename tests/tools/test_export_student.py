@@ -224,7 +224,7 @@ def test_config_in_a_checkpoint_is_never_run(place, tmp_path, evil):
 def test_imports_hooks_and_types_of_the_config():
     config = dict(
         custom_imports=dict(imports=['wkd_det', 'mine'], allow_failed_imports=False),
-        custom_hooks=[dict(type='TermWatchHook'), dict(type='EMAHook', momentum=0.1)],
+        custom_hooks=[dict(type='TermScheduleHook'), dict(type='EMAHook', momentum=0.1)],
         default_hooks=dict(checkpoint=dict(type='ExactCheckpointHook', interval=7)),
         optim_wrapper=dict(type='AmpOptimWrapper', loss_scale='dynamic'),
         model=dict(type='mmdet.DistilledFasterRCNN', teacher=dict(), distill=dict(), neck=None),

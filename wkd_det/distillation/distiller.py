@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.distillation.term import Term, build_term
+from wkd_det.distillation.term_watch import TermWatch
 
 
 class Distiller(nn.Module):
@@ -49,6 +50,7 @@ class Distiller(nn.Module):
         self.on_non_finite = on_non_finite
         self.skipped: Counter[str] = Counter()
         """Steps that a term was left out of, by its name."""
+        self._watch = TermWatch()
 
     def attach(self, student: nn.Module, teacher: Teacher) -> None:
         """Check that teacher and terms fit, and prepare the losses that learn from the teacher.
@@ -114,6 +116,8 @@ class Distiller(nn.Module):
     def log_entries(self, log: Mapping[str, Tensor], total: Tensor) -> dict[str, Tensor]:
         """What to log beside the terms: shares of the total, and counts of skipped steps.
 
+        Called once a step; a term that stays at zero or dwarfs the task is warned of once.
+
         Args:
             log: Losses by name, those of the terms among them.
             total: Their sum.
@@ -125,6 +129,8 @@ class Distiller(nn.Module):
                 entries[f'share_{short}'] = (log[name] / total).detach()
             if self.skipped[name]:
                 entries[f'skipped_{short}'] = total.new_tensor(self.skipped[name])
+        on = {name: log[name] for name, term in self.terms.items() if name in log and term.scale}
+        self._watch.update(on, total)
         return entries
 
     def _zero(self, term: Term) -> Tensor:

@@ -3,6 +3,5 @@
 from wkd_det.hooks.cpu_amp_optim_wrapper import CPUAmpOptimWrapper
 from wkd_det.hooks.exact_checkpoint_hook import ExactCheckpointHook
 from wkd_det.hooks.term_schedule_hook import TermScheduleHook
-from wkd_det.hooks.term_watch_hook import TermWatchHook
 
-__all__ = ['CPUAmpOptimWrapper', 'ExactCheckpointHook', 'TermScheduleHook', 'TermWatchHook']
+__all__ = ['CPUAmpOptimWrapper', 'ExactCheckpointHook', 'TermScheduleHook']

@@ -30,13 +30,13 @@ class ExactCheckpointHook(CheckpointHook):
       it draws its first batch, so with equal seeds and numbers of processes it computes the bits
       of an uninterrupted run. Validation leaves the random states as they were.
     - A file is written under another name and renamed; ``last_checkpoint`` follows, and only
-      then are outdated checkpoints removed. mmengine removes them first, which with
-      ``max_keep_ckpts=1`` leaves none if the run is killed while it writes.
+      then are outdated checkpoints, or the best one so far, removed. mmengine removes them first,
+      which with ``max_keep_ckpts=1`` leaves none if the run is killed while it writes.
 
-    Not exact, for reasons outside: ``persistent_workers=True`` (random states live in the
-    workers), a checkpoint in the midst of gradient accumulation or of an epoch of
-    ``EpochBasedTrainLoop`` (gradients and place are in no checkpoint), ``randomness`` without a
-    seed (the order of the data is drawn anew), GPU kernels that are not deterministic.
+    Not exact, for reasons outside: in an ``EpochBasedTrainLoop`` a checkpoint in the midst of an
+    epoch (the place in the data is in no checkpoint) and ``persistent_workers=True`` (the workers
+    start anew); a checkpoint in the midst of gradient accumulation; ``randomness`` without a seed
+    (the order of the data is drawn anew); GPU kernels that are not deterministic.
 
     Args:
         *args, **kwargs: Of ``CheckpointHook``. ``backend_args`` and addresses as ``out_dir`` go
@@ -92,8 +92,19 @@ class ExactCheckpointHook(CheckpointHook):
             checkpoint[_KEY] = self._states
 
     def _save_best_checkpoint(self, runner: Any, metrics: dict[str, Any]) -> None:
+        if not self.save_best:
+            return
         self._gather()
+        several = len(self.key_indicators) > 1
+        paths = self.best_ckpt_path_dict if several else vars(self)
+        before = {key: paths[key] for key in (list(paths) if several else ['best_ckpt_path'])}
+        paths.update(dict.fromkeys(before))  # mmengine then has none to remove before it writes
         super()._save_best_checkpoint(runner, metrics)
+        for key, path in before.items():
+            if paths[key] is None:
+                paths[key] = path
+            elif path not in (None, paths[key]):
+                self._remove(path)
 
     def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict[str, Any]) -> None:
         self._gather()
@@ -126,15 +137,19 @@ class ExactCheckpointHook(CheckpointHook):
             backend_args=self.backend_args,
             **self.args,
         )
+        if is_main_process():
+            _LOCAL.put_text(self.last_ckpt, _LOCAL.join_path(runner.work_dir, 'last_checkpoint'))
+        for other in outdated:
+            name = self.filename_tmpl.format(other)
+            self._remove(self.file_backend.join_path(self.out_dir, name))
+
+    def _remove(self, path: str) -> None:
         if not is_main_process():
             return
-        _LOCAL.put_text(self.last_ckpt, _LOCAL.join_path(runner.work_dir, 'last_checkpoint'))
-        for other in outdated:
-            path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(other))
-            if self.file_backend.isfile(path):
-                self.file_backend.remove(path)
-            elif self.file_backend.isdir(path):  # as DeepSpeed writes them
-                self.file_backend.rmtree(path)
+        if self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+        elif self.file_backend.isdir(path):  # as DeepSpeed and FSDP write them
+            self.file_backend.rmtree(path)
 
     def _gather(self) -> None:
         """Collect the states of all processes; only the first one writes the file."""

@@ -1,6 +1,6 @@
 # 500 iterations of AdamW with warm-up and cosine decay, evaluated once at the end.
 _base_ = 'mmdet::_base_/default_runtime.py'
-custom_imports = dict(imports=['wkd_det'], allow_failed_imports=False)  # for the two hooks
+custom_imports = dict(imports=['wkd_det'], allow_failed_imports=False)  # for the hook
 
 max_iters = 500
 
@@ -27,6 +27,5 @@ default_hooks = dict(
         type='ExactCheckpointHook', by_epoch=False, interval=100, save_last=True, max_keep_ckpts=1
     ),
 )
-custom_hooks = [dict(type='TermWatchHook')]
 log_processor = dict(window_size=25, by_epoch=False)
 randomness = dict(seed=0)

@@ -12,6 +12,7 @@ _base_ = [
     '../../_base_/distill/wkd_l_kappa1.py',
 ]
 custom_imports = dict(imports=['wkd_det'], allow_failed_imports=False)
+default_hooks = dict(checkpoint=dict(type='ExactCheckpointHook'))
 
 model = dict(
     type='DistilledFasterRCNN',

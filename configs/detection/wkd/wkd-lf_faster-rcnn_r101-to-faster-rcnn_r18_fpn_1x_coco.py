@@ -13,6 +13,7 @@ _base_ = [
     '../../_base_/distill/wkd_f.py',
 ]
 custom_imports = dict(imports=['wkd_det'], allow_failed_imports=False)
+default_hooks = dict(checkpoint=dict(type='ExactCheckpointHook'))
 
 model = dict(
     type='DistilledFasterRCNN',
