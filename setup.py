@@ -29,7 +29,7 @@ setup(
         'safetensors>=0.4',
     ],
     extras_require={
-        'mini': ['scikit-learn', 'matplotlib', 'pillow'],
+        'mini': ['scikit-learn', 'matplotlib', 'pillow', 'scipy'],
         'tests': ['pytest', 'POT', 'scipy', 'hypothesis', 'psutil', 'scikit-learn', 'ruff'],
     },
     classifiers=[

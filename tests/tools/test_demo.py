@@ -71,7 +71,7 @@ def test_goes_on_prints_the_table_paints_and_reuses(interrupted):
 
 def test_other_settings_in_the_same_folder_are_refused(interrupted):
     refused = demo(interrupted, '--steps', '4', code=1)
-    assert 'holds a run with other settings' in refused.splitlines()[-1]
+    assert 'holds a run of other config' in refused.splitlines()[-1]
     assert 'train_cfg' in refused.splitlines()[-1]
 
 

@@ -1,0 +1,1 @@
+"""Training runs as data: configs, folders, fingerprints and logs. Shared by demo and comparison."""
