@@ -11,17 +11,21 @@ import numpy as np
 import pytest
 import timm
 import torch
+import torchvision
+from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from wkd_det.classification.models import (
     CIFAR_NETWORKS,
     VGG,
+    CifarModel,
     CifarResNet,
     FourStageResNet,
     MobileNetV1,
     MobileNetV2,
+    TimmModel,
+    TorchvisionModel,
     WideResNet,
-    build_cifar_network,
 )
 from wkd_det.classification.models.layers import channel_shuffle
 
@@ -116,7 +120,7 @@ def test_names_are_those_of_the_reference() -> None:
 @pytest.mark.parametrize('name', CIFAR_NETWORKS)
 def test_state_dict_has_the_keys_and_shapes_of_the_checkpoints(name: str) -> None:
     with torch.device('meta'):  # no memory, no initialisation
-        network = build_cifar_network(name)
+        network = CifarModel(name)
     shapes = {key: list(value.shape) for key, value in network.state_dict().items()}
     assert shapes == ZOO[name]['keys']
     assert list(shapes) == list(ZOO[name]['keys'])  # optimizer states go by order
@@ -127,7 +131,7 @@ def test_state_dict_has_the_keys_and_shapes_of_the_checkpoints(name: str) -> Non
 def test_logits_and_features_equal_the_reference(
     name: str, reference: dict[str, np.ndarray], images: Tensor
 ) -> None:
-    network = fill(build_cifar_network(name))
+    network = fill(CifarModel(name))
     features = network.feature_modules
     assert len(features) == len(ZOO[name]['feature_shapes'])
 
@@ -147,7 +151,7 @@ def test_logits_and_features_equal_the_reference(
 @pytest.mark.parametrize('name', CIFAR_NETWORKS)
 def test_number_of_classes_changes_the_classifier_only(name: str) -> None:
     with torch.device('meta'):
-        network = build_cifar_network(name, num_classes=7)
+        network = CifarModel(name, num_classes=7)
     shapes = {key: list(value.shape) for key, value in network.state_dict().items()}
     expected = ZOO[name]['keys']
     changed = [key for key in expected if shapes[key] != expected[key]]
@@ -163,7 +167,7 @@ def test_number_of_classes_changes_the_classifier_only(name: str) -> None:
 @pytest.mark.parametrize('name', ONE_PER_FAMILY)
 def test_gradients_reach_every_parameter(name: str, images: Tensor) -> None:
     torch.manual_seed(0)
-    network = build_cifar_network(name, num_classes=5).train()
+    network = CifarModel(name, num_classes=5).train()
     network(images).square().sum().backward()
     for key, parameter in network.named_parameters():
         assert parameter.grad is not None, key
@@ -173,9 +177,7 @@ def test_gradients_reach_every_parameter(name: str, images: Tensor) -> None:
 @pytest.mark.parametrize('name', ONE_PER_FAMILY)
 def test_no_activation_works_in_place(name: str) -> None:
     in_place = [
-        key
-        for key, module in build_cifar_network(name).named_modules()
-        if getattr(module, 'inplace', False)
+        key for key, module in CifarModel(name).named_modules() if getattr(module, 'inplace', False)
     ]
     assert in_place == []
 
@@ -194,7 +196,7 @@ def test_no_activation_works_in_place(name: str) -> None:
 def test_documented_map_before_the_relu(
     name: str, before: str, side: str, after: str, images: Tensor
 ) -> None:
-    _, seen = run_with_hooks(fill(build_cifar_network(name)), images, (before, after))
+    _, seen = run_with_hooks(fill(CifarModel(name)), images, (before, after))
     raw = seen[before][0 if side == 'input' else 1]
     assert (raw < 0).any()
     torch.testing.assert_close(raw.relu(), seen[after][1], rtol=0, atol=0)  # the same numbers
@@ -203,7 +205,7 @@ def test_documented_map_before_the_relu(
 @pytest.mark.parametrize('name', ONE_PER_FAMILY)
 def test_initialisation(name: str) -> None:
     torch.manual_seed(0)
-    network = build_cifar_network(name)
+    network = CifarModel(name)
     for key, module in network.named_modules():
         if isinstance(module, nn.BatchNorm2d):
             assert (module.weight == 1).all(), key
@@ -224,7 +226,7 @@ def test_initialisation(name: str) -> None:
 def test_mobilenet_v2_activations_are_not_cut_at_six(images: Tensor) -> None:
     # The recorded activations stay below 4, so ReLU6 would have passed there. The filled
     # weights damp the signal from block to block, hence the huge images.
-    network = fill(build_cifar_network('MobileNetV2'))
+    network = fill(CifarModel('MobileNetV2'))
     relus = [name for name, module in network.named_modules() if isinstance(module, nn.ReLU)]
     assert len(relus) == 36  # two in each of 17 blocks, the first and the last convolution
     _, seen = run_with_hooks(network, 1e9 * images, relus)
@@ -321,16 +323,50 @@ def test_mobilenet_v1_map_before_the_relu() -> None:
 # ---------------------------------------------------------------------------------- errors
 
 
-def test_unknown_name_lists_the_valid_ones() -> None:
-    with pytest.raises(ValueError, match=r"name must be one of .*, got 'resnet9'") as caught:
-        build_cifar_network('resnet9')
-    assert all(name in str(caught.value) for name in CIFAR_NETWORKS)
+@pytest.mark.parametrize(
+    ('build', 'name', 'near'),
+    [
+        (CifarModel, 'resnet9', 'resnet8'),
+        (CifarModel, 'shufflev2', 'ShuffleV2'),
+        (TorchvisionModel, 'resnet19', 'resnet18'),
+        (TimmModel, 'swin_tiny_patch4_224', 'swin_tiny_patch4_window7_224'),
+    ],
+)
+def test_unknown_name_lists_near_matches(build, name: str, near: str) -> None:
+    with pytest.raises(ValueError, match=f"got '{name}'; near matches are .*{near}"):
+        build(name)
+
+
+@pytest.mark.parametrize('kind', ['CifarModel', 'TorchvisionModel', 'TimmModel', 'MobileNetV1'])
+def test_registered_and_calling_gives_logits(kind: str) -> None:
+    name = dict(CifarModel=dict(name='resnet8'), MobileNetV1={}).get(kind, dict(name='resnet18'))
+    with torch.device('meta'):
+        network = MODELS.build(dict(type=kind, num_classes=7, **name)).eval()
+        assert network(torch.zeros(2, 3, 64, 64)).shape == (2, 7)
+    assert network.num_classes == 7
+
+
+def test_networks_of_libraries_are_untouched() -> None:
+    with torch.device('meta'):
+        ours = TorchvisionModel('mobilenet_v2', 5), TimmModel('mobilenetv2_100', 5)
+        theirs = (
+            torchvision.models.mobilenet_v2(num_classes=5),
+            timm.create_model('mobilenetv2_100', num_classes=5),
+        )
+    for network, other in zip(ours, theirs):
+        assert list(network.state_dict()) == list(other.state_dict())
+
+
+def test_options_reach_the_library() -> None:
+    with torch.device('meta'):
+        network = TimmModel('swin_tiny_patch4_window7_224', embed_dim=48)
+    assert network.num_features == 48 * 8
 
 
 @pytest.mark.parametrize('name', ONE_PER_FAMILY)
 def test_number_of_classes_must_be_positive(name: str) -> None:
     with pytest.raises(ValueError, match='num_classes must be at least 1, got 0'):
-        build_cifar_network(name, num_classes=0)
+        CifarModel(name, num_classes=0)
 
 
 def test_mobilenet_v1_number_of_classes_must_be_positive() -> None:

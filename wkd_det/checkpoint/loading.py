@@ -15,13 +15,14 @@ _SHOWN_KEYS = 8  # of a mismatch; the rest is counted
 def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
     """The plain model's weights in a checkpoint.
 
-    Takes the ``state_dict`` out of a training checkpoint, strips the ``module.`` of parallel
-    wrappers and leaves out what a distilled student carries beside its own weights.
+    Takes the ``state_dict`` (or ``model``, as the public CIFAR archives call it) out of a
+    training checkpoint, strips the ``module.`` of parallel wrappers and leaves out what a
+    distilled student carries beside its own weights.
 
     Raises:
         ValueError: If ``state_dict`` is no dict.
     """
-    state = checkpoint.get('state_dict', checkpoint)
+    state = checkpoint.get('state_dict', checkpoint.get('model', checkpoint))
     if not isinstance(state, Mapping):
         raise ValueError(f'state_dict of the checkpoint is a {type(state).__name__}, not a dict')
     weights = OrderedDict()
@@ -38,12 +39,14 @@ def load_strictly(module: nn.Module, weights: dict[str, torch.Tensor], source: s
     """Load weights; every key must be there, known and of the right shape.
 
     On an error the module is as it was before. Only ``num_batches_tracked`` may be missing, which
-    old checkpoints lack and eval mode ignores.
+    old checkpoints lack and eval mode ignores. A module that takes the weights of its bare network
+    too renames them (``own_keys``).
 
     Raises:
         ValueError: With the keys at fault.
     """
     own = {key: value.detach().clone() for key, value in module.state_dict().items()}
+    weights = module.own_keys(weights) if hasattr(module, 'own_keys') else weights
     faults = [
         f'{key} {_shape(weights[key])} instead of {_shape(value)}'
         for key, value in own.items()

@@ -12,12 +12,15 @@ import torch
 from mmengine.dist import all_gather_object, get_rank
 from torch import Tensor
 
+from wkd_det.checkpoint.library_weights import TIMM, TORCHVISION, timm_weights, torchvision_address
+
 
 def read_checkpoint(source: str | os.PathLike) -> dict[str, Any]:
-    """Read a checkpoint file, or one behind an http(s) address (kept in torch's hub cache).
+    """Read a checkpoint file, or one behind an address (kept in torch's hub cache).
 
     Args:
-        source: Path or address.
+        source: Path, http(s) address, or ``torchvision://NAME`` or ``timm://NAME`` for weights
+            that these libraries publish.
 
     Returns:
         What the file holds, a dict, on the CPU.
@@ -27,6 +30,10 @@ def read_checkpoint(source: str | os.PathLike) -> dict[str, Any]:
         ConnectionError: If it cannot be downloaded.
         ValueError: If the file is no checkpoint, or holds objects that loading would have to run.
     """
+    if str(source).startswith(TIMM):
+        return timm_weights(str(source))
+    if str(source).startswith(TORCHVISION):
+        source = torchvision_address(str(source))
     content = _read(_local(source))
     if not isinstance(content, dict):
         raise ValueError(f'{source} holds a {type(content).__name__}, not a dict of weights')

@@ -3,5 +3,11 @@
 from wkd_det.connectors.bottleneck_connector import BottleneckConnector
 from wkd_det.connectors.conv_connector import ConvConnector
 from wkd_det.connectors.identity_connector import IdentityConnector
+from wkd_det.connectors.transposed_conv_connector import TransposedConvConnector
 
-__all__ = ['BottleneckConnector', 'ConvConnector', 'IdentityConnector']
+__all__ = [
+    'BottleneckConnector',
+    'ConvConnector',
+    'IdentityConnector',
+    'TransposedConvConnector',
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -18,6 +19,26 @@ def check_keys(section: str, given: Iterable[str], valid: Iterable[str]) -> None
     unknown = sorted(set(given) - set(valid))
     if unknown:
         raise KeyError(f'{section} has unknown keys {unknown}; valid keys are {sorted(valid)}')
+
+
+def near_matches(given: Any, valid: Iterable[str]) -> str:
+    """The end of a message on a name that is not valid: the name, and those that come near it.
+
+    >>> near_matches('resnet23', ['resnet20', 'resnet32', 'vgg8'])
+    "got 'resnet23'; near matches are resnet32, resnet20"
+    >>> near_matches('x', ['vgg8', 'vgg11'])
+    "got 'x'; valid names are vgg8, vgg11"
+    """
+    by_lower = {}
+    for name in valid:
+        by_lower.setdefault(name.lower(), []).append(name)
+    near = difflib.get_close_matches(str(given).lower(), by_lower, n=5, cutoff=0.6)
+    names = [name for key in near for name in by_lower[key]]
+    if names:
+        return f'got {given!r}; near matches are {", ".join(names)}'
+    names = [name for group in by_lower.values() for name in group]
+    rest = f' and {len(names) - 20} more' if len(names) > 20 else ''
+    return f'got {given!r}; valid names are {", ".join(names[:20])}{rest}'
 
 
 def keyword_names(function: Callable) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from mmengine.registry import Registry
@@ -53,3 +54,21 @@ class Tap:
     ) -> list[dict[str, Tensor]]:
         """Arguments of the loss, one dict a comparison; the term takes their mean."""
         raise NotImplementedError
+
+
+def find_tap(section: str, name: Any) -> Callable[..., Tap]:
+    """What makes the tap that a term names; its keyword arguments are options of the term.
+
+    A student whose taps have other names than the registered ones has a method of this name.
+
+    Args:
+        section: Where the term stands in the config.
+        name: What it names.
+
+    Raises:
+        KeyError: With the valid names.
+    """
+    found = TAPS.get(name) if isinstance(name, str) else None
+    if found is None:
+        raise KeyError(f'{section}.tap must be one of {sorted(TAPS.module_dict)}, got {name!r}')
+    return found

@@ -10,7 +10,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from wkd_det.distillation.strict import build_strict, check_keys, keyword_names
-from wkd_det.distillation.tap import TAPS, Tap
+from wkd_det.distillation.tap import Tap, find_tap
 
 
 class Term(nn.Module):
@@ -78,9 +78,7 @@ def build_term(
     if not isinstance(config, Mapping):
         raise TypeError(f'{section} must be a dict, got {config!r}')
     tap_name = config.get('tap')
-    tap_class = TAPS.get(tap_name) if isinstance(tap_name, str) else None
-    if tap_class is None:
-        raise KeyError(f'{section}.tap must be one of {sorted(TAPS.module_dict)}, got {tap_name!r}')
+    tap_class = getattr(student, 'find_tap', find_tap)(section, tap_name)
     options = keyword_names(tap_class)
     check_keys(section, config, ['tap', 'loss', 'connector', *options])
     tap = tap_class(**{key: config[key] for key in options if key in config})

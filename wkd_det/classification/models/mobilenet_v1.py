@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from wkd_det.classification.models.layers import (
@@ -51,6 +52,7 @@ def _convolution(
     ]
 
 
+@MODELS.register_module()
 class MobileNetV1(nn.Module):
     """MobileNetV1 at full width: one convolution and thirteen depthwise separable blocks.
 
@@ -68,6 +70,7 @@ class MobileNetV1(nn.Module):
 
     def __init__(self, num_classes: int = 1000) -> None:
         super().__init__()
+        self.num_classes = num_classes
         channels = 32
         blocks = [nn.Sequential(*_convolution(3, channels, 3, stride=2))]
         for out_channels, stride in _BLOCKS:

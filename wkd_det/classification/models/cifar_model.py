@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from mmdet.registry import MODELS
 from torch import nn
 
 from wkd_det.classification.models.cifar_resnet import CifarResNet
@@ -14,6 +15,7 @@ from wkd_det.classification.models.shufflenet_v1 import ShuffleNetV1
 from wkd_det.classification.models.shufflenet_v2 import ShuffleNetV2
 from wkd_det.classification.models.vgg import VGG
 from wkd_det.classification.models.wide_resnet import WideResNet
+from wkd_det.distillation.strict import near_matches
 
 _WIDTHS_X4 = (32, 64, 128, 256)
 
@@ -46,7 +48,8 @@ _BUILDERS: dict[str, Callable[..., nn.Module]] = {
 CIFAR_NETWORKS: tuple[str, ...] = tuple(_BUILDERS)
 
 
-def build_cifar_network(name: str, num_classes: int = 100) -> nn.Module:
+@MODELS.register_module()
+def CifarModel(name: str, num_classes: int = 100) -> nn.Module:  # noqa: N802  reads as a type
     """Build a CIFAR network whose state_dict has the keys of the public CRD checkpoints.
 
     Convention:
@@ -57,7 +60,7 @@ def build_cifar_network(name: str, num_classes: int = 100) -> nn.Module:
 
     Args:
         name: One of ``CIFAR_NETWORKS``.
-        num_classes: Number of classes.
+        num_classes: Number of classes; kept as ``network.num_classes``.
 
     Raises:
         ValueError: If the name is unknown or ``num_classes < 1``.
@@ -66,5 +69,7 @@ def build_cifar_network(name: str, num_classes: int = 100) -> nn.Module:
         their checkpoints).
     """
     if name not in _BUILDERS:
-        raise ValueError(f'name must be one of {", ".join(CIFAR_NETWORKS)}, got {name!r}')
-    return _BUILDERS[name](num_classes=num_classes)
+        raise ValueError(f'name is no CIFAR network: {near_matches(name, CIFAR_NETWORKS)}')
+    network = _BUILDERS[name](num_classes=num_classes)
+    network.num_classes = num_classes
+    return network
