@@ -9,7 +9,12 @@ from mmdet.registry import MODELS
 from torch import nn
 from torch.testing import assert_close
 
-from wkd_det.connectors import BottleneckConnector, ConvConnector, IdentityConnector
+from wkd_det.connectors import (
+    BottleneckConnector,
+    ConvConnector,
+    IdentityConnector,
+    TransposedConvConnector,
+)
 from wkd_det.connectors.single_value_norm import normalise_single_values
 
 # Float32 sums of some hundred products.
@@ -64,6 +69,21 @@ def test_convolution_then_norm_then_activation(kernel_size, norm, activation):
     if activation:
         expected = expected.relu()
     assert_close(connector(features), expected, **FLOAT32)
+
+
+def test_transposed_convolution_doubles_then_normalises_and_activates():
+    connector = TransposedConvConnector(4, 6)
+    features = torch.randn(2, 4, 3, 5)
+    conv, norm, _ = connector.layers
+    doubled = F.conv_transpose2d(features, conv.weight, stride=2, padding=1)
+    assert doubled.shape == (2, 6, 6, 10)
+    expected = F.batch_norm(doubled, None, None, norm.weight, norm.bias, training=True).relu()
+    assert_close(connector(features, (9, 9)), expected, **FLOAT32)
+    # One image of one pixel becomes four values, which have a variance.
+    connector(features).square().mul(torch.rand(2, 6, 6, 10)).sum().backward()
+    assert all(parameter.grad.abs().max() > 1e-6 for parameter in connector.parameters())
+    assert connector(torch.rand(1, 4, 1, 1)).shape == (1, 6, 2, 2)
+    assert connector(torch.rand(0, 4, 3, 5)).shape == (0, 6, 6, 10)
 
 
 def test_bottleneck_normalises_and_activates_at_the_end_only():

@@ -6,9 +6,21 @@ from wkd_det.testing.distilled_config import (
     wkd_f_term,
     wkd_l_term,
 )
+from wkd_det.testing.tiny_classifier import (
+    class_logits_term,
+    classifier_config,
+    image_batch,
+    module_term,
+    save_classifier,
+)
 from wkd_det.testing.tiny_detector import random_batch, save_detector, tiny_faster_rcnn
 
 __all__ = [
+    'class_logits_term',
+    'classifier_config',
+    'image_batch',
+    'module_term',
+    'save_classifier',
     'distilled_config',
     'random_batch',
     'save_detector',
