@@ -1,5 +1,6 @@
 """The mathematics of Wasserstein distillation: pure functions on tensors, torch only."""
 
+from wkd_det.functional.attended import attended_loss
 from wkd_det.functional.bures import bures_squared
 from wkd_det.functional.cell_moments import cell_mean_and_variance
 from wkd_det.functional.class_matrix import check_cost, check_interrelation
@@ -9,6 +10,8 @@ from wkd_det.functional.feature_distribution import (
     feature_distribution_loss,
 )
 from wkd_det.functional.gaussian import COVARIANCES, wkd_feature_loss
+from wkd_det.functional.hierarchical_context import CONTEXT_GRIDS, hierarchical_context_loss
+from wkd_det.functional.imitation import imitation_loss
 from wkd_det.functional.interrelation import (
     cka,
     cosine_interrelation,
@@ -16,11 +19,14 @@ from wkd_det.functional.interrelation import (
     interrelation_to_cost,
 )
 from wkd_det.functional.logits import wkd_logit_loss
+from wkd_det.functional.offsets import offset_loss, squared_offset_distance
 from wkd_det.functional.transport import sinkhorn_cost
 
 __all__ = [
+    'CONTEXT_GRIDS',
     'COVARIANCES',
     'FEATURE_DISTANCES',
+    'attended_loss',
     'bures_squared',
     'cell_mean_and_variance',
     'check_cost',
@@ -30,8 +36,12 @@ __all__ = [
     'cosine_interrelation',
     'feature_distribution_loss',
     'gaussian_interrelation',
+    'hierarchical_context_loss',
+    'imitation_loss',
     'interrelation_to_cost',
+    'offset_loss',
     'sinkhorn_cost',
+    'squared_offset_distance',
     'wkd_feature_loss',
     'wkd_logit_loss',
 ]

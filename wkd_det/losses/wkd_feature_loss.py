@@ -8,6 +8,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from wkd_det.functional import check_feature_options, feature_distribution_loss
+from wkd_det.losses.nonnegative import check_nonnegative
 
 
 @MODELS.register_module()
@@ -54,8 +55,7 @@ class WKDFeatureLoss(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if not loss_weight >= 0:
-            raise ValueError(f'loss_weight must not be negative, got {loss_weight}')
+        check_nonnegative(loss_weight=loss_weight)
         options = dict(
             mean_cov_ratio=mean_cov_ratio,
             eps=eps,

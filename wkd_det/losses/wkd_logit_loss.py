@@ -11,6 +11,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from wkd_det.functional import interrelation_to_cost, wkd_logit_loss
+from wkd_det.losses.nonnegative import check_nonnegative
 
 
 @MODELS.register_module()
@@ -59,12 +60,9 @@ class WKDLogitLoss(nn.Module):
         for name, value in dict(temperature=temperature, epsilon=epsilon).items():
             if not value > 0:
                 raise ValueError(f'{name} must be positive, got {value}')
-        weights = dict(
+        check_nonnegative(
             sharpness=sharpness, transport_weight=transport_weight, loss_weight=loss_weight
         )
-        for name, value in weights.items():
-            if not value >= 0:
-                raise ValueError(f'{name} must not be negative, got {value}')
         if num_iters < 1:
             raise ValueError(f'num_iters must be at least 1, got {num_iters}')
         self.temperature = temperature
