@@ -13,7 +13,7 @@ from mmengine.logging import MessageHub, print_log
 from torch import Tensor, nn
 
 from wkd_det.distillation.teacher import Teacher
-from wkd_det.distillation.term import Term, build_term
+from wkd_det.distillation.term import Term, build_terms
 from wkd_det.distillation.term_watch import TermWatch
 
 
@@ -43,9 +43,7 @@ class Distiller(nn.Module):
     ) -> None:
         super().__init__()
         check_on_non_finite(on_non_finite)
-        self.terms = nn.ModuleDict(
-            {name: build_term(name, term, student, teacher_config) for name, term in config.items()}
-        )
+        self.terms = nn.ModuleDict(build_terms(config, student, teacher_config))
         self.teacher: Teacher | None = None
         self.on_non_finite = on_non_finite
         self.skipped: Counter[str] = Counter()
@@ -170,9 +168,13 @@ def _when() -> str:
     return '' if iteration is None else f' at iteration {iteration + 1}'
 
 
-def _ranges(pairs: list[dict[str, Tensor]]) -> str:
+def _ranges(pairs: list[dict[str, Any]]) -> str:
     sides = ((side, pair[side]) for pair in pairs for side in ('student', 'teacher'))
-    return '; '.join(f'{side} {_range(values)}' for side, values in sides)
+    return '; '.join(
+        f'{side} {_range(part)}'
+        for side, values in sides
+        for part in ([values] if isinstance(values, Tensor) else values)
+    )
 
 
 def _range(values: Tensor) -> str:

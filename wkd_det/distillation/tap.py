@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from mmengine.registry import Registry
@@ -21,10 +21,17 @@ class Tap:
     """
 
     yields: ClassVar[str]
-    """``'features'`` or ``'logits'``: what the loss of the term must take."""
+    """What the loss of the term must take, e.g. ``'features'``, ``'pyramid'``, ``'logits'``."""
+    joins_levels: ClassVar[bool] = False
+    """Whether a connector may take all levels at once (its ``spans_levels``)."""
+
+    @property
+    def projects(self) -> str:
+        """Whose maps the connectors take: ``'student'``, or ``'teacher'`` for the way back."""
+        return 'student'
 
     def widths(self, student: nn.Module, teacher: Any) -> list[tuple[int, int]]:
-        """Channels (student's, teacher's) of each connector that the tap needs.
+        """Channels before and after each connector that the tap needs: student's, teacher's.
 
         Called before the teacher is built: ``teacher`` is its model config.
         """
@@ -34,7 +41,24 @@ class Tap:
         """Number of logits, for taps that yield logits."""
         return None
 
-    def check(self, student: nn.Module, teacher: nn.Module, connectors: nn.ModuleList) -> None:
+    def loss_arguments(self, student: nn.Module, teacher: Any) -> dict[str, Any]:
+        """Facts about the networks for losses that take them and are not told by the config.
+
+        Called before the teacher is built: ``teacher`` is its model config.
+        """
+        return {}
+
+    def connector_of(self, level: int, connectors: Sequence[nn.Module]) -> nn.Module:
+        """The connector of a level of the student's pyramid, for terms that borrow it.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        raise ValueError(f'{type(self).__name__} has no connector for a level of the pyramid')
+
+    def check(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    ) -> None:
         """Refuse networks that do not fit, before the first iteration.
 
         Raises:
@@ -50,9 +74,12 @@ class Tap:
         return None
 
     def pairs(
-        self, student: Any, teacher: Any, connectors: nn.ModuleList
-    ) -> list[dict[str, Tensor]]:
-        """Arguments of the loss, one dict a comparison; the term takes their mean."""
+        self, student: Any, teacher: Any, connectors: Sequence[nn.Module]
+    ) -> list[dict[str, Any]]:
+        """Arguments of the loss, one dict a comparison; the term takes their mean.
+
+        ``student`` and ``teacher`` in it are tensors, or sequences of tensors.
+        """
         raise NotImplementedError
 
 

@@ -22,11 +22,19 @@ class Term(nn.Module):
     Args:
         name: Key of the loss in the log; starts with ``loss_``.
         tap: Reads both networks.
-        connectors: Student width and size to the teacher's, one for each of the tap's widths.
+        connectors: Student width and size to the teacher's, one for each of the tap's widths, or
+            one for all of them together. A plain tuple if they belong to another term, which
+            saves and trains them.
         loss: Takes what the tap yields; returns a scalar, its weight included.
     """
 
-    def __init__(self, name: str, tap: Tap, connectors: nn.ModuleList, loss: nn.Module) -> None:
+    def __init__(
+        self,
+        name: str,
+        tap: Tap,
+        connectors: nn.ModuleList | tuple[nn.Module, ...],
+        loss: nn.Module,
+    ) -> None:
         super().__init__()
         self.name = name
         self.tap = tap
@@ -58,16 +66,41 @@ class Term(nn.Module):
         return sum((0.0 * parameter.sum() for parameter in self.parameters()), 0.0)
 
 
+def build_terms(
+    config: Mapping[str, Any], student: nn.Module, teacher_config: Mapping[str, Any]
+) -> dict[str, Term]:
+    """Build the terms of a section ``distill``, those that borrow a connector last.
+
+    Args:
+        config: Sections of terms by name.
+        student: The network that is trained; its widths are read.
+        teacher_config: Model config of the teacher; its widths are read.
+
+    Raises:
+        TypeError, KeyError, ValueError: With the place in the config and what is valid there.
+    """
+    terms: dict[str, Term] = {}
+    for name in sorted(config, key=lambda name: _borrows(config[name])):  # a stable sort
+        terms[name] = build_term(name, config[name], student, teacher_config, terms)
+    return {name: terms[name] for name in config}
+
+
 def build_term(
-    name: str, config: Mapping[str, Any], student: nn.Module, teacher_config: Mapping[str, Any]
+    name: str,
+    config: Mapping[str, Any],
+    student: nn.Module,
+    teacher_config: Mapping[str, Any],
+    lenders: Mapping[str, Term],
 ) -> Term:
     """Build a term from its section of ``distill``.
 
     Args:
         name: Key of the section.
-        config: ``tap``, ``loss``, optionally ``connector``, and the options of the tap.
+        config: ``tap``, ``loss``, optionally ``connector`` (a config, or the name of the term
+            whose connectors are shared), and the options of the tap.
         student: The network that is trained; its widths are read.
         teacher_config: Model config of the teacher; its widths are read.
+        lenders: Terms whose connectors may be shared.
 
     Raises:
         TypeError, KeyError, ValueError: With the place in the config and what is valid there.
@@ -84,7 +117,13 @@ def build_term(
     tap = tap_class(**{key: config[key] for key in options if key in config})
     if 'loss' not in config:
         raise KeyError(f'{section}.loss is missing')
-    loss = build_strict(f'{section}.loss', config['loss'], MODELS, _losses(tap.yields))
+    loss = build_strict(
+        f'{section}.loss',
+        config['loss'],
+        MODELS,
+        _losses(tap.yields),
+        **tap.loss_arguments(student, teacher_config),
+    )
     takes = getattr(loss, 'takes', tap.yields)
     if takes != tap.yields:
         raise ValueError(
@@ -93,17 +132,59 @@ def build_term(
         )
     if tap.num_classes(student) is not None and hasattr(loss, 'reserve'):
         loss.reserve(tap.num_classes(student))
-    connectors = _build_connectors(
-        section, config.get('connector'), tap.widths(student, teacher_config)
+    widths = tap.widths(student, teacher_config)
+    connectors = (
+        _borrow_connectors(section, config['connector'], tap, len(widths), lenders)
+        if _borrows(config)
+        else _build_connectors(section, config.get('connector'), widths, tap.joins_levels)
     )
     return Term(name, tap, connectors, loss)
 
 
+def _borrows(config: Any) -> bool:
+    return isinstance(config, Mapping) and isinstance(config.get('connector'), str)
+
+
+def _borrow_connectors(
+    section: str, lender: str, tap: Tap, count: int, lenders: Mapping[str, Term]
+) -> tuple[nn.Module, ...]:
+    """The connectors that another term has for the levels of the pyramid.
+
+    Both terms bring the same level from the same network to the other one, so widths agree.
+    """
+    own = {name for name, term in lenders.items() if isinstance(term.connectors, nn.ModuleList)}
+    if lender not in own:
+        raise KeyError(
+            f'{section}.connector must be a config or the name of a term with connectors of its '
+            f'own, one of {sorted(own)}, got {lender!r}'
+        )
+    term = lenders[lender]
+    if term.tap.projects != tap.projects:
+        raise ValueError(
+            f"{section} projects the {tap.projects}'s maps, but the connectors of "
+            f"distill.{lender} the {term.tap.projects}'s"
+        )
+    try:
+        return tuple(term.tap.connector_of(level, term.connectors) for level in range(count))
+    except ValueError as error:
+        raise ValueError(f'{section}.connector: distill.{lender}: {error}') from None
+
+
 def _build_connectors(
-    section: str, config: Mapping[str, Any] | None, widths: list[tuple[int, int]]
+    section: str,
+    config: Mapping[str, Any] | None,
+    widths: list[tuple[int, int]],
+    joins_levels: bool,
 ) -> nn.ModuleList:
     if config is not None and not widths:
         raise ValueError(f'{section}.connector is set, but the tap compares no feature maps')
+    kind = config.get('type') if isinstance(config, Mapping) else None
+    if getattr(MODELS.get(kind) if isinstance(kind, str) else kind, 'spans_levels', False):
+        if not joins_levels:
+            raise ValueError(
+                f'{section}.connector: {kind} works on all levels of a map tap at once'
+            )
+        widths = [tuple(zip(*widths))]
     connectors = nn.ModuleList()
     for student_channels, teacher_channels in widths:
         if config is None and student_channels != teacher_channels:
