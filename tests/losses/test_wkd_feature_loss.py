@@ -41,7 +41,8 @@ def test_the_registry_builds_it_from_a_config():
     loss = MODELS.build(dict(type='WKDFeatureLoss', grid=4, mean_cov_ratio=2.0, loss_weight=5e-3))
     assert isinstance(loss, WKDFeatureLoss)
     assert loss.takes == 'features'
-    assert (loss.grid, loss.options['mean_cov_ratio'], loss.loss_weight) == (4, 2.0, 5e-3)
+    expected = 5e-3 * wkd_feature_loss(*maps(), grid=4, mean_cov_ratio=2.0)
+    assert torch.equal(loss(*maps()), expected)
 
 
 def test_defaults_are_those_of_the_function():

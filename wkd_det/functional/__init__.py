@@ -9,8 +9,10 @@ from wkd_det.functional.feature_distribution import (
     check_feature_options,
     feature_distribution_loss,
 )
+from wkd_det.functional.fitnet import fitnet_loss
 from wkd_det.functional.gaussian import COVARIANCES, wkd_feature_loss
 from wkd_det.functional.hierarchical_context import CONTEXT_GRIDS, hierarchical_context_loss
+from wkd_det.functional.ickd import ickd_loss
 from wkd_det.functional.imitation import imitation_loss
 from wkd_det.functional.interrelation import (
     cka,
@@ -18,8 +20,11 @@ from wkd_det.functional.interrelation import (
     gaussian_interrelation,
     interrelation_to_cost,
 )
+from wkd_det.functional.logit_divergence import dkd_loss, kd_loss
 from wkd_det.functional.logits import wkd_logit_loss
+from wkd_det.functional.nst import nst_loss
 from wkd_det.functional.offsets import offset_loss, squared_offset_distance
+from wkd_det.functional.pkd import pkd_loss
 from wkd_det.functional.transport import sinkhorn_cost
 
 __all__ = [
@@ -34,12 +39,18 @@ __all__ = [
     'check_interrelation',
     'cka',
     'cosine_interrelation',
+    'dkd_loss',
     'feature_distribution_loss',
+    'fitnet_loss',
     'gaussian_interrelation',
     'hierarchical_context_loss',
+    'ickd_loss',
     'imitation_loss',
     'interrelation_to_cost',
+    'kd_loss',
+    'nst_loss',
     'offset_loss',
+    'pkd_loss',
     'sinkhorn_cost',
     'squared_offset_distance',
     'wkd_feature_loss',

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from wkd_det.functional import cell_distances
+from wkd_det.functional.map_check import check_maps
 from wkd_det.functional.precision import promote, without_autocast
 from wkd_det.functional.reduction import weighted_mean
 
@@ -109,6 +109,7 @@ def feature_distribution_loss(
         one makes of negative features: those are choices of this implementation.
 
     Example:
+        >>> import torch
         >>> student = torch.zeros(1, 3, 4, 4)
         >>> feature_distribution_loss(  # the means differ by 2 in 3 channels
         ...     student, student + 2, distribution='channel_mean', distance='frobenius'
@@ -116,7 +117,7 @@ def feature_distribution_loss(
         tensor(12.)
     """
     options = check_feature_options(distribution, distance, grid, **options)
-    _check_maps(student, teacher, mask)
+    check_maps(student, teacher, mask)
     if student.shape[0] == 0:
         return promote(student)[0].sum() * 0.0
     function, _ = _PAIRS[distribution, distance]
@@ -182,19 +183,3 @@ def _undefined(distribution: str, distance: str) -> str:
         )
     choices = ', '.join(f'{name} ({", ".join(others)})' for name, others in defined.items())
     return f'distribution must be one of {choices}; got {distribution!r}'
-
-
-def _check_maps(student: Tensor, teacher: Tensor, mask: Tensor | None) -> None:
-    if student.dim() != 4 or student.shape != teacher.shape:
-        raise ValueError(
-            'student and teacher must share a shape (N, C, H, W), '
-            f'got {tuple(student.shape)} and {tuple(teacher.shape)}'
-        )
-    if 0 in student.shape[1:]:
-        raise ValueError(f'feature maps must not be empty, got {tuple(student.shape)}')
-    samples, _, height, width = student.shape
-    if mask is not None and (mask.dtype != torch.bool or mask.shape != (samples, height, width)):
-        raise ValueError(
-            f'mask must be bool and have the shape (N, H, W) = {(samples, height, width)}, '
-            f'got {mask.dtype} and {tuple(mask.shape)}'
-        )

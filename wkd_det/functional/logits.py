@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wkd_det.functional.logit_check import check_logits, check_target, check_temperature
 from wkd_det.functional.precision import promote, without_autocast
 from wkd_det.functional.reduction import weighted_mean
 from wkd_det.functional.transport import sinkhorn_cost
@@ -113,23 +114,9 @@ def _check(
     temperature: float,
     transport_weight: float,
 ) -> None:
-    if student.dim() != 2 or student.shape != teacher.shape:
-        raise ValueError(
-            'student and teacher must share a shape (N, C), '
-            f'got {tuple(student.shape)} and {tuple(teacher.shape)}'
-        )
-    if not temperature > 0:
-        raise ValueError(f'temperature must be positive, got {temperature}')
+    check_logits(student, teacher)
+    check_temperature(temperature)
     if not transport_weight >= 0:
         raise ValueError(f'transport_weight must not be negative, got {transport_weight}')
-    if target is None:
-        return
-    samples, classes = student.shape
-    if target.shape != (samples,):
-        raise ValueError(f'target must have the shape ({samples},), got {tuple(target.shape)}')
-    if classes < 2:
-        raise ValueError(f'the separated form needs at least 2 classes, got {classes}')
-    if samples:
-        low, high = torch.stack(target.aminmax()).tolist()
-        if low < 0 or high >= classes:
-            raise ValueError(f'target must lie in [0, {classes}), got values from {low} to {high}')
+    if target is not None:
+        check_target(target, student, 'the separated form')

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from functools import partial
 
 from mmdet.registry import MODELS
-from torch import Tensor, nn
 
 from wkd_det.functional import check_feature_options, feature_distribution_loss
-from wkd_det.losses.nonnegative import check_nonnegative
+from wkd_det.losses.feature_loss import FeatureLoss
 
 
 @MODELS.register_module()
-class WKDFeatureLoss(nn.Module):
+class WKDFeatureLoss(FeatureLoss):
     """Distance between distributions of features; by default WKD-F.
 
     WKD-F is the squared 2-Wasserstein distance between diagonal Gaussians. The other members are
@@ -39,8 +38,6 @@ class WKDFeatureLoss(nn.Module):
     See :func:`wkd_det.functional.feature_distribution_loss` for formulas, conventions and source.
     """
 
-    takes: ClassVar[str] = 'features'
-
     def __init__(
         self,
         *,
@@ -54,8 +51,6 @@ class WKDFeatureLoss(nn.Module):
         num_iters: int | None = None,
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__()
-        check_nonnegative(loss_weight=loss_weight)
         options = dict(
             mean_cov_ratio=mean_cov_ratio,
             eps=eps,
@@ -64,29 +59,11 @@ class WKDFeatureLoss(nn.Module):
             num_iters=num_iters,
         )
         given = {name: value for name, value in options.items() if value is not None}
-        self.grid = grid
-        self.distribution = distribution
-        self.distance = distance
-        self.options = check_feature_options(distribution, distance, grid, **given)
-        self.loss_weight = loss_weight
-
-    def forward(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        mask: Tensor | None = None,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-    ) -> Tensor:
-        """Loss of feature maps ``(N, C, H, W)``, scalar; ``mask`` ``(N, H, W)`` leaves out."""
-        return self.loss_weight * feature_distribution_loss(
-            student,
-            teacher,
-            distribution=self.distribution,
-            distance=self.distance,
-            grid=self.grid,
-            mask=mask,
-            weight=weight,
-            avg_factor=avg_factor,
-            **self.options,
+        function = partial(
+            feature_distribution_loss,
+            distribution=distribution,
+            distance=distance,
+            grid=grid,
+            **check_feature_options(distribution, distance, grid, **given),
         )
+        super().__init__(function, loss_weight)
