@@ -294,8 +294,8 @@ def test_terms_without_teacher():
 
 def test_stage_that_a_plain_head_does_not_have(teacher_section):
     term = dict(wkd_l_term(), teacher_stage=1)
-    with pytest.raises(ValueError, match=r'teacher stage must lie in \[0, 1\)'):
-        build(distilled_config(teacher_section, dict(loss_x=term)))
+    with pytest.raises(ValueError, match=r'teacher_stage must lie in \[0, 1\)'):
+        MODELS.build(distilled_config(teacher_section, dict(loss_x=term)))
 
 
 def test_teacher_of_other_strides(teacher_section, tmp_path):
@@ -307,7 +307,7 @@ def test_teacher_of_other_strides(teacher_section, tmp_path):
     save_detector(config, tmp_path / 'other.pth')
     section = dict(config=config, checkpoint=str(tmp_path / 'other.pth'))
     term = wkd_f_neck_term(levels=[3])
-    with pytest.raises(ValueError, match='stride 32 in the student and 16 in the teacher'):
+    with pytest.raises(ValueError, match='stride 32 in the student and level 3 has 16 in the'):
         build(distilled_config(section, dict(loss_neck=term)))
     term['connector'] = dict(type='ConvConnector', resize=True)
     model = build(distilled_config(section, dict(loss_neck=term)))

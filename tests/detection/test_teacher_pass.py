@@ -4,10 +4,11 @@ import pytest
 import torch
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox2roi
 
 from wkd_det.detection.record import Record, recording
-from wkd_det.detection.renormalize import renormalize
+from wkd_det.detection.teacher_input import TeacherInput
 from wkd_det.testing import (
     distilled_config,
     random_batch,
@@ -84,11 +85,12 @@ def test_record_agrees_with_mmdet_and_leaves_nothing_behind():
         return seen['result']
 
     model.roi_head.bbox_loss = spy
-    record = Record(inputs=data['inputs'], image_sizes=SIZES)
+    record = Record(inputs=data['inputs'], samples=data['data_samples'])
     with recording(model, record):
         model.loss(data['inputs'], data['data_samples'])
     targets = model.roi_head.bbox_head.get_targets(seen['sampling'], model.train_cfg.rcnn)
-    (stage,) = record.stages
+    stage = record.stages[0]
+    assert list(record.stages) == [0]
     assert torch.equal(stage.labels, targets[0])
     assert torch.equal(stage.rois, bbox2roi([s.priors for s in seen['sampling']]))
     assert stage.logits is seen['result']['cls_score']
@@ -96,17 +98,48 @@ def test_record_agrees_with_mmdet_and_leaves_nothing_behind():
     assert (stage.labels == 4).any()
     assert len(record.neck) == 5
     assert len(record.backbone) == 4
-    assert 'bbox_loss' not in vars(model.roi_head)
+    assert [len(boxes) for boxes in record.proposals] == [100, 100]
+    assert stage.deltas is seen['result']['bbox_pred']
+    assert model.roi_head.bbox_loss is spy  # the user's own is given back
+    assert 'loss' not in vars(model.roi_head)
     assert not model.backbone._forward_hooks
     assert not model.neck._forward_hooks
 
 
-def test_nothing_stays_attached_after_a_failure():
+@pytest.mark.parametrize('failing', ['backbone', 'roi_head', 'the block'])
+def test_nothing_stays_attached_after_a_failure(failing, monkeypatch):
     model = MODELS.build(tiny_faster_rcnn())
-    record = Record(inputs=torch.zeros(1, 3, 32, 32), image_sizes=[(32, 32)])
-    with pytest.raises(RuntimeError, match='stop'), recording(model, record):
+    data = model.data_preprocessor(random_batch(SIZES), True)
+
+    def stop(*args, sampling_results=None):
         raise RuntimeError('stop')
-    assert 'bbox_loss' not in vars(model.roi_head)
+
+    if failing == 'backbone':
+        monkeypatch.setattr(model.backbone, 'forward', stop)
+    if failing == 'roi_head':
+        monkeypatch.setattr(type(model.roi_head), 'bbox_loss', stop)
+
+    def step():
+        record = Record(inputs=data['inputs'], samples=data['data_samples'])
+        with recording(model, record):
+            model.loss(data['inputs'], data['data_samples'])
+            stop()
+
+    with pytest.raises(RuntimeError, match='stop'):
+        step()
+    assert not {'loss', 'bbox_loss'} & vars(model.roi_head).keys()
+    assert not model.backbone._forward_hooks
+    assert not model.neck._forward_hooks
+
+
+def test_head_whose_preparation_fails_is_left_alone(monkeypatch):
+    """Something in the way of one attribute takes the others back too."""
+    model = MODELS.build(tiny_faster_rcnn())
+    monkeypatch.setattr('wkd_det.detection.record._noting_stages', lambda *_: 1 / 0)
+    record = Record(inputs=torch.zeros(1, 3, 32, 32), samples=[])
+    with pytest.raises(ZeroDivisionError), recording(model, record):
+        raise AssertionError('the block must not run')
+    assert not {'loss', 'bbox_loss'} & vars(model.roi_head).keys()
     assert not model.backbone._forward_hooks
 
 
@@ -125,7 +158,7 @@ def test_teacher_sees_what_its_own_preprocessor_gives(student, teacher):
     batch = random_batch(SIZES)
     expected = teacher(copy.deepcopy(batch), True)['inputs'].float()
     inputs = student(copy.deepcopy(batch), True)['inputs']
-    got = renormalize(inputs, SIZES, student, teacher)
+    got = TeacherInput(student, teacher)(inputs, SIZES)
     assert got.shape == expected.shape
     # Pixels of up to 255 pass through one division and one product in float32.
     torch.testing.assert_close(got, expected, rtol=0, atol=255 * 2e-7 * 4)
@@ -134,7 +167,7 @@ def test_teacher_sees_what_its_own_preprocessor_gives(student, teacher):
 def test_equal_preprocessors_pass_the_batch_through():
     preprocessor = DetDataPreprocessor(**PREPROCESSORS[0])
     inputs = preprocessor(random_batch(SIZES), True)['inputs']
-    assert renormalize(inputs, SIZES, preprocessor, copy.deepcopy(preprocessor)) is inputs
+    assert TeacherInput(preprocessor, copy.deepcopy(preprocessor))(inputs, SIZES) is inputs
 
 
 def test_larger_padding_of_the_teacher_does_not_move_the_maps(teacher_section):
@@ -169,7 +202,8 @@ def test_padding_does_not_count_in_the_maps(teacher_section):
     for filling in (0.0, 1e4, float('nan')):
         filled = student_map.clone()
         filled[1, :, :, 8:] = filling
-        record = Record(inputs=inputs, image_sizes=sizes, neck=(filled,))
+        samples = [DetDataSample(metainfo=dict(img_shape=size)) for size in sizes]
+        record = Record(inputs=inputs, samples=samples, neck=(filled,))
         (pair,) = term.tap.pairs(record, Maps(teacher_map), connector)
         assert pair['mask'].sum(dim=(1, 2)).tolist() == [256, 128]
         values.append(term.loss(**pair).item())

@@ -195,11 +195,12 @@ def distilled(teacher_section):
 @pytest.mark.skipif(torch.cuda.is_available(), reason='mmengine has its own wrapper for GPUs')
 @pytest.mark.parametrize('kernel', ['torchvision', 'mmcv'])
 def test_amp_on_the_cpu_trains_in_bfloat16(distilled, kernel):
+    (pooler,) = distilled.distiller.terms['loss_wkd_f'].tap.poolers
     extractors = (
         distilled.roi_head.bbox_roi_extractor,
         distilled.distiller.teacher.module.roi_head.bbox_roi_extractor,
-        distilled.distiller.terms['loss_wkd_f'].tap._student_extractor,
-        distilled.distiller.terms['loss_wkd_f'].tap._teacher_extractor,
+        pooler.student,
+        pooler.teacher,
     )
     for layer in (layer for extractor in extractors for layer in extractor.roi_layers):
         layer.use_torchvision = kernel == 'torchvision'

@@ -12,6 +12,7 @@ from wkd_det.detection.record import Record
 from wkd_det.detection.teacher_pass import TeacherPass
 from wkd_det.detection.widths import level_strides, level_widths
 from wkd_det.distillation.tap import TAPS, Tap
+from wkd_det.distillation.weights import check_weights
 
 
 class MapTap(Tap):
@@ -21,55 +22,75 @@ class MapTap(Tap):
     not count.
 
     Args:
-        levels: Indices of the levels to compare; all of them by default. For an FPN that starts
-            at P2, P3 is level 1.
+        levels: Indices of the student's levels to compare; all of them by default. For an FPN
+            that starts at P2, P3 is level 1.
+        teacher_levels: Indices of the teacher's levels beside them; the same by default. A
+            RetinaNet starts at P3, a Faster R-CNN at P2: ``levels=[0, 1, 2]`` of the former meet
+            ``teacher_levels=[1, 2, 3]`` of the latter.
+        level_weights: Factor of each level in the term's sum; the mean over levels by default.
 
     Raises:
-        ValueError: If ``levels`` is empty, repeats an index or is no list of indices.
+        ValueError: If an option is no list of different indices, or lengths differ.
     """
 
     yields: ClassVar[str] = 'features'
     place: ClassVar[str]
 
-    def __init__(self, *, levels: Sequence[int] | None = None) -> None:
-        if levels is not None and not (
-            isinstance(levels, Sequence)
-            and levels
-            and all(isinstance(level, int) and level >= 0 for level in levels)
-            and len(set(levels)) == len(levels)
-        ):
+    def __init__(
+        self,
+        *,
+        levels: Sequence[int] | None = None,
+        teacher_levels: Sequence[int] | None = None,
+        level_weights: Sequence[float] | None = None,
+    ) -> None:
+        for name, value in dict(levels=levels, teacher_levels=teacher_levels).items():
+            if value is not None and not _are_indices(value):
+                raise ValueError(
+                    f'{name} must be a non-empty list of different indices from 0 on, got {value!r}'
+                )
+        if teacher_levels is not None and (levels is None or len(levels) != len(teacher_levels)):
             raise ValueError(
-                f'levels must be a non-empty list of different indices from 0 on, got {levels!r}'
+                'teacher_levels needs as many levels beside it, got '
+                f'levels={levels} and teacher_levels={teacher_levels}'
             )
+        if level_weights is not None and levels is None:
+            raise ValueError(f'level_weights needs levels beside it, got {level_weights}')
+        check_weights('level_weights', level_weights, len(levels or ()), 'level')
         self.levels = levels
+        self.teacher_levels = levels if teacher_levels is None else teacher_levels
+        self.weights = level_weights
 
     def widths(self, student: nn.Module, teacher: Any) -> list[tuple[int, int]]:
-        own = level_widths(student, self.place)
+        own = level_widths(student.model_config, self.place)
         other = level_widths(teacher, self.place)
         if self.levels is None:
             if len(own) != len(other):
                 raise ValueError(
                     f'the student has {len(own)} {self.place} levels and the teacher '
-                    f'{len(other)}: name those to compare with levels=[...]'
+                    f'{len(other)}: name those to compare with levels=[...] and, where they '
+                    'stand elsewhere in the teacher, teacher_levels=[...]'
                 )
-            self.levels = range(len(own))
-        for owner, available in (('student', own), ('teacher', other)):
-            if max(self.levels) >= len(available):
+            self.levels = self.teacher_levels = range(len(own))
+        sides = (('student', self.levels, own), ('teacher', self.teacher_levels, other))
+        for owner, wanted, available in sides:
+            if max(wanted) >= len(available):
                 raise ValueError(
-                    f'levels {list(self.levels)} of the {self.place}: the {owner} has '
+                    f'levels {list(wanted)} of the {self.place}: the {owner} has '
                     f'{len(available)} levels'
                 )
-        return [(own[level], other[level]) for level in self.levels]
+        return [(own[i], other[j]) for i, j in zip(self.levels, self.teacher_levels)]
 
     def check(self, student: nn.Module, teacher: nn.Module, connectors: nn.ModuleList) -> None:
         own, other = level_strides(student), level_strides(teacher)
         if self.place != 'neck' or own is None or other is None:
             return  # the shapes tell at the first batch
-        for level, connector in zip(self.levels, connectors):
-            if own[level] != other[level] and not getattr(connector, 'resizes', False):
+        for level, teacher_level, connector in zip(self.levels, self.teacher_levels, connectors):
+            if own[level] != other[teacher_level] and not getattr(connector, 'resizes', False):
                 raise ValueError(
-                    f'neck level {level} has stride {own[level]} in the student and '
-                    f'{other[level]} in the teacher: use a connector with resize=True'
+                    f'neck level {level} has stride {own[level]} in the student and level '
+                    f'{teacher_level} has {other[teacher_level]} in the teacher (all strides: '
+                    f'{own} and {other}): choose others with levels and teacher_levels, or use a '
+                    'connector with resize=True'
                 )
 
     def pairs(
@@ -78,14 +99,15 @@ class MapTap(Tap):
         student_maps = getattr(student, self.place)
         teacher_maps = getattr(teacher, self.place)
         pairs = []
-        for level, connector in zip(self.levels, connectors):
-            target = teacher_maps[level]
+        for level, teacher_level, connector in zip(self.levels, self.teacher_levels, connectors):
+            target = teacher_maps[teacher_level]
             projected = connector(student_maps[level], target.shape[-2:])
             if projected.shape != target.shape:
                 raise ValueError(
-                    f'{self.place} level {level}: the student has {tuple(projected.shape)} after '
-                    f'its connector, the teacher {tuple(target.shape)}; where strides differ, '
-                    'use a connector with resize=True'
+                    f'{self.place} level {level} of the student has the shape '
+                    f'{tuple(projected.shape)} after its connector, level {teacher_level} of the '
+                    f'teacher {tuple(target.shape)}; where strides differ, use a connector with '
+                    'resize=True'
                 )
             pair = dict(student=projected, teacher=target)
             mask = _image_mask(student, target)
@@ -109,12 +131,22 @@ class BackboneTap(MapTap):
     place = 'backbone'
 
 
+def _are_indices(levels: Any) -> bool:
+    return (
+        isinstance(levels, Sequence)
+        and len(levels) > 0
+        and all(isinstance(level, int) and level >= 0 for level in levels)
+        and len(set(levels)) == len(levels)
+    )
+
+
 def _image_mask(record: Record, features: Tensor) -> Tensor | None:
     """Pixels whose centre lies in the image, bool ``(N, H, W)``; None if there is no padding."""
     batch_size = tuple(record.inputs.shape[-2:])
-    if all(tuple(size) == batch_size for size in record.image_sizes):
+    image_sizes = record.image_sizes
+    if all(size == batch_size for size in image_sizes):
         return None
-    sizes = torch.tensor(record.image_sizes, device=features.device)
+    sizes = torch.tensor(image_sizes, device=features.device)
     inside = []
     for axis, (length, padded) in enumerate(zip(features.shape[-2:], batch_size)):
         centre = (torch.arange(length, device=features.device) + 0.5) * (padded / length)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
-from mmdet.structures.bbox import bbox2roi
+from mmdet.structures.bbox import bbox2roi, get_box_tensor
 from torch import Tensor, nn
 
 
@@ -23,8 +23,14 @@ class RoIStage:
     """Assigned classes, shape ``(R,)``; the number of classes stands for background."""
     logits: Tensor
     """Shape ``(R, K + 1)``."""
+    deltas: Tensor
+    """Box regression, shape ``(R, 4 K)``, or ``(R, 4)`` where it is the same for all classes."""
     features: Tensor
     """RoIAlign output, shape ``(R, C, H, W)``."""
+
+    def empty(self) -> RoIStage:
+        """The same without a RoI."""
+        return RoIStage(**{name: value[:0] for name, value in vars(self).items()})
 
 
 @dataclass
@@ -33,62 +39,114 @@ class Record:
 
     inputs: Tensor
     """The batch, shape ``(N, 3, H, W)``."""
-    image_sizes: list[tuple[int, int]]
-    """Height and width of each image without padding."""
+    samples: list[Any]
+    """The data sample of each image: size, boxes, labels."""
     backbone: tuple[Tensor, ...] = ()
     neck: tuple[Tensor, ...] = ()
-    stages: list[RoIStage] = field(default_factory=list)
+    proposals: list[Tensor] = field(default_factory=list)
+    """Boxes that the RoI head was given, ``(P, 4)`` for each image."""
+    stages: dict[int, RoIStage] = field(default_factory=dict)
+    """Calls of the box head by stage; 0 for heads without stages."""
+
+    @property
+    def image_sizes(self) -> list[tuple[int, int]]:
+        """Height and width of each image without padding."""
+        return [tuple(sample.img_shape[:2]) for sample in self.samples]
+
+    def stage(self, index: int) -> RoIStage:
+        """A stage; without RoIs where a Cascade has stopped before it for want of them."""
+        return self.stages[index] if index in self.stages else self.stages[0].empty()
 
 
 @contextmanager
 def recording(student: nn.Module, record: Record) -> Iterator[None]:
     """Fill ``record`` while the student's own ``loss`` runs inside the block.
 
-    Nothing of the student is run again and nothing stays attached to it: module hooks note the
-    maps, and a wrapper on the RoI head instance notes the arguments and the result of
-    ``bbox_loss``, so sampling, RoIs and labels are the student's own.
+    Nothing of the student is run again, and however the block ends the student is left as it was:
+    module hooks note the maps, and attributes on the RoI head instance note the arguments and
+    results of its ``loss`` and ``bbox_loss``, so sampling, RoIs and labels are the student's own.
     """
-    handles = []
-    for name in ('backbone', 'neck'):
-        module = getattr(student, name, None)
-        if isinstance(module, nn.Module):
-            handles.append(module.register_forward_hook(partial(_note_maps, record, name)))
-    roi_head = getattr(student, 'roi_head', None)
-    if roi_head is not None:
-        _wrap_bbox_loss(roi_head, record)
+    with ExitStack() as stack:
+        for name in ('backbone', 'neck'):
+            module = getattr(student, name, None)
+            if isinstance(module, nn.Module):
+                stack.enter_context(_noting_maps(module, record, name))
+        roi_head = getattr(student, 'roi_head', None)
+        if roi_head is not None:
+            stack.enter_context(_replaced(roi_head, 'loss', _noting_proposals(roi_head, record)))
+            if can_record(roi_head):
+                noting = _noting_stages(roi_head, record)
+                stack.enter_context(_replaced(roi_head, 'bbox_loss', noting))
+        yield
+
+
+def can_record(roi_head: nn.Module) -> bool:
+    """Whether the head has a ``bbox_loss`` of the kind that is recorded."""
+    bbox_loss = getattr(roi_head, 'bbox_loss', None)
+    return bbox_loss is not None and 'sampling_results' in inspect.signature(bbox_loss).parameters
+
+
+@contextmanager
+def _noting_maps(module: nn.Module, record: Record, name: str) -> Iterator[None]:
+    def note(module: nn.Module, inputs: Any, output: tuple[Tensor, ...]) -> None:
+        setattr(record, name, tuple(output))
+
+    handle = module.register_forward_hook(note)
     try:
         yield
     finally:
-        for handle in handles:
-            handle.remove()
-        if roi_head is not None:
-            del roi_head.bbox_loss
+        handle.remove()
 
 
-def _note_maps(
-    record: Record, name: str, module: nn.Module, inputs: Any, output: tuple[Tensor, ...]
-) -> None:
-    setattr(record, name, tuple(output))
+@contextmanager
+def _replaced(owner: nn.Module, name: str, replacement: Callable) -> Iterator[None]:
+    """Set an attribute of the instance; give back afterwards what the instance had, if it had."""
+    missing = object()
+    before = vars(owner).get(name, missing)
+    setattr(owner, name, replacement)
+    try:
+        yield
+    finally:
+        if before is missing:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)
 
 
-def _wrap_bbox_loss(roi_head: nn.Module, record: Record) -> None:
+def _noting_proposals(roi_head: nn.Module, record: Record) -> Callable:
+    original = roi_head.loss
+    signature = inspect.signature(original)
+
+    def loss(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        given = signature.bind(*args, **kwargs).arguments.get('rpn_results_list', ())
+        # Before the head renames them and adds the annotated boxes.
+        record.proposals = [
+            get_box_tensor(result.bboxes).detach() for result in given if 'bboxes' in result
+        ]
+        return original(*args, **kwargs)
+
+    return loss
+
+
+def _noting_stages(roi_head: nn.Module, record: Record) -> Callable:
     original = roi_head.bbox_loss
+    # StandardRoIHead: (x, sampling_results); CascadeRoIHead: (stage, x, sampling_results)
+    signature = inspect.signature(original)
 
     def bbox_loss(*args: Any, **kwargs: Any) -> dict[str, Any]:
         result = original(*args, **kwargs)
-        # StandardRoIHead: (x, sampling_results); CascadeRoIHead: (stage, x, sampling_results)
-        sampling_results = kwargs.get('sampling_results', args[-1] if args else None)
-        record.stages.append(
-            RoIStage(
-                rois=bbox2roi([sampled.priors for sampled in sampling_results]),
-                labels=_labels(sampling_results, result['cls_score'].shape[1] - 1),
-                logits=result['cls_score'],
-                features=result['bbox_feats'],
-            )
+        given = signature.bind(*args, **kwargs).arguments
+        sampling_results = given['sampling_results']
+        record.stages[given.get('stage', 0)] = RoIStage(
+            rois=bbox2roi([sampled.priors for sampled in sampling_results]),
+            labels=_labels(sampling_results, result['cls_score'].shape[1] - 1),
+            logits=result['cls_score'],
+            deltas=result['bbox_pred'],
+            features=result['bbox_feats'],
         )
         return result
 
-    roi_head.bbox_loss = bbox_loss
+    return bbox_loss
 
 
 def _labels(sampling_results: list[Any], background: int) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,13 +13,15 @@ from wkd_det.detection.record import RoIStage
 def require_roi_head(model: Any, owner: str) -> None:
     """Refuse detectors without a second stage.
 
+    Args:
+        model: A detector, or its model config.
+        owner: ``'student'`` or ``'teacher'``.
+
     Raises:
         ValueError: Naming the detector.
     """
-    is_config = isinstance(model, Mapping)
-    roi_head = model.get('roi_head') if is_config else getattr(model, 'roi_head', None)
-    if roi_head is None:
-        kind = model.get('type') if is_config else type(model).__name__
+    if _roi_head(model) is None:
+        kind = model.get('type') if isinstance(model, Mapping) else type(model).__name__
         raise ValueError(f'the {owner} {kind} has no RoI head: use the tap neck or backbone')
 
 
@@ -35,31 +37,63 @@ def roi_extractor(model: nn.Module, stage: int, owner: str) -> nn.Module:
     return _of_stage(model.roi_head.bbox_roi_extractor, stage)
 
 
-def check_stages(student: nn.Module, teacher: nn.Module, stage: int, teacher_stage: int) -> None:
-    """Refuse stages that a head does not have.
+def num_stages(model: Any) -> int | None:
+    """Stages of a Cascade, read from a detector or its model config; None for other heads."""
+    head = _roi_head(model)
+    return (
+        head.get('num_stages') if isinstance(head, Mapping) else getattr(head, 'num_stages', None)
+    )
+
+
+def stage_pairs(
+    student: Any,
+    teacher: Any,
+    stage: int | Sequence[int] | None,
+    teacher_stage: int | Sequence[int] | None,
+) -> list[tuple[int, int]]:
+    """Which stage of the student is compared with which one of the teacher.
+
+    Nothing is guessed: a head with stages needs ``stage``, and a teacher with other stages than
+    the student needs ``teacher_stage``.
+
+    Args:
+        student: A detector, or its model config.
+        teacher: A detector, or its model config.
+        stage: As in the config.
+        teacher_stage: As in the config; one index serves all stages of the student.
 
     Raises:
-        ValueError: Naming stage and head.
+        ValueError: If a head has no such stage, or a choice is missing.
     """
-    for owner, model, wanted in (('student', student, stage), ('teacher', teacher, teacher_stage)):
-        require_roi_head(model, owner)
-        heads = model.roi_head.bbox_head
-        available = len(heads) if isinstance(heads, nn.ModuleList) else 1
-        if not 0 <= wanted < available:
+    require_roi_head(student, 'student')
+    require_roi_head(teacher, 'teacher')
+    own, other = num_stages(student), num_stages(teacher)
+    if stage is None:
+        if own is not None:
             raise ValueError(
-                f'{owner} stage must lie in [0, {available}) for '
-                f'{type(model.roi_head).__name__}, got {wanted}'
+                f'the RoI head of the student has {own} stages: say which to compare with '
+                f'stage=INDEX or stage={list(range(own))}'
             )
-
-
-def check_roi_choice(rois: str) -> None:
-    """Refuse anything but the two choices of RoIs.
-
-    Raises:
-        ValueError: Naming the choices.
-    """
-    if rois not in ('all', 'foreground'):
-        raise ValueError(f"rois must be 'all' or 'foreground', got {rois!r}")
+        stage = 0
+    stages = [stage] if isinstance(stage, int) else list(stage)
+    if teacher_stage is None:
+        if other is not None and own != other:
+            raise ValueError(
+                f'the RoI head of the teacher has {other} stages and that of the student '
+                f'{own or "none"}: say which to compare with teacher_stage=INDEX'
+            )
+        teacher_stage = 0 if other is None else stages
+    if isinstance(teacher_stage, int):
+        teacher_stage = [teacher_stage] * len(stages)
+    if len(teacher_stage) != len(stages):
+        raise ValueError(f'stage={stages} and teacher_stage={list(teacher_stage)} differ in length')
+    for owner, model, wanted in (('', student, stages), ('teacher_', teacher, teacher_stage)):
+        available = num_stages(model) or 1
+        if not all(0 <= index < available for index in wanted):
+            raise ValueError(
+                f'{owner}stage must lie in [0, {available}) for {_kind(model)}, got {list(wanted)}'
+            )
+    return list(zip(stages, teacher_stage))
 
 
 def chosen_rois(stage: RoIStage, rois: str) -> Tensor | None:
@@ -68,6 +102,15 @@ def chosen_rois(stage: RoIStage, rois: str) -> Tensor | None:
         return None
     background = stage.logits.shape[1] - 1
     return (stage.labels < background).nonzero().squeeze(1)
+
+
+def _roi_head(model: Any) -> Any:
+    return model.get('roi_head') if isinstance(model, Mapping) else getattr(model, 'roi_head', None)
+
+
+def _kind(model: Any) -> str:
+    head = _roi_head(model)
+    return str(head.get('type')) if isinstance(head, Mapping) else type(head).__name__
 
 
 def _of_stage(part: nn.Module, stage: int) -> nn.Module:

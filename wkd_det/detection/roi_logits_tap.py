@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from wkd_det.detection.record import Record
-from wkd_det.detection.roi_heads import box_head, check_roi_choice, check_stages, chosen_rois
+from wkd_det.detection.roi_heads import box_head, chosen_rois
+from wkd_det.detection.roi_tap import RoITap
 from wkd_det.detection.teacher_pass import TeacherPass
-from wkd_det.distillation.tap import TAPS, Tap
+from wkd_det.distillation.tap import TAPS
 from wkd_det.distillation.teacher import Teacher
 
 
 @TAPS.register_module('roi_logits')
-class RoILogitsTap(Tap):
+class RoILogitsTap(RoITap):
     """Class logits of both box heads on the RoIs that the student has sampled.
 
     Args:
         rois: ``'all'`` sampled RoIs or those assigned to an object (``'foreground'``).
         background: Keep background as a class of its own among the logits. Without it, only
             foreground RoIs have a class.
-        stage: Stage of a Cascade student; 0 for other heads.
-        teacher_stage: Stage of a Cascade teacher; ``stage`` by default.
+        stage: Stage or stages of a Cascade student, counted from 0; to be left out for other
+            heads.
+        teacher_stage: The stage or stages of a Cascade teacher beside them; those of the student
+            by default, if both have as many.
+        stage_weights: Factor of each stage in the term's sum; the mean over stages by default.
 
     Raises:
         ValueError: If an option is outside its range, or ``background=False`` with all RoIs.
@@ -35,37 +41,38 @@ class RoILogitsTap(Tap):
         *,
         rois: str = 'all',
         background: bool = True,
-        stage: int = 0,
-        teacher_stage: int | None = None,
+        stage: int | Sequence[int] | None = None,
+        teacher_stage: int | Sequence[int] | None = None,
+        stage_weights: Sequence[float] | None = None,
     ) -> None:
-        check_roi_choice(rois)
+        super().__init__(
+            rois=rois, stage=stage, teacher_stage=teacher_stage, stage_weights=stage_weights
+        )
         if not background and rois == 'all':
             raise ValueError(
                 "background=False leaves background RoIs without a class: set rois='foreground'"
             )
-        self.rois = rois
         self.background = background
-        self.stage = stage
-        self.teacher_stage = stage if teacher_stage is None else teacher_stage
 
     def num_classes(self, student: nn.Module) -> int:
-        return box_head(student, self.stage, 'student').num_classes + self.background
+        count = box_head(student, 0, 'student').num_classes + self.background
+        if count < 2:
+            raise ValueError(
+                'background=False leaves a detector of one class a single logit, which says '
+                'nothing: keep background=True'
+            )
+        return count
 
     def check(self, student: nn.Module, teacher: nn.Module, connectors: nn.ModuleList) -> None:
-        check_stages(student, teacher, self.stage, self.teacher_stage)
-        for owner, model, stage in (
-            ('student', student, self.stage),
-            ('teacher', teacher, self.teacher_stage),
-        ):
-            head = box_head(model, stage, owner)
-            if getattr(head.loss_cls, 'use_sigmoid', False) or head.custom_cls_channels:
-                raise ValueError(
-                    f'roi_logits needs a softmax over classes and background; the {owner} uses '
-                    f'{type(head.loss_cls).__name__}'
-                )
+        super().check(student, teacher, connectors)
+        for stage, teacher_stage in self.stages:
+            _require_softmax(box_head(student, stage, 'student'), 'student')
+            _require_softmax(box_head(teacher, teacher_stage, 'teacher'), 'teacher')
+        _require_plain_forward(teacher.roi_head)
 
     def classifier_rows(self, teacher: nn.Module) -> Tensor:
-        head = box_head(teacher, self.teacher_stage, 'teacher')
+        # Several stages share one class cost: that of the last, most selective one.
+        head = box_head(teacher, self.stages[-1][1], 'teacher')
         classifier = getattr(head, 'fc_cls', None)
         if getattr(classifier, 'weight', None) is None:
             raise ValueError(
@@ -82,14 +89,39 @@ class RoILogitsTap(Tap):
     def pairs(
         self, student: Record, teacher: TeacherPass, connectors: nn.ModuleList
     ) -> list[dict[str, Tensor]]:
-        stage = student.stages[self.stage]
-        student_logits = stage.logits
-        teacher_logits = teacher.head(stage.rois, self.teacher_stage)['cls_score']
-        labels = stage.labels
-        chosen = chosen_rois(stage, self.rois)
+        return [self._pair(student, teacher, *stages) for stages in self.stages]
+
+    def _pair(
+        self, student: Record, teacher: TeacherPass, stage: int, teacher_stage: int
+    ) -> dict[str, Tensor]:
+        recorded = student.stage(stage)
+        student_logits = recorded.logits
+        teacher_logits = teacher.head(recorded.rois, teacher_stage)['cls_score']
+        labels = recorded.labels
+        chosen = chosen_rois(recorded, self.rois)
         if chosen is not None:
             student_logits, teacher_logits = student_logits[chosen], teacher_logits[chosen]
             labels = labels[chosen]
         if not self.background:
             student_logits, teacher_logits = student_logits[:, :-1], teacher_logits[:, :-1]
-        return [dict(student=student_logits, teacher=teacher_logits, target=labels)]
+        return dict(student=student_logits, teacher=teacher_logits, target=labels)
+
+
+def _require_softmax(head: nn.Module, owner: str) -> None:
+    if getattr(head.loss_cls, 'use_sigmoid', False) or head.custom_cls_channels:
+        raise ValueError(
+            f'roi_logits needs a softmax over classes and background; the {owner} uses '
+            f'{type(head.loss_cls).__name__}'
+        )
+
+
+def _require_plain_forward(roi_head: nn.Module) -> None:
+    """Refuse teachers whose box head wants more than maps and RoIs."""
+    parameters = inspect.signature(roi_head._bbox_forward).parameters.values()
+    needed = {parameter.name for parameter in parameters if parameter.default is parameter.empty}
+    more = [name for name in ('with_semantic', 'with_glbctx') if getattr(roi_head, name, False)]
+    if needed - {'stage', 'x', 'rois'} or more:
+        raise ValueError(
+            f'the box head of the teacher {type(roi_head).__name__} needs more than feature maps '
+            'and RoIs: use the tap roi_feats, neck or backbone'
+        )

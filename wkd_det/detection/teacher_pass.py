@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wkd_det.detection.renormalize import renormalize
+from wkd_det.detection.teacher_input import TeacherInput
 
 
 class TeacherPass:
@@ -16,7 +16,7 @@ class TeacherPass:
 
     Args:
         teacher: The teacher detector, in eval mode.
-        preprocessor: The student's data preprocessor.
+        teacher_input: Makes the teacher's batch from the student's.
         inputs: The student's batch, shape ``(N, 3, H, W)``.
         image_sizes: Height and width of each image without padding.
     """
@@ -24,43 +24,41 @@ class TeacherPass:
     def __init__(
         self,
         teacher: nn.Module,
-        preprocessor: nn.Module,
+        teacher_input: TeacherInput,
         inputs: Tensor,
         image_sizes: list[tuple[int, int]],
     ) -> None:
         self.module = teacher
-        self._inputs = inputs
+        self._teacher_input = teacher_input
+        self._student_inputs = inputs
         self._image_sizes = image_sizes
-        self._preprocessor = preprocessor
-        self._heads: dict[tuple[int, int], dict[str, Tensor]] = {}
+        self._heads: list[tuple[Tensor, int, dict[str, Tensor]]] = []
 
     @cached_property
-    def _padded(self) -> Tensor:
-        return renormalize(
-            self._inputs, self._image_sizes, self._preprocessor, self.module.data_preprocessor
-        )
+    @torch.no_grad()
+    def inputs(self) -> Tensor:
+        """The batch as the teacher's own preprocessor would make it, shape ``(N, 3, H', W')``."""
+        return self._teacher_input(self._student_inputs, self._image_sizes)
 
     @cached_property
     @torch.no_grad()
     def _backbone(self) -> tuple[Tensor, ...]:
-        return tuple(self.module.backbone(self._padded))
+        return tuple(self.module.backbone(self.inputs))
 
     @cached_property
     @torch.no_grad()
     def _neck(self) -> tuple[Tensor, ...]:
-        if not self.module.with_neck:
-            raise ValueError(f'the teacher {type(self.module).__name__} has no neck')
         return tuple(self.module.neck(self._backbone))
 
     @property
     def backbone(self) -> tuple[Tensor, ...]:
-        """Backbone maps, cut to the student's batch."""
-        return self._cut(self._backbone)
+        """Backbone maps, of the size they have on the student's batch."""
+        return self._fitted(self._backbone)
 
     @property
     def neck(self) -> tuple[Tensor, ...]:
-        """Neck maps, cut to the student's batch."""
-        return self._cut(self._neck)
+        """Neck maps, of the size they have on the student's batch."""
+        return self._fitted(self._neck)
 
     @torch.no_grad()
     def head(self, rois: Tensor, stage: int) -> dict[str, Tensor]:
@@ -70,26 +68,43 @@ class TeacherPass:
             rois: Shape ``(R, 5)``.
             stage: Of a Cascade teacher; other teachers have stage 0 only.
         """
-        key = (id(rois), stage)  # the record keeps the RoIs alive as long as this pass lives
-        if key not in self._heads:
-            roi_head = self.module.roi_head
-            staged = isinstance(roi_head.bbox_head, nn.ModuleList)
-            arguments: tuple[Any, ...] = (self._neck, rois)
-            self._heads[key] = roi_head._bbox_forward(*((stage,) if staged else ()), *arguments)
-        return self._heads[key]
+        for seen, seen_stage, result in self._heads:
+            if seen is rois and seen_stage == stage:
+                return result
+        roi_head = self.module.roi_head
+        staged = isinstance(roi_head.bbox_head, nn.ModuleList)
+        result = roi_head._bbox_forward(*((stage,) if staged else ()), self._neck, rois)
+        self._heads.append((rois, stage, result))
+        return result
 
     @torch.no_grad()
     def pool(self, extractor: nn.Module, rois: Tensor) -> Tensor:
         """RoIAlign of the neck maps, shape ``(R, C, H, W)``."""
         return extractor(self._neck[: extractor.num_inputs], rois)
 
-    def _cut(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Drop what only a larger padding of the teacher's has added."""
-        if self._padded.shape == self._inputs.shape:
+    def _fitted(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Cut, or extend by zeros, where the two batches are padded to other sizes.
+
+        A pixel of a map lies at the same place of the image in both, and what is cut or added
+        lies behind the image, where nothing counts.
+        """
+        own, other = self._student_inputs.shape[-2:], self.inputs.shape[-2:]
+        if own == other:
             return maps
-        cut = []
+        fitted = []
         for features in maps:
-            sizes = zip(self._inputs.shape[-2:], self._padded.shape[-2:], features.shape[-2:])
-            height, width = (-(-own * length // padded) for own, padded, length in sizes)
-            cut.append(features[..., :height, :width])
-        return tuple(cut)
+            sizes = zip(own, other, features.shape[-2:])
+            height, width = (_map_length(own, other, length) for own, other, length in sizes)
+            extra = (0, width - features.shape[-1], 0, height - features.shape[-2])
+            fitted.append(F.pad(features, extra))
+        return tuple(fitted)
+
+
+def _map_length(own: int, other: int, length: int) -> int:
+    """Length of the map of ``own`` pixels if ``other`` pixels give ``length``."""
+    stride = 1
+    while -(-other // stride) > length:  # strides are powers of two, and maps are rounded up
+        stride *= 2
+    if -(-other // stride) != length:
+        stride = other / length
+    return int(-(-own // stride))

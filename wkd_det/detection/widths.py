@@ -1,38 +1,42 @@
-"""Widths and strides of detectors, read from a model or from its config."""
+"""Widths and strides of detectors, read from their configs or heads."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from mmdet.registry import MODELS
 from torch import nn
 
 
-def level_widths(model: Any, place: str) -> list[int]:
+def level_widths(model: Mapping[str, Any], place: str) -> list[int]:
     """Channels of each level of the backbone or the neck.
 
     Args:
-        model: A detector, or its model config.
+        model: Model config of a detector.
         place: ``'neck'`` or ``'backbone'``.
 
     Raises:
         ValueError: If the widths are not to be read there.
     """
-    neck = _get(model, 'neck')
-    if neck is None:
-        raise ValueError(f'{_kind(model)} has no neck, from which the widths are read')
-    if isinstance(neck, (list, tuple)):  # some detectors chain necks: the last one counts
-        neck = neck[0] if place == 'backbone' else neck[-1]
+    kind = model.get('type')
+    necks = model.get('neck')
+    if necks is None:
+        raise ValueError(f'{kind} has no neck, from which the widths are read')
+    if not isinstance(necks, (list, tuple)):  # some detectors chain them, e.g. FPN and DyHead
+        necks = [necks]
+    sources = _listed(_option(necks[0], 'in_channels'))
     if place == 'backbone':
-        widths = _get(neck, 'in_channels')
-        return list(widths) if isinstance(widths, (list, tuple)) else [widths]
-    width = _get(neck, 'out_channels')
-    if isinstance(width, (list, tuple)):
-        return list(width)
-    count = _get(neck, 'num_outs')
-    if count is None:
-        count = len(_get(neck, 'in_channels'))
-    return [width] * count
+        widths = sources
+    else:
+        width = _last(necks, 'out_channels')
+        count = _last(necks, 'num_outs') or len(sources)
+        widths = _listed(width) * (1 if isinstance(width, (list, tuple)) else count)
+    if not widths or not all(isinstance(width, int) for width in widths):
+        kinds = ' and '.join(str(neck.get('type')) for neck in necks)
+        raise ValueError(f'the {place} widths of {kind} cannot be read from its {kinds}')
+    return widths
 
 
 def level_strides(model: nn.Module) -> list[int] | None:
@@ -53,13 +57,25 @@ def roi_width(model: Any, stage: int) -> int:
     return _get(extractor, 'out_channels')
 
 
+def _last(necks: list[Mapping[str, Any]], name: str) -> Any:
+    """The option of the last neck that has it."""
+    values = (_option(neck, name) for neck in reversed(necks))
+    return next((value for value in values if value is not None), None)
+
+
+def _option(section: Mapping[str, Any], name: str) -> Any:
+    """What a section says, or the default of its type."""
+    if name in section:
+        return section[name]
+    cls = MODELS.get(section.get('type'))
+    parameter = inspect.signature(cls).parameters.get(name) if cls is not None else None
+    missing = parameter is None or parameter.default is parameter.empty
+    return None if missing else parameter.default
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def _get(owner: Any, name: str) -> Any:
-    if owner is None:
-        return None
-    if isinstance(owner, Mapping):
-        return owner.get(name)
-    return getattr(owner, name, None)
-
-
-def _kind(model: Any) -> str:
-    return str(model.get('type')) if isinstance(model, Mapping) else type(model).__name__
+    return owner.get(name) if isinstance(owner, Mapping) else getattr(owner, name, None)

@@ -8,41 +8,80 @@ from typing import Any
 from mmengine.logging import print_log
 from mmengine.visualization import Visualizer
 
-from wkd_det.distillation.teacher import Teacher
+from wkd_det.distillation.class_order import ClassOrder
+
+RULES = ('same', 'subset', 'any')
 
 
-def check_same_classes(own: int | None, other: int | None, teacher: Teacher) -> None:
-    """Refuse a teacher of other classes.
+def match_classes(
+    own: int | None, other: int | None, teacher_names: list[str] | None, rule: str
+) -> ClassOrder | None:
+    """Find the student's classes among the teacher's, by name.
 
     Names are compared where both are known: the teacher's from its checkpoint, the student's
-    from the data set that the runner trains on.
+    from the data set that the runner trains on. The order may differ.
 
     Args:
         own: Number of the student's classes, or None where it does not tell.
         other: Number of the teacher's.
-        teacher: Tells the names of its classes.
+        teacher_names: Names of the teacher's classes, or None where its checkpoint has none.
+        rule: ``'same'``: both have the same classes. ``'subset'``: the teacher may have more.
+            ``'any'``: nothing is compared.
+
+    Returns:
+        None if the teacher's outputs can be taken as they are.
 
     Raises:
-        ValueError: With the numbers or the first names that differ.
+        ValueError: With the numbers or the names that differ.
     """
-    if own != other:
-        raise ValueError(f'the student has {own} classes and the teacher {other}')
+    if rule == 'any':
+        return None
+    if rule == 'same' and own != other:
+        raise ValueError(
+            f'the student has {own} classes and the teacher {other}; a teacher that has more is '
+            "taken with teacher.classes='subset', one whose classes do not matter, because terms "
+            "compare features only, with teacher.classes='any'"
+        )
+    if teacher_names is not None and len(teacher_names) != other:
+        raise ValueError(
+            f'the teacher has {other} classes, its checkpoint names {len(teacher_names)}'
+        )
     names = training_class_names()
-    if names is None or teacher.class_names is None or len(names) != own:
+    if names is None or teacher_names is None or len(names) != own:
+        if rule == 'subset':
+            raise ValueError(
+                "teacher.classes='subset' needs the names of all classes: the student's are "
+                f"{_known(names)}, the teacher's {_known(teacher_names)}"
+            )
         print_log(
             'class names of student or teacher are unknown: only their number is compared',
             logger='current',
         )
-        return
-    for index, (name, teacher_name) in enumerate(zip(names, teacher.class_names)):
-        if name != teacher_name:
-            raise ValueError(
-                f'class {index} is {name!r} for the student and {teacher_name!r} for the teacher'
-            )
-    if len(teacher.class_names) != own:
+        return None
+    return _order(names, teacher_names)
+
+
+def _order(names: list[str], teacher_names: list[str]) -> ClassOrder | None:
+    for index, name in enumerate(names):
+        if name in teacher_names:
+            continue
+        other = repr(teacher_names[index]) if index < len(teacher_names) else 'nothing'
         raise ValueError(
-            f'the teacher has {other} classes, its checkpoint names {len(teacher.class_names)}'
+            f'class {index} is {name!r} for the student and {other} for the teacher, which has '
+            f'no {name!r}'
         )
+    if names == teacher_names:
+        return None
+    print_log(
+        f"the teacher's {len(teacher_names)} classes are brought into the order of the student's "
+        f'{len(names)} by name',
+        logger='current',
+    )
+    return ClassOrder([teacher_names.index(name) for name in names], len(teacher_names))
+
+
+def _known(names: list[str] | None) -> str:
+    return 'unknown' if names is None else f'{len(names)} names'
 
 
 def checkpoint_class_names(checkpoint: dict[str, Any]) -> list[str] | None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wkd_det.distillation.class_names import check_same_classes
+from wkd_det.distillation.class_names import match_classes
 from wkd_det.distillation.distiller import Distiller, check_on_non_finite
 from wkd_det.distillation.teacher_source import TeacherSource
 
@@ -26,7 +26,7 @@ class DistilledModel:
     first loss if that was skipped), so testing needs no file of the teacher's.
 
     Args:
-        teacher: ``config``, ``checkpoint`` and optionally ``overrides``; see
+        teacher: ``config``, ``checkpoint`` and optionally ``overrides`` and ``classes``; see
             :class:`~wkd_det.distillation.teacher_source.TeacherSource`. Needed with ``distill``.
         distill: Terms by name, each a ``tap``, a ``loss``, perhaps a ``connector``, and the
             options of the tap. None or empty: exactly the plain model.
@@ -64,6 +64,8 @@ class DistilledModel:
             return
         with torch.random.fork_rng(devices=[]):  # the student's initialisation stays the plain one
             self.distiller = Distiller(distill, self, teacher_config, on_non_finite=on_non_finite)
+        if self._teacher_source.classes == 'any':
+            self.distiller.refuse_logits("teacher.classes='any' compares no classes")
 
     def init_weights(self) -> None:
         """Initialise the student, then fetch the teacher: training is about to start."""
@@ -108,7 +110,8 @@ class DistilledModel:
         if self.distiller.teacher is None:
             teacher = self._teacher_source.load()
             own, other = self._num_classes(self), self._num_classes(teacher.module)
-            check_same_classes(own, other, teacher)
+            rule = self._teacher_source.classes
+            teacher.class_order = match_classes(own, other, teacher.class_names, rule)
             self.distiller.attach(self, teacher)
         if inputs is not None:
             self.distiller.teacher.follow(inputs)

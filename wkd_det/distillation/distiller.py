@@ -57,10 +57,18 @@ class Distiller(nn.Module):
             ValueError: If they do not fit.
         """
         for term in self.terms.values():
-            term.tap.check(student, teacher.module, term.connectors)
-            if hasattr(term.loss, 'prepare'):
-                term.loss.prepare(term.tap, teacher)
+            term.attach(student, teacher)
         self.teacher = teacher
+
+    def refuse_logits(self, reason: str) -> None:
+        """Refuse terms whose loss needs student and teacher to have the same classes.
+
+        Raises:
+            ValueError: Naming the first one.
+        """
+        for term in self.terms.values():
+            if term.tap.yields == 'logits':
+                raise ValueError(f'{reason}, and distill.{term.name} compares logits')
 
     def forward(self, student: Any, teacher: Any) -> dict[str, Tensor]:
         """Losses by name from what one pass of each network recorded.

@@ -24,6 +24,8 @@ class Tap:
     """What the loss of the term must take, e.g. ``'features'``, ``'pyramid'``, ``'logits'``."""
     joins_levels: ClassVar[bool] = False
     """Whether a connector may take all levels at once (its ``spans_levels``)."""
+    weights: Sequence[float] | None = None
+    """Factor of each comparison in the term's sum; None takes their mean."""
 
     @property
     def projects(self) -> str:
@@ -66,19 +68,20 @@ class Tap:
         """
 
     def classifier_rows(self, teacher: nn.Module) -> Tensor:
-        """Weight vectors of the classes that the logits stand for, shape ``(C, D)``."""
+        """Weight vectors of the teacher's classes among its logits, shape ``(C, D)``."""
         raise ValueError(f'{type(self).__name__} reads no classifier')
 
     def class_names(self, teacher: Any) -> list[str] | None:
-        """Names of the classes that the logits stand for, or None if the teacher has none."""
+        """Names of the classes of the teacher's logits, or None if the teacher has none."""
         return None
 
     def pairs(
         self, student: Any, teacher: Any, connectors: Sequence[nn.Module]
     ) -> list[dict[str, Any]]:
-        """Arguments of the loss, one dict a comparison; the term takes their mean.
+        """Arguments of the loss, one dict a comparison.
 
-        ``student`` and ``teacher`` in it are tensors, or sequences of tensors.
+        ``student`` and ``teacher`` in it are tensors, or sequences of tensors. Logits are each
+        network's own; the term brings the teacher's into the student's order.
         """
         raise NotImplementedError
 

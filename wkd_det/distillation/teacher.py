@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from wkd_det.distillation.class_order import ClassOrder
+
 
 class Teacher:
     """Holds a frozen network outside the module tree of its holder.
@@ -16,11 +18,15 @@ class Teacher:
     Args:
         module: The network; set to eval mode, its parameters stop requiring gradients.
         class_names: Names of its classes in order, if the checkpoint tells.
+
+    Attributes:
+        class_order: The student's classes among its own, where they differ.
     """
 
     def __init__(self, module: nn.Module, class_names: list[str] | None = None) -> None:
         self.module = module.eval().requires_grad_(False)
         self.class_names = class_names
+        self.class_order: ClassOrder | None = None
 
     def __deepcopy__(self, memo: dict) -> Teacher:
         return self

@@ -13,7 +13,7 @@ from mmengine.hub import get_config
 from mmengine.logging import print_log
 
 from wkd_det.checkpoint import load_strictly, read_checkpoint, weights_of
-from wkd_det.distillation.class_names import checkpoint_class_names
+from wkd_det.distillation.class_names import RULES, checkpoint_class_names
 from wkd_det.distillation.strict import check_keys
 from wkd_det.distillation.teacher import Teacher
 
@@ -25,6 +25,9 @@ class TeacherSource:
         config: Path of an MMDetection config, an ``mmdet::`` name, or a model dict.
         checkpoint: Path or http(s) address of its weights.
         overrides: Merged into the model section of ``config``, nested or with dotted keys.
+        classes: ``'same'``: the student's classes, in any order. ``'subset'``: the student has
+            some of the teacher's; the others are background to it. ``'any'``: classes are not
+            compared, and terms may read features only.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class TeacherSource:
         config: str | Mapping[str, Any] | None = None,
         checkpoint: str | None = None,
         overrides: Mapping[str, Any] | None = None,
+        classes: str = 'same',
     ) -> None:
         if config is None:
             raise KeyError('teacher.config is missing: a config path, an mmdet:: name or a dict')
@@ -45,6 +49,9 @@ class TeacherSource:
         self.config = config
         self.checkpoint = checkpoint
         self.overrides = overrides or {}
+        if classes not in RULES:
+            raise ValueError(f'teacher.classes must be one of {RULES}, got {classes!r}')
+        self.classes = classes
 
     @classmethod
     def from_config(cls, section: Mapping[str, Any]) -> TeacherSource:
@@ -55,7 +62,7 @@ class TeacherSource:
         """
         if not isinstance(section, Mapping):
             raise TypeError(f'teacher must be a dict with config and checkpoint, got {section!r}')
-        check_keys('teacher', section, ('config', 'checkpoint', 'overrides'))
+        check_keys('teacher', section, ('config', 'checkpoint', 'overrides', 'classes'))
         return cls(**section)
 
     def model_config(self) -> ConfigDict:

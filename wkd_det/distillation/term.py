@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
+from wkd_det.distillation.class_order import ClassOrder
 from wkd_det.distillation.strict import build_strict, check_keys, keyword_names
 from wkd_det.distillation.tap import Tap, find_tap
+from wkd_det.distillation.teacher import Teacher
 
 
 class Term(nn.Module):
@@ -43,6 +44,7 @@ class Term(nn.Module):
         self.scale = 1.0
         self.full_weights = {part: getattr(loss, part) for part in getattr(loss, 'scalable', ())}
         """Arguments of the loss that weigh a part of it, as configured."""
+        self.class_order: ClassOrder | None = None
 
     def set_scale(self, scale: float, part: str | None = None) -> None:
         """Scale the configured weight, of the whole term or of one of ``full_weights``."""
@@ -51,15 +53,34 @@ class Term(nn.Module):
         else:
             setattr(self.loss, part, scale * self.full_weights[part])
 
+    def attach(self, student: nn.Module, teacher: Teacher) -> None:
+        """Check that tap and networks fit, and prepare a loss that learns from the teacher.
+
+        Raises:
+            ValueError: If they do not fit.
+        """
+        self.tap.check(student, teacher.module, self.connectors)
+        self.class_order = teacher.class_order
+        if hasattr(self.loss, 'prepare'):
+            self.loss.prepare(self.tap, teacher)
+
     def pairs(self, student: Any, teacher: Any) -> list[dict[str, Tensor]]:
         """What the loss compares: its arguments, one dict a comparison."""
-        return self.tap.pairs(student, teacher, self.connectors)
+        pairs = self.tap.pairs(student, teacher, self.connectors)
+        if self.class_order is not None and self.tap.yields == 'logits':
+            pairs = [dict(pair, teacher=self.class_order.logits(pair['teacher'])) for pair in pairs]
+        return pairs
 
     def forward(self, pairs: list[dict[str, Tensor]]) -> Tensor:
-        """Mean of the loss over the comparisons times the scale, scalar."""
-        mean = torch.stack([self.loss(**pair) for pair in pairs]).mean()
+        """Mean of the loss over the comparisons, or their sum with the tap's weights; scalar.
+
+        Times the scale of the term.
+        """
+        values = [self.loss(**pair) for pair in pairs]
+        weights = self.tap.weights or [1 / len(values)] * len(values)
+        total = sum(weight * value for weight, value in zip(weights, values))
         # An empty comparison bypasses a connector; DDP still wants its gradient, which is 0.
-        return self.scale * mean + self.zero()
+        return self.scale * total + self.zero()
 
     def zero(self) -> Tensor | float:
         """0 with a zero gradient for every parameter of the term."""

@@ -105,7 +105,9 @@ class WKDLogitLoss(nn.Module):
     def prepare(self, tap: Any, teacher: Any) -> None:
         """Fetch the class distances, once the teacher is there."""
         if self.source is not None:
-            self.set_distance(self.source(tap, teacher))
+            distance = self.source(tap, teacher)
+            order = getattr(teacher, 'class_order', None)
+            self.set_distance(distance if order is None else order.matrix(distance))
 
     def set_distance(self, distance: Tensor) -> None:
         """Sharpen class distances into the cost.

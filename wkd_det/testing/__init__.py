@@ -2,6 +2,7 @@
 
 from wkd_det.testing.distilled_config import (
     distilled_config,
+    distilled_from,
     wkd_f_neck_term,
     wkd_f_term,
     wkd_l_term,
@@ -14,6 +15,7 @@ from wkd_det.testing.tiny_classifier import (
     save_classifier,
 )
 from wkd_det.testing.tiny_detector import random_batch, save_detector, tiny_faster_rcnn
+from wkd_det.testing.tiny_kinds import tiny_detector
 
 __all__ = [
     'class_logits_term',
@@ -22,8 +24,10 @@ __all__ = [
     'module_term',
     'save_classifier',
     'distilled_config',
+    'distilled_from',
     'random_batch',
     'save_detector',
+    'tiny_detector',
     'tiny_faster_rcnn',
     'wkd_f_neck_term',
     'wkd_f_term',

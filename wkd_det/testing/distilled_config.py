@@ -42,6 +42,12 @@ def distilled_config(
     teacher: Mapping[str, Any], distill: Mapping[str, Any], **changes: Any
 ) -> ConfigDict:
     """The tiny Faster R-CNN with a teacher and terms."""
-    config = tiny_faster_rcnn(teacher=dict(teacher), distill=dict(distill), **changes)
-    config.type = 'DistilledFasterRCNN'
-    return config
+    return distilled_from(tiny_faster_rcnn(**changes), teacher, distill)
+
+
+def distilled_from(
+    student: ConfigDict, teacher: Mapping[str, Any], distill: Mapping[str, Any]
+) -> ConfigDict:
+    """The config of any student with a teacher and terms."""
+    sections = dict(teacher=dict(teacher), distill=dict(distill))
+    return ConfigDict(student, type=f'Distilled{student.type}', **sections)

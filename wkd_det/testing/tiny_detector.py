@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmdet.structures.mask import BitmapMasks
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
@@ -110,7 +112,12 @@ def save_detector(
 
 
 def random_batch(
-    sizes: list[tuple[int, int]], *, num_classes: int = 4, boxes: int = 3, seed: int = 0
+    sizes: list[tuple[int, int]],
+    *,
+    num_classes: int = 4,
+    boxes: int = 3,
+    masks: bool = False,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Images and boxes as a data loader gives them, before the data preprocessor.
 
@@ -118,6 +125,7 @@ def random_batch(
         sizes: Height and width of each image.
         num_classes: Labels are drawn below this.
         boxes: Boxes an image; 0 is allowed.
+        masks: Add masks that fill the boxes.
         seed: Of everything.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -126,7 +134,10 @@ def random_batch(
         images.append(
             torch.randint(0, 256, (3, height, width), generator=generator, dtype=torch.uint8)
         )
-        samples.append(_sample(height, width, num_classes, boxes, generator))
+        sample = _sample(height, width, num_classes, boxes, generator)
+        if masks:
+            sample.gt_instances.masks = _masks(sample.gt_instances.bboxes, height, width)
+        samples.append(sample)
     return dict(inputs=images, data_samples=samples)
 
 
@@ -154,3 +165,10 @@ def _sample(
 def _instances(boxes: Tensor, num_classes: int, generator: torch.Generator) -> InstanceData:
     labels = torch.randint(0, num_classes, (len(boxes),), generator=generator)
     return InstanceData(bboxes=boxes, labels=labels)
+
+
+def _masks(boxes: Tensor, height: int, width: int) -> BitmapMasks:
+    filled = np.zeros((len(boxes), height, width), dtype=np.uint8)
+    for mask, (left, top, right, bottom) in zip(filled, boxes.long().tolist()):
+        mask[top : bottom + 1, left : right + 1] = 1
+    return BitmapMasks(filled, height, width)

@@ -1,0 +1,147 @@
+"""A teacher of other classes, or of the same ones in another order."""
+
+import copy
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmengine.visualization import Visualizer
+
+from wkd_det.testing import (
+    distilled_config,
+    random_batch,
+    save_detector,
+    tiny_faster_rcnn,
+    wkd_f_neck_term,
+    wkd_f_term,
+    wkd_l_term,
+)
+
+CLASSES = ['ant', 'bee', 'cat', 'dog']
+L = dict(loss_wkd_l=wkd_l_term())
+F = dict(loss_wkd_f=wkd_f_term(), loss_neck=wkd_f_neck_term())
+
+
+@pytest.fixture
+def trains_on():
+    """Sets the class names that a runner would have taken from its data set."""
+    visualizer = Visualizer.get_instance('names')
+
+    def names(*classes):
+        visualizer.dataset_meta = dict(classes=classes)
+
+    return names
+
+
+def build(section, terms, num_classes=4):
+    torch.manual_seed(0)
+    model = MODELS.build(distilled_config(section, terms, num_classes=num_classes))
+    model.init_weights()
+    return model.train()
+
+
+def losses_of(model, num_classes=4):
+    batch = random_batch([(96, 128), (64, 96)], num_classes=num_classes)
+    data = model.data_preprocessor(batch, True)
+    torch.manual_seed(3)
+    return model.loss(data['inputs'], data['data_samples'])
+
+
+def reordered(section, order, path):
+    """The same teacher, its classes in another order: rows of its box head and names."""
+    checkpoint = torch.load(section['checkpoint'], weights_only=True)
+    state = checkpoint['state_dict']
+    for name, rows in (('fc_cls', 1), ('fc_reg', 4)):
+        wanted = [index * rows + i for index in order for i in range(rows)]
+        for part in ('weight', 'bias'):
+            values = state[f'roi_head.bbox_head.{name}.{part}']
+            rest = list(range(4 * rows, len(values)))  # background
+            state[f'roi_head.bbox_head.{name}.{part}'] = values[wanted + rest]
+    checkpoint['meta']['dataset_meta']['classes'] = [CLASSES[index] for index in order]
+    torch.save(checkpoint, path)
+    return dict(section, checkpoint=str(path))
+
+
+@pytest.mark.parametrize(
+    'options', [{}, dict(rois='foreground', background=False)], ids=['all', 'foreground']
+)
+def test_another_order_changes_no_loss(teacher_section, tmp_path, trains_on, options):
+    """Names are matched: logits, class costs and targets speak of the same classes."""
+    trains_on(*CLASSES)
+    terms = dict(loss_wkd_l=dict(wkd_l_term(), **options))
+    model = build(teacher_section, terms)
+    other = build(reordered(teacher_section, [2, 0, 3, 1], tmp_path / 'other.pth'), terms)
+    assert model.distiller.teacher.class_order is None
+    assert other.distiller.teacher.class_order.indices == [1, 3, 0, 2]
+    cost, other_cost = (m.distiller.terms['loss_wkd_l'].loss.cost for m in (model, other))
+    torch.testing.assert_close(other_cost, cost, rtol=0, atol=1e-6)  # float32 of costs up to 1
+    value, other_value = (losses_of(m)['loss_wkd_l'] for m in (model, other))
+    torch.testing.assert_close(other_value, value, rtol=1e-5, atol=0)
+    other.distiller.terms['loss_wkd_l'].class_order = None
+    assert abs(losses_of(other)['loss_wkd_l'] - value) > 1e-4 * value  # the test sees the order
+
+
+def test_a_subset_of_the_teachers_classes(teacher_section, trains_on):
+    """A student of two classes learns from a teacher of four, whose others are background."""
+    trains_on('dog', 'bee')
+    with pytest.raises(ValueError, match="student has 2 classes and the teacher 4; .*'subset'"):
+        build(teacher_section, L, num_classes=2)
+    model = build(dict(teacher_section, classes='subset'), L, num_classes=2)
+    term = model.distiller.terms['loss_wkd_l']
+    assert model.distiller.teacher.class_order.indices == [3, 1]
+    assert term.loss.cost.shape == (3, 3)
+    seen = {}
+    term.loss.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.update(kwargs), with_kwargs=True
+    )
+    assert losses_of(model, num_classes=2)['loss_wkd_l'] > 0
+    assert seen['teacher'].shape == seen['student'].shape
+    assert seen['teacher'].shape[1] == 3
+    assert set(seen['target'].tolist()) <= {0, 1, 2}
+
+
+def test_subset_needs_names(teacher_section, trains_on):
+    section = dict(teacher_section, classes='subset')
+    with pytest.raises(ValueError, match="student's are unknown, the teacher's 4 names"):
+        build(section, L, num_classes=2)
+
+
+@pytest.mark.parametrize('rule', ['same', 'subset'])
+def test_a_class_that_the_teacher_does_not_know(teacher_section, trains_on, rule):
+    trains_on('ant', 'bee', 'cow', 'dog')
+    with pytest.raises(ValueError, match="class 2 is 'cow' for the student and 'cat' for the tea"):
+        build(dict(teacher_section, classes=rule), L)
+    trains_on('ant', 'bee', 'cat', 'dog')
+    assert build(dict(teacher_section, classes=rule), L).distiller.teacher.class_order is None
+
+
+def test_number_of_classes_differs(tmp_path):
+    config = tiny_faster_rcnn(num_classes=3)
+    save_detector(config, tmp_path / 'three.pth')
+    with pytest.raises(ValueError, match='student has 4 classes and the teacher 3'):
+        build(dict(config=config, checkpoint=str(tmp_path / 'three.pth')), L)
+
+
+def test_checkpoint_that_names_other_than_it_has(teacher_section, tmp_path, trains_on):
+    trains_on(*CLASSES)
+    checkpoint = torch.load(teacher_section['checkpoint'], weights_only=True)
+    checkpoint['meta']['dataset_meta']['classes'] = CLASSES[:3]
+    torch.save(checkpoint, tmp_path / 'three.pth')
+    with pytest.raises(ValueError, match='teacher has 4 classes, its checkpoint names 3'):
+        build(dict(teacher_section, checkpoint=str(tmp_path / 'three.pth')), L)
+
+
+def test_features_of_a_teacher_of_any_classes(teacher_section, trains_on):
+    trains_on('tyre')
+    section = dict(teacher_section, classes='any')
+    losses = losses_of(build(section, F, num_classes=1), num_classes=1)
+    assert all(losses[name] > 0 for name in F)
+    with pytest.raises(ValueError, match="classes='any' compares no classes, and distill.loss_wkd"):
+        build(section, dict(F, **L), num_classes=1)
+
+
+def test_teachers_classes_are_left_alone_by_a_copy(teacher_section, tmp_path, trains_on):
+    """A moving average shares the teacher and with it the order."""
+    trains_on(*CLASSES)
+    model = build(reordered(teacher_section, [1, 0, 2, 3], tmp_path / 'other.pth'), L)
+    assert copy.deepcopy(model).distiller.teacher.class_order.indices == [1, 0, 2, 3]
