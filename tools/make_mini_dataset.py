@@ -33,25 +33,25 @@ from PIL import Image, ImageDraw
 CLASSES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 SPLITS = ('train', 'val')
 MANIFEST = 'dataset.json'
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the same options would draw other scenes, so no old set is reused."""
 
 VAL_SHARE = 0.25
 """Share of every class's samples that only val may draw."""
 MIN_SIZE = 64
 DIGITS_PER_SCENE = (1, 6)
-DIGIT_SIDE = (14, 40)
+DIGIT_SIDE = (18, 40)
 """Longer side of a digit, about, in pixels; both ends included."""
-FRAGMENTS_PER_SCENE = (1, 4)
+FRAGMENTS_PER_SCENE = (0, 2)
 FRAGMENT_SIDE = (8, 24)
-STROKES_PER_SCENE = (2, 8)
+STROKES_PER_SCENE = (0, 4)
 STROKE_LENGTH = (8, 40)
 MAX_OVERLAP = 0.1
 """Largest intersection of two boxes, as a share of the smaller one; bounds their IoU too."""
 PLACEMENT_TRIES = 50
 INK = 0.35
 """Opacity from which a pixel counts as ink, for a box or for a crop."""
-MIN_CONTRAST = 55.0
+MIN_CONTRAST = 90.0
 """Least difference of brightness (0 to 255) between a digit and what it covers."""
 
 

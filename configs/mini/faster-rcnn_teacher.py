@@ -23,5 +23,6 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=25),
     dict(type='CosineAnnealingLR', eta_min=0, by_epoch=False, begin=0, end=max_iters),
 ]
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
 
 work_dir = 'work_dirs/mini/faster-rcnn_teacher'

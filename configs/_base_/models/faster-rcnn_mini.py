@@ -14,7 +14,7 @@ model = dict(
     rpn_head=dict(
         in_channels=32,
         feat_channels=32,
-        # Anchors of 12, 16, 24, 32, 48, 64 ... pixels for digits of 14 to 40.
+        # Anchors of 12, 16, 24, 32, 48, 64 ... pixels for digits of 18 to 40.
         anchor_generator=dict(scales=[3, 4], strides=[4, 8, 16, 32]),
     ),
     roi_head=dict(

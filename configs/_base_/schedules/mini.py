@@ -15,7 +15,7 @@ param_scheduler = [
 ]
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-4),
+    optimizer=dict(type='AdamW', lr=4e-3, weight_decay=1e-4),
     clip_grad=dict(max_norm=10),
 )
 auto_scale_lr = dict(enable=False, base_batch_size=16)
