@@ -26,14 +26,27 @@ ALL = sorted(
     if '_base_' not in path.parts
 )
 DETECTION = [path for path in ALL if path.startswith(('configs/detection/', 'configs/mini/'))]
-DISTILLED = [path for path in DETECTION if Path(path).name.startswith('wkd-')]
+DISTILLED = [path for path in DETECTION if not Path(path).name.startswith('faster-rcnn_')]
 PLAIN = [path for path in DETECTION if path not in DISTILLED]
 COCO = [path for path in DISTILLED if path.startswith('configs/detection/')]
 MINI = [path for path in DETECTION if path.startswith('configs/mini/')]
 METAFILES = sorted((ROOT / 'configs').rglob('metafile.yml'))
 READMES = sorted((ROOT / 'configs').rglob('README.md'))
 HEADER = ('Method', 'Pair', 'Needs', 'Command', 'Expected')
-FRAGMENTS = {'student', 'teacher', 'loss_wkd_l', 'loss_wkd_f', 'loss_wkd_f_fpn'}
+# The terms of each method, by its name in the names of the configs.
+METHODS = {
+    'dkd': {'loss_dkd'},
+    'fitnet': {'loss_fitnet'},
+    'ickd': {'loss_ickd'},
+    'kd': {'loss_kd'},
+    'nst': {'loss_nst'},
+    'pkd': {'loss_pkd'},
+    'wkd-f': {'loss_wkd_f'},
+    'wkd-f-fpn': {'loss_wkd_f_fpn'},
+    'wkd-l': {'loss_wkd_l'},
+    'wkd-lf': {'loss_wkd_l', 'loss_wkd_f'},
+}
+PAIRS = {('r101', 'r18'), ('r50', 'mobilenetv2'), ('r101', 'r50')}
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -73,7 +86,7 @@ def header_of(path: str) -> dict[str, str]:
 
 def distillation_of(path: str) -> tuple[str, str, str]:
     """Methods, teacher and student, as the name of a COCO config says."""
-    pattern = r'(wkd-[a-z-]+)_faster-rcnn_(\w+)-to-faster-rcnn_(\w+)_fpn_(?:180k|1x)_coco'
+    pattern = r'([a-z-]+)_faster-rcnn_(\w+)-to-faster-rcnn_(\w+)_fpn_(?:180k|1x)_coco'
     return re.fullmatch(pattern, Path(path).stem).groups()
 
 
@@ -96,12 +109,17 @@ def unscoped(value: Any) -> Any:
     return value
 
 
+def method_of(path: str) -> str:
+    """The key in ``METHODS``."""
+    return Path(path).stem.replace('_', '-') if path in MINI else distillation_of(path)[0]
+
+
 def test_the_promised_configs_are_there() -> None:
-    assert len(COCO) == 3 * 4 * 2
-    assert len({distillation_of(path) for path in COCO}) == 3 * 4
-    assert [Path(path).stem for path in MINI] == [
-        'faster-rcnn_student', 'faster-rcnn_teacher', 'wkd-f', 'wkd-f_fpn', 'wkd-l', 'wkd-lf',
-    ]  # fmt: skip
+    assert len(COCO) == len(METHODS) * len(PAIRS) * 2
+    assert {distillation_of(path) for path in COCO} == {
+        (method, *pair) for method in METHODS for pair in PAIRS
+    }
+    assert sorted(method_of(path) for path in MINI if path in DISTILLED) == sorted(METHODS)
     assert len(PLAIN) == 2 + 5
 
 
@@ -116,7 +134,9 @@ def test_header_says_what_and_how(path: str) -> None:
 
 @pytest.mark.parametrize('path', ALL)
 def test_parses_and_leaves_no_fragment_behind(path: str) -> None:
-    assert FRAGMENTS & set(load_config(path)) == set()
+    left = [key for key in load_config(path) if key.startswith('loss_')]
+    assert left == []
+    assert {'student', 'teacher'} & set(load_config(path)) == set()
 
 
 @pytest.mark.parametrize('path', DETECTION)
@@ -147,18 +167,31 @@ def test_the_student_is_the_plain_one(path: str) -> None:
 
 @pytest.mark.parametrize('path', DISTILLED)
 def test_terms_are_those_of_the_name(path: str) -> None:
-    terms = {
-        'wkd-l': {'loss_wkd_l'},
-        'wkd-f': {'loss_wkd_f'},
-        'wkd-f_fpn': {'loss_wkd_f_fpn'},
-        'wkd-f-fpn': {'loss_wkd_f_fpn'},
-        'wkd-lf': {'loss_wkd_l', 'loss_wkd_f'},
-    }
-    method = Path(path).stem if path in MINI else distillation_of(path)[0]
-    assert set(load_config(path).model.distill) == terms[method]
+    assert set(load_config(path).model.distill) == METHODS[method_of(path)]
 
 
-@pytest.mark.parametrize('path', COCO)
+# Of the other methods, as their READMEs tell.
+RIVALS = dict(
+    loss_kd=dict(type='KDLoss', temperature=1.0, loss_weight=1.0),
+    loss_dkd=dict(type='DKDLoss', alpha=1.0, beta=0.25, temperature=1.0, loss_weight=1.0),
+    loss_fitnet=dict(type='FitNetLoss', loss_weight=1.0),
+    loss_nst=dict(type='NSTLoss', loss_weight=50.0),
+    loss_ickd=dict(type='ICKDLoss', loss_weight=2.5),
+    loss_pkd=dict(type='PKDLoss', loss_weight=4 * 6.0),
+)
+
+
+@pytest.mark.parametrize('path', [path for path in DISTILLED if 'wkd-' not in path])
+def test_hyper_parameters_of_other_methods(path: str) -> None:
+    for name, term in load_config(path).model.distill.items():
+        assert term.loss.to_dict() == RIVALS[name]
+        if term.tap == 'neck':
+            assert term.levels == [0, 1, 2, 3]
+        else:
+            assert (term.tap, term.rois, term.background) == ('roi_logits', 'all', True)
+
+
+@pytest.mark.parametrize('path', [path for path in COCO if 'wkd-' in path])
 def test_hyper_parameters_are_the_papers(path: str) -> None:
     _, _, student = distillation_of(path)
     for name, term in load_config(path).model.distill.items():

@@ -40,7 +40,7 @@ def fitnet_loss(
     Raises:
         ValueError: If shapes disagree.
 
-    References: Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015, equation 3.
+    References: Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015.
 
     Example:
         >>> import torch

@@ -48,7 +48,7 @@ def nst_loss(
         ValueError: If shapes disagree.
 
     References: Huang, Wang, Like What You Like: Knowledge Distill via Neuron Selectivity
-        Transfer, 2017, equation 8 with d = 2, c = 0.
+        Transfer, 2017; the kernel with d = 2, c = 0.
 
     Example:
         >>> import torch

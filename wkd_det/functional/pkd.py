@@ -47,7 +47,7 @@ def pkd_loss(
         ValueError: If shapes disagree.
 
     References: Cao et al., PKD: General Distillation Framework for Object Detectors via Pearson
-        Correlation Coefficient, NeurIPS 2022, equation 4.
+        Correlation Coefficient, NeurIPS 2022.
 
     Example:
         >>> import torch

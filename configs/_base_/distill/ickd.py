@@ -1,0 +1,8 @@
+# ICKD-C on the FPN maps P2 to P5 (mean over levels), behind the 1 x 1 convolution with batch
+# normalisation of the published code, and with its weight, 2.5, which is for CIFAR-100.
+loss_ickd = dict(
+    tap='neck',
+    levels=[0, 1, 2, 3],
+    connector=dict(type='ConvConnector', kernel_size=1),
+    loss=dict(type='ICKDLoss', loss_weight=2.5),
+)
