@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from wkd_det.functional.logit_check import check_logits, check_target, check_temperature
@@ -82,16 +81,14 @@ def wkd_logit_loss(
     _check(student, teacher, target, temperature, transport_weight)
     with without_autocast(student):
         student, teacher, cost = promote(student, teacher.detach(), cost)
-        per_sample, support = 0.0, None
-        student_moved, teacher_moved = student, teacher
+        per_sample, index, support = 0.0, None, None
         if target is not None:
-            per_sample = _target_loss(student, teacher, target)
-            support = F.one_hot(target, student.shape[1]) == 0
-            student_moved = student.masked_fill(~support, -torch.inf)
-            teacher_moved = teacher.masked_fill(~support, -torch.inf)
+            index = target[:, None]
+            per_sample = _target_loss(student, teacher, index)
+            support = torch.ones_like(student, dtype=torch.bool).scatter_(1, index, False)
         transport = sinkhorn_cost(
-            (student_moved / temperature).softmax(dim=1),
-            (teacher_moved / temperature).softmax(dim=1),
+            _histogram(student, temperature, index),
+            _histogram(teacher, temperature, index),
             cost,
             epsilon=epsilon,
             num_iters=num_iters,
@@ -101,8 +98,15 @@ def wkd_logit_loss(
         return weighted_mean(per_sample + transport_weight * transport, weight, avg_factor)
 
 
-def _target_loss(student: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
-    index = target[:, None]
+def _histogram(logits: Tensor, temperature: float, left_out: Tensor | None) -> Tensor:
+    """Softmax at a temperature, without mass on the class ``left_out`` ``(N, 1)`` of a sample."""
+    scaled = logits / temperature
+    if left_out is not None:
+        scaled = scaled.scatter(1, left_out, -torch.inf)
+    return scaled.softmax(dim=1)
+
+
+def _target_loss(student: Tensor, teacher: Tensor, index: Tensor) -> Tensor:
     teacher_probability = teacher.softmax(dim=1).gather(1, index)
     return -(teacher_probability * student.log_softmax(dim=1).gather(1, index)).squeeze(1)
 

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 
 from wkd_det.functional.log_matmul import log_matmul_exp
+from wkd_det.functional.matrix_scaling import scaled_transport
 from wkd_det.functional.precision import promote, without_autocast
-
-_GUARD = 1e-8  # keeps the divisions finite where the kernel underflows; the reference's value
 
 
 def sinkhorn_cost(
@@ -29,7 +28,7 @@ def sinkhorn_cost(
 
     after ``num_iters`` rounds of matrix scaling. Where samples share the cost they share the
     kernel ``exp(-cost / epsilon)``, so a round is two ``(N, C) x (C, C)`` products and no plan
-    is ever built: memory is ``O(N C + C^2)``. Gradients run through the rounds.
+    is ever built: memory is ``O(N C + C^2)``. Gradients are those of the rounds.
 
     Convention:
         - ``epsilon`` and the result carry the unit of ``cost``.
@@ -58,7 +57,8 @@ def sinkhorn_cost(
             has no influence at all.
 
     Returns:
-        Shape ``(N,)``, at least float32.
+        Shape ``(N,)``, at least float32. Differentiable once, by ``source``, ``target`` and
+        ``cost``.
 
     Raises:
         ValueError: If shapes disagree, ``epsilon <= 0`` or ``num_iters < 1``.
@@ -85,16 +85,7 @@ def _scale(
     source: Tensor, target: Tensor, cost: Tensor, epsilon: float, num_iters: int, support: Tensor
 ) -> Tensor:
     kernel = torch.exp(cost / -epsilon)
-    row = support.to(source) / support.sum(dim=1, keepdim=True).clamp(min=1)
-    for _ in range(num_iters):
-        column = target / (_times(row, kernel) + _GUARD)
-        row = source / (_times(column, kernel.mT) + _GUARD)
-    return (row * _times(column, (kernel * cost).mT)).sum(dim=1)
-
-
-def _times(vectors: Tensor, matrix: Tensor) -> Tensor:
-    """Each row vector times the shared matrix or its own."""
-    return vectors @ matrix if matrix.dim() == 2 else (vectors[:, None] @ matrix)[:, 0]
+    return scaled_transport(source, target, kernel, kernel * cost, support, num_iters)
 
 
 def _scale_in_log_domain(
