@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from wkd_det.functional.class_matrix import listed_classes
 from wkd_det.functional.precision import promote, without_autocast
 
 SHRINKAGE_TARGETS = ('pooled', 'diagonal')
@@ -21,6 +24,7 @@ def gaussian_interrelation(
     shrinkage_target: str = 'pooled',
     counts: Tensor | None = None,
     block_size: int | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> Tensor:
     r"""Interrelation from the squared 2-Wasserstein distance of class-conditional Gaussians.
 
@@ -47,6 +51,7 @@ def gaussian_interrelation(
         shrinkage_target: See :func:`shrink_covariance`.
         counts: See :func:`shrink_covariance`.
         block_size: See :func:`class_gaussian_distance`.
+        class_names: See :func:`class_gaussian_distance`.
 
     Returns:
         Shape ``(C, C)``, in [0, 1], symmetric, 1 on the diagonal.
@@ -66,7 +71,11 @@ def gaussian_interrelation(
         covariance, shrinkage=shrinkage, shrinkage_target=shrinkage_target, counts=counts
     )
     distance = class_gaussian_distance(
-        mean, covariance, mean_cov_ratio=mean_cov_ratio, block_size=block_size
+        mean,
+        covariance,
+        mean_cov_ratio=mean_cov_ratio,
+        block_size=block_size,
+        class_names=class_names,
     )
     if scale is None:
         first, second = torch.triu_indices(len(mean), len(mean), 1, device=mean.device)
@@ -85,6 +94,7 @@ def class_gaussian_distance(
     *,
     mean_cov_ratio: float = 1.0,
     block_size: int | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> Tensor:
     r"""Squared 2-Wasserstein distance between the Gaussians of all pairs of classes.
 
@@ -115,6 +125,7 @@ def class_gaussian_distance(
             symmetric and positive semi-definite (singular ones are allowed).
         mean_cov_ratio: :math:`\gamma`, >= 0, weight of the means as in WKD-F.
         block_size: Pairs of matrices per block; by default as many as make 2^23 numbers.
+        class_names: ``C`` names that errors give in place of indices.
 
     Returns:
         Shape ``(C, C)``, >= 0, symmetric, 0 on the diagonal.
@@ -122,7 +133,7 @@ def class_gaussian_distance(
     Raises:
         ValueError: If shapes disagree, an option is out of range, an entry is not finite, a
             variance is negative, or a matrix is not symmetric or has a negative eigenvalue. The
-            message names the class by index.
+            message names the classes.
 
     References: Bhatia, Jain, Lim, On the Bures-Wasserstein distance between positive definite
         matrices, Expositiones Mathematicae 2019.
@@ -137,7 +148,7 @@ def class_gaussian_distance(
         tensor([[ 0., 13.],
                 [13.,  0.]])
     """
-    _check_moments(mean, covariance)
+    _check_moments(mean, covariance, class_names)
     if not 0 <= mean_cov_ratio < float('inf'):
         raise ValueError(f'mean_cov_ratio must be finite and not negative, got {mean_cov_ratio}')
     if block_size is not None and (not isinstance(block_size, int) or block_size < 1):
@@ -148,7 +159,7 @@ def class_gaussian_distance(
         if covariance.dim() == 2:
             distance = _squared_distance(torch.cat([between, covariance.double().sqrt()], dim=1))
         else:
-            distance = _squared_distance(between) + _bures(covariance, block_size)
+            distance = _squared_distance(between) + _bures(covariance, block_size, class_names)
         return distance.to(result_like)
 
 
@@ -242,7 +253,7 @@ def _squared_distance(points: Tensor) -> Tensor:
     return torch.cdist(points, points, compute_mode=mode).square()
 
 
-def _bures(covariance: Tensor, block_size: int | None) -> Tensor:
+def _bures(covariance: Tensor, block_size: int | None, class_names: Sequence[str] | None) -> Tensor:
     """Squared Bures distance of all pairs, shape ``(C, C)``."""
     classes, dims = covariance.shape[:2]
     value, vector = torch.linalg.eigh(covariance.double())
@@ -251,7 +262,7 @@ def _bures(covariance: Tensor, block_size: int | None) -> Tensor:
     if negative:
         raise ValueError(
             'covariance must be positive semi-definite, got the eigenvalue '
-            f'{value[negative[0], 0].item()} in class {negative[0]}'
+            f'{value[negative[0], 0].item()} in {listed_classes(negative, class_names)}'
         )
     # As measured: rounding leaves below 1 eps of the type given, and eigh a few of float64.
     eps = max(2 * torch.finfo(covariance.dtype).eps, 16 * torch.finfo(value.dtype).eps)
@@ -274,7 +285,7 @@ def _bures(covariance: Tensor, block_size: int | None) -> Tensor:
     return upper + upper.mT
 
 
-def _check_moments(mean: Tensor, covariance: Tensor) -> None:
+def _check_moments(mean: Tensor, covariance: Tensor, class_names: Sequence[str] | None) -> None:
     if mean.dim() != 2 or mean.shape[0] < 2 or mean.shape[1] < 1:
         raise ValueError(
             f'mean must have a shape (C, D) with at least 2 classes, got {tuple(mean.shape)}'
@@ -286,17 +297,18 @@ def _check_moments(mean: Tensor, covariance: Tensor) -> None:
             f'got {tuple(covariance.shape)}'
         )
     for name, value in (('mean', mean), ('covariance', covariance)):
-        _refuse(~torch.isfinite(value), f'{name} must be finite, got NaN or infinity')
+        _refuse(~torch.isfinite(value), f'{name} must be finite, got NaN or infinity', class_names)
     if covariance.dim() == 2:
-        _refuse(covariance < 0, 'variances must not be negative, got one below 0')
+        _refuse(covariance < 0, 'variances must not be negative, got one below 0', class_names)
         return
     largest = covariance.abs().amax((1, 2), keepdim=True)
     difference = (covariance - covariance.mT).abs()
-    _refuse(difference > 1e-5 * largest, 'covariance must be symmetric, got different entries')
+    rule = 'covariance must be symmetric, got different entries'
+    _refuse(difference > 1e-5 * largest, rule, class_names)
 
 
-def _refuse(wrong: Tensor, rule: str) -> None:
-    """Name the first class with a wrong entry."""
+def _refuse(wrong: Tensor, rule: str, class_names: Sequence[str] | None) -> None:
+    """Name the classes with a wrong entry."""
     classes = wrong.flatten(1).any(1).nonzero().flatten().tolist()
     if classes:
-        raise ValueError(f'{rule} in class {classes[0]}')
+        raise ValueError(f'{rule} in {listed_classes(classes, class_names)}')

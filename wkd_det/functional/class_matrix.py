@@ -84,6 +84,20 @@ def check_cost(matrix: Tensor, *, class_names: Sequence[str] | None = None) -> N
     _refuse(matrix, matrix < 0, 'cost must not be negative', class_names)
 
 
+def listed_classes(classes: Sequence[int], class_names: Sequence[str] | None = None) -> str:
+    """Some classes for an error message, by name where names are known.
+
+    Example:
+        >>> listed_classes([0, 2])
+        'class 0, 2'
+        >>> listed_classes([0, 2], ['cat', 'dog', 'cow'])
+        'class cat, cow'
+    """
+    shown = [str(index) if class_names is None else class_names[index] for index in classes[:10]]
+    more = f' and {len(classes) - 10} more' if len(classes) > 10 else ''
+    return f'class {", ".join(shown)}{more}'
+
+
 def _refuse(matrix: Tensor, wrong: Tensor, rule: str, class_names: Sequence[str] | None) -> None:
     if bool(wrong.any()):
         row, column = (int(index) for index in wrong.nonzero()[0])

@@ -6,18 +6,22 @@ to the teacher.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from wkd_det.functional.class_gaussian import gaussian_interrelation
-from wkd_det.functional.class_matrix import check_interrelation
+from wkd_det.functional.class_matrix import check_interrelation, listed_classes
 from wkd_det.functional.kernel_alignment import cka
 from wkd_det.functional.precision import promote, without_autocast
 
 __all__ = ['cka', 'cosine_interrelation', 'gaussian_interrelation', 'interrelation_to_cost']
 
 
-def cosine_interrelation(prototypes: Tensor, *, center: bool = False) -> Tensor:
+def cosine_interrelation(
+    prototypes: Tensor, *, center: bool = False, class_names: Sequence[str] | None = None
+) -> Tensor:
     """Cosine between the prototypes of all classes: centroids, classifier rows, embeddings.
 
     Convention:
@@ -30,13 +34,14 @@ def cosine_interrelation(prototypes: Tensor, *, center: bool = False) -> Tensor:
     Args:
         prototypes: Shape ``(C, D)``, ``C >= 2``.
         center: Remove the common mean.
+        class_names: ``C`` names that errors give in place of indices.
 
     Returns:
         Shape ``(C, C)``, symmetric, 1 on the diagonal, at least float32; computed in float64.
 
     Raises:
         ValueError: If the shape is wrong, or if a prototype is not finite, is zero, or with
-            ``center`` equals the common mean. The message names the class by index.
+            ``center`` equals the common mean. The message names the classes.
 
     Example:
         >>> cosine_interrelation(torch.tensor([[1.0, 0.0], [3.0, 3.0], [-2.0, 0.0]]))
@@ -51,7 +56,10 @@ def cosine_interrelation(prototypes: Tensor, *, center: bool = False) -> Tensor:
         )
     infinite = (~torch.isfinite(prototypes).all(1)).nonzero().flatten().tolist()
     if infinite:
-        raise ValueError(f'prototypes must be finite, got NaN or infinity in class {infinite[0]}')
+        raise ValueError(
+            'prototypes must be finite, got NaN or infinity in '
+            f'{listed_classes(infinite, class_names)}'
+        )
     with without_autocast(prototypes):
         (result_like,) = promote(prototypes)
         direction = prototypes.double()
@@ -63,9 +71,8 @@ def cosine_interrelation(prototypes: Tensor, *, center: bool = False) -> Tensor:
         empty = length <= rounding if center else length == 0
         if bool(empty.any()):
             rule = 'differ from their common mean' if center else 'not be zero'
-            raise ValueError(
-                f'prototypes must {rule} to have a direction, got class {int(empty.nonzero()[0])}'
-            )
+            found = listed_classes(empty.nonzero().flatten().tolist(), class_names)
+            raise ValueError(f'prototypes must {rule} to have a direction, got {found}')
         direction = direction / length[:, None]
         cosine = direction @ direction.mT
         cosine = ((cosine + cosine.mT) / 2).clamp(-1, 1)

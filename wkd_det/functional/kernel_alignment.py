@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
+from wkd_det.functional.class_matrix import listed_classes
 from wkd_det.functional.gram_block import KERNELS, GramBlock
 from wkd_det.functional.precision import promote, without_autocast
 
@@ -18,6 +21,7 @@ def cka(
     degree: int = 2,
     bandwidth: float = 0.4,
     block_size: int | None = None,
+    class_names: Sequence[str] | None = None,
 ) -> Tensor:
     r"""Centred kernel alignment between the feature sets of all classes.
 
@@ -58,6 +62,7 @@ def cka(
         bandwidth: Width of the RBF kernel in units of the median distance, > 0.
         block_size: Rows of the Gram matrices per block; by default as many as make a block of
             2^25 numbers. It changes memory and rounding, nothing else.
+        class_names: ``C`` names that errors give in place of indices.
 
     Returns:
         Shape ``(C, C)``, in [0, 1], symmetric, 1 on the diagonal.
@@ -65,7 +70,7 @@ def cka(
     Raises:
         ValueError: If the shape or an option is wrong, if a feature is not finite, if a class
             does not vary over its examples (its alignment is 0 / 0), or if, for the RBF kernel,
-            the median distance of a class is 0. The message names the classes by index.
+            the median distance of a class is 0. The message names the classes.
 
     References: Kornblith, Norouzi, Lee, Hinton, Similarity of Neural Network Representations
         Revisited, ICML 2019.
@@ -91,7 +96,7 @@ def cka(
             GramBlock(part, first, kernel=kernel, degree=degree, bandwidth=bandwidth)
             for first, part in zip(range(0, classes, step), features.split(step))
         ]
-        _refuse(blocks)
+        _refuse(blocks, class_names)
         product = features.new_zeros(classes, classes, dtype=torch.float64)
         for start in range(0, examples, block_size):
             rows, after = slice(start, start + block_size), slice(start + block_size, None)
@@ -100,17 +105,17 @@ def cka(
             if start + block_size < examples:
                 beyond = torch.cat([block.piece(rows, after) for block in blocks]).flatten(1)
                 product = product + 2 * (beyond @ beyond.mT).double()  # and below the diagonal
-        return _normalise(product).to(features)
+        return _normalise(product, class_names).to(features)
 
 
-def _normalise(product: Tensor) -> Tensor:
+def _normalise(product: Tensor, class_names: Sequence[str] | None) -> Tensor:
     """Inner products of Gram matrices to alignments."""
     norm = product.diagonal().sqrt()
     vanished = (~(norm > 0)).nonzero().flatten().tolist()
     if vanished:
         raise ValueError(
             'the kernel does not vary in the precision of features, pass float64 or centre them; '
-            f'got {_listed(vanished)}'
+            f'got {listed_classes(vanished, class_names)}'
         )
     alignment = product / norm[:, None] / norm
     alignment = ((alignment + alignment.mT) / 2).clamp(0, 1)
@@ -118,7 +123,7 @@ def _normalise(product: Tensor) -> Tensor:
     return alignment.masked_fill(same, 1)
 
 
-def _refuse(blocks: list[GramBlock]) -> None:
+def _refuse(blocks: list[GramBlock], class_names: Sequence[str] | None) -> None:
     """Name every class that has no alignment, not only those of the first block."""
     rules = {
         'infinite': 'features must be finite, got NaN or infinity in',
@@ -129,12 +134,7 @@ def _refuse(blocks: list[GramBlock]) -> None:
     for attribute, rule in rules.items():
         classes = [index for block in blocks for index in getattr(block, attribute)]
         if classes:
-            raise ValueError(f'{rule} {_listed(classes)}')
-
-
-def _listed(classes: list[int]) -> str:
-    more = f' and {len(classes) - 10} more' if len(classes) > 10 else ''
-    return f'class {", ".join(str(index) for index in classes[:10])}{more}'
+            raise ValueError(f'{rule} {listed_classes(classes, class_names)}')
 
 
 def _check_options(
