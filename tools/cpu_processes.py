@@ -9,22 +9,32 @@ import torch
 from torch import distributed
 
 
-def prepare_cpu_processes() -> None:
-    """Join the processes that torchrun has started by gloo, if there is no GPU for NCCL.
+def join_by_gloo() -> bool:
+    """Join the processes that torchrun has started, if there is no GPU for NCCL.
 
-    mmengine's own ``--launcher pytorch`` gives each process a GPU, and its wrapper names that GPU
-    to DistributedDataParallel. A process group that exists already it leaves alone, and
-    ``model_wrapper_cfg`` is its option for the wrapper; both are set here, so that MMDetection's
-    tools run unchanged. With a GPU, or in one process, nothing is done.
+    mmengine's own ``--launcher pytorch`` gives each process a GPU. A process group that exists
+    already it leaves alone. With a GPU, in one process or without ``--launcher``, nothing is
+    done and the result is False.
     """
     if 'TORCHELASTIC_RUN_ID' not in os.environ or torch.cuda.is_available():
-        return
+        return False
     if '--launcher' not in ' '.join(sys.argv):
-        return
+        return False
     distributed.init_process_group('gloo')
-    # mmengine's default wrapper but for the device; broadcast_buffers is its default, not torch's.
-    sys.argv += [
-        '--cfg-options',
-        'model_wrapper_cfg.device_ids=None',
-        'model_wrapper_cfg.broadcast_buffers=False',
-    ]
+    return True
+
+
+def prepare_cpu_processes() -> None:
+    """Let MMDetection's tools run in several processes without a GPU.
+
+    Beside joining the processes, mmengine's wrapper must not name a GPU to
+    DistributedDataParallel: ``model_wrapper_cfg`` is its option for that.
+    """
+    if join_by_gloo():
+        # mmengine's default wrapper but for the device; broadcast_buffers is its default, not
+        # torch's.
+        sys.argv += [
+            '--cfg-options',
+            'model_wrapper_cfg.device_ids=None',
+            'model_wrapper_cfg.broadcast_buffers=False',
+        ]

@@ -93,13 +93,14 @@ def test_a_class_without_direction():
 def test_what_was_written_is_read(path, as_string, dtype):
     given = distances().to(dtype).requires_grad_()
     write_cost_file(str(path) if as_string else path, given, tuple(NAMES), method='cka', count=3)
-    distance, names = read_cost_file(str(path) if as_string else path)
-    assert distance.dtype == torch.float32
-    assert torch.equal(distance, distances())
-    assert names == NAMES
+    content = read_cost_file(str(path) if as_string else path)
+    assert content.distance.dtype == torch.float32
+    assert torch.equal(content.distance, distances())
+    assert content.class_names == NAMES
+    assert content.metadata == dict(method='cka', count=3)
     with safe_open(path, framework='pt') as file:
         header = json.loads(file.metadata()['wkd_det'])
-    assert header == dict(class_names=NAMES, method='cka', count=3)
+    assert header == dict(method='cka', count=3, class_names=NAMES)
     assert os.listdir(path.parent) == [path.name]
 
 
@@ -107,7 +108,7 @@ def test_what_is_not_contiguous_is_written_too(path):
     wide = torch.zeros(4, 8)
     wide[:, ::2] = distances()
     write_cost_file(path, wide[:, ::2], NAMES)
-    assert torch.equal(read_cost_file(path)[0], distances())
+    assert torch.equal(read_cost_file(path).distance, distances())
 
 
 def test_a_failed_write_leaves_the_old_file_whole(path):
@@ -124,16 +125,17 @@ def test_a_failed_write_leaves_the_old_file_whole(path):
 def test_writing_again_replaces(path):
     write_cost_file(path, distances(), NAMES)
     write_cost_file(path, 2 * distances(), NAMES)
-    assert torch.equal(read_cost_file(path)[0], 2 * distances())
+    assert torch.equal(read_cost_file(path).distance, 2 * distances())
 
 
 @pytest.mark.parametrize('zipped', [True, False])
 def test_a_bare_matrix_as_the_reference_ships(tmp_path, zipped):
     torch.save(distances().double(), tmp_path / 'cka.pth', _use_new_zipfile_serialization=zipped)
-    distance, names = read_cost_file(tmp_path / 'cka.pth')
-    assert distance.dtype == torch.float32
-    assert torch.equal(distance, distances())
-    assert names is None
+    content = read_cost_file(tmp_path / 'cka.pth')
+    assert content.distance.dtype == torch.float32
+    assert torch.equal(content.distance, distances())
+    assert content.class_names is None
+    assert content.metadata == {}
 
 
 @pytest.mark.parametrize(
@@ -265,7 +267,10 @@ def test_by_position_trusts_the_order(path, tmp_path):
 
 def test_a_class_that_the_file_lacks(path):
     write_cost_file(path, distances(), NAMES)
-    with pytest.raises(ValueError, match=r"has no distances for the classes \['dog'\]"):
+    with pytest.raises(
+        ValueError,
+        match=r"has nothing for the class 'dog'; it has 'ant', 'bee', 'cat', 'background'",
+    ):
         FileCost(path)(FixedTap(names=['ant', 'dog']), TEACHER)
 
 

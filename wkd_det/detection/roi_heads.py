@@ -37,6 +37,21 @@ def roi_extractor(model: nn.Module, stage: int, owner: str) -> nn.Module:
     return _of_stage(model.roi_head.bbox_roi_extractor, stage)
 
 
+def run_box_head(
+    model: nn.Module, maps: tuple[Tensor, ...], rois: Tensor, stage: int
+) -> dict[str, Tensor]:
+    """Result of the box head of a stage on given RoIs: ``cls_score``, ``bbox_feats``, ...
+
+    Args:
+        model: A two-stage detector.
+        maps: Of its neck.
+        rois: Shape ``(R, 5)``.
+        stage: Of a Cascade; other heads have stage 0 only.
+    """
+    staged = isinstance(model.roi_head.bbox_head, nn.ModuleList)
+    return model.roi_head._bbox_forward(*((stage,) if staged else ()), maps, rois)
+
+
 def num_stages(model: Any) -> int | None:
     """Stages of a Cascade, read from a detector or its model config; None for other heads."""
     head = _roi_head(model)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from wkd_det.detection.roi_heads import run_box_head
 from wkd_det.detection.teacher_input import TeacherInput
 
 
@@ -71,9 +72,7 @@ class TeacherPass:
         for seen, seen_stage, result in self._heads:
             if seen is rois and seen_stage == stage:
                 return result
-        roi_head = self.module.roi_head
-        staged = isinstance(roi_head.bbox_head, nn.ModuleList)
-        result = roi_head._bbox_forward(*((stage,) if staged else ()), self._neck, rois)
+        result = run_box_head(self.module, self._neck, rois, stage)
         self._heads.append((rois, stage, result))
         return result
 

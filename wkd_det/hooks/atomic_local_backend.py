@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from mmengine.fileio import LocalBackend, register_backend
+
+from wkd_det.checkpoint import write_whole
 
 
 @register_backend('atomic_local')
@@ -18,14 +19,7 @@ class AtomicLocalBackend(LocalBackend):
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        path = Path(filepath)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f'.{path.name}.partial')
-        with partial.open('wb') as file:
-            file.write(obj)
-            file.flush()
-            os.fsync(file.fileno())  # the name must not reach the disk before the bytes
-        os.replace(partial, path)
+        write_whole(filepath, obj)
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         self.put(obj.encode(encoding), filepath)

@@ -26,4 +26,5 @@ class ClassifierCost:
     def __call__(self, tap: Any, teacher: Any) -> Tensor:
         """Class distances, shape ``(C, C)``, for the logits that ``tap`` yields."""
         rows = tap.classifier_rows(teacher.module).detach().double()
-        return 1 - cosine_interrelation(rows, center=self.center)
+        names = tap.class_names(teacher)
+        return 1 - cosine_interrelation(rows, center=self.center, class_names=names)

@@ -8,6 +8,7 @@ from typing import Any
 from mmdet.registry import MODELS
 from torch import Tensor
 
+from wkd_det.interrelation.class_matching import positions_of, wanted_class_names
 from wkd_det.interrelation.cost_file import read_cost_file
 
 
@@ -31,17 +32,14 @@ class FileCost:
         Raises:
             ValueError: If names are needed and missing, or a class is not in the file.
         """
-        distance, names = read_cost_file(self.path)
+        content = read_cost_file(self.path)
         if self.by_position:
-            return distance
-        wanted = tap.class_names(teacher)
-        if names is None or wanted is None:
-            holder = f'the file {self.path}' if names is None else "the teacher's checkpoint"
+            return content.distance
+        if content.class_names is None:
             raise ValueError(
-                f'{holder} has no class names to match; set by_position=True to trust the order'
+                f'the file {self.path} has no class names to match; set by_position=True to '
+                'trust the order'
             )
-        missing = [name for name in wanted if name not in names]
-        if missing:
-            raise ValueError(f'{self.path} has no distances for the classes {missing[:8]}')
-        order = [names.index(name) for name in wanted]
-        return distance[order][:, order]
+        wanted = wanted_class_names(tap, teacher)
+        order = positions_of(wanted, content.class_names, str(self.path))
+        return content.distance[order][:, order]

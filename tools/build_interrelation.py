@@ -1,0 +1,147 @@
+"""Build the class interrelation of a trained two-stage detector and write it to a file.
+
+Commands:
+    python tools/build_interrelation.py configs/mini/faster-rcnn_teacher.py \
+        work_dirs/mini/faster-rcnn_teacher/iter_600.pth --method gaussian-diag \
+        --output work_dirs/mini/interrelation/gaussian-diag.safetensors
+    python -m torch.distributed.run --nproc_per_node 2 tools/build_interrelation.py \
+        CONFIG CHECKPOINT --method cka-linear --output FILE --launcher pytorch
+
+A WKD-L term uses the file by cost=dict(type='FileCost', path=FILE). The structure report is
+printed; tools/inspect_interrelation.py prints it again, compares and plots.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from cpu_processes import join_by_gloo
+from mmdet_tool import mistakes_in_one_sentence
+from mmengine.config import Config, DictAction
+from mmengine.dist import get_rank, init_dist
+from mmengine.hub import get_config
+from mmengine.logging import MMLogger
+
+import wkd_det  # noqa: F401  registers everything and lets torch read mmengine's checkpoints
+from wkd_det.detection.annotated_dataset import SPLITS
+from wkd_det.detection.open_feature_source import open_feature_source
+from wkd_det.detection.roi_feature_source import LAYERS
+from wkd_det.interrelation import (
+    METHODS,
+    BuildOptions,
+    build_interrelation,
+    check_suffix,
+    read_cost_file,
+    write_cost_file,
+)
+from wkd_det.interrelation.grouping import groups_of, read_grouping
+from wkd_det.interrelation.report import interrelation_report, report_text, write_report
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', help='config of the trained detector, or an mmdet:: name')
+    parser.add_argument('checkpoint', help='its weights: a path or an http(s) address')
+    parser.add_argument('--method', choices=METHODS, required=True)
+    parser.add_argument('--output', required=True, help='file to write, .safetensors')
+    parser.add_argument('--force', action='store_true', help='replace a file that is there')
+    parser.add_argument('--split', choices=SPLITS, default='train', help='default: train')
+    parser.add_argument(
+        '--layer', choices=LAYERS, default='penultimate', help='default: penultimate'
+    )
+    parser.add_argument('--stage', type=int, help='of a Cascade, which needs it')
+    parser.add_argument(
+        '--no-background', action='store_true', help='objects only; no proposals are needed'
+    )
+    parser.add_argument(
+        '--max-per-class',
+        type=int,
+        help='examples used of each class, drawn at random (default: all; for CKA 512)',
+    )
+    parser.add_argument(
+        '--min-per-class',
+        type=int,
+        default=1,
+        help='classes with fewer examples count as classes without any (default: 1)',
+    )
+    parser.add_argument('--degree', type=int, default=2, help='of the polynomial kernel')
+    parser.add_argument('--bandwidth', type=float, default=0.4, help='of the RBF kernel')
+    parser.add_argument(
+        '--prior-examples',
+        type=float,
+        default=10.0,
+        help='shrinkage of the Gaussians: the pooled covariance counts as so many examples '
+        'of each class (default: 10)',
+    )
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--workers', type=int, default=0, help='processes that read images')
+    parser.add_argument('--grouping', help="groups of classes for the report: 'coco' or a file")
+    parser.add_argument('--report', type=Path, help='write the report there as JSON too')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    return parser.parse_args(argv)
+
+
+def build(args: argparse.Namespace) -> None:
+    """Build, write and report."""
+    output = check_suffix(args.output)
+    if output.exists() and not args.force:
+        raise FileExistsError(f'{output} is there already: --force replaces it')
+    options = BuildOptions(
+        method=args.method,
+        max_per_class=args.max_per_class,
+        min_per_class=args.min_per_class,
+        degree=args.degree,
+        bandwidth=args.bandwidth,
+        prior_examples=args.prior_examples,
+        seed=args.seed,
+    )
+    config = get_config(args.config) if '::' in args.config else Config.fromfile(args.config)
+    config.merge_from_dict(args.cfg_options)
+    source = open_feature_source(
+        config,
+        args.checkpoint,
+        split=args.split,
+        name=args.config if '::' in args.config else Path(args.config).name,
+        layer=args.layer,
+        stage=args.stage,
+        background=not args.no_background,
+        seed=args.seed,
+        num_workers=args.workers,
+    )
+    if args.grouping:  # a mistake in it shows now, not after the work
+        groups_of(source.class_names, read_grouping(args.grouping), args.grouping)
+    distance, metadata = build_interrelation(source, options, progress=True)
+    if get_rank() != 0:
+        return
+    write_cost_file(output, distance, source.class_names, **metadata)
+    report = interrelation_report(read_cost_file(output), grouping=args.grouping)
+    print(f'{report_text(report)}\nwrote {output}')
+    if args.report:
+        write_report(args.report, report)
+        print(f'wrote {args.report}')
+
+
+def main() -> None:
+    """Build, or say in one sentence why not."""
+    args = parse_args()
+    MMLogger.get_instance('build_interrelation').setLevel('WARNING')
+    try:
+        if not join_by_gloo() and args.launcher != 'none':
+            init_dist(args.launcher)
+        with mistakes_in_one_sentence():
+            build(args)
+    except OSError as error:
+        sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        sys.exit(f'interrupted: {args.output} was not written')
+
+
+if __name__ == '__main__':
+    main()

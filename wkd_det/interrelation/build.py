@@ -1,0 +1,206 @@
+"""From a feature source to class distances and an account of how they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from wkd_det.functional import cka, cosine_interrelation, gaussian_interrelation
+from wkd_det.interrelation.class_matching import BACKGROUND
+from wkd_det.interrelation.class_moments import ClassMoments
+from wkd_det.interrelation.class_sample import ClassSample
+from wkd_det.interrelation.collect import collect
+from wkd_det.interrelation.feature_source import FeatureSource
+from wkd_det.interrelation.methods import METHODS, Method
+from wkd_det.interrelation.unknown_classes import with_unknown_classes
+from wkd_det.version import __version__
+
+CKA_EXAMPLES = 512
+"""Examples of a class that CKA keeps by default."""
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """What an interrelation is built by.
+
+    Raises:
+        ValueError: If an option is unknown or out of range.
+    """
+
+    method: str
+    """One of ``METHODS``."""
+    max_per_class: int | None = None
+    """Examples used of each class, drawn at random; all of them by default, for CKA 512."""
+    min_per_class: int = 1
+    """Classes with fewer examples count as classes without any."""
+    degree: int = 2
+    """Of the polynomial kernel."""
+    bandwidth: float = 0.4
+    """Of the RBF kernel."""
+    prior_examples: float = 10.0
+    """Examples that the pooled covariance counts for in that of each class (shrinkage)."""
+    seed: int = 0
+    """Of the choice of examples."""
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise ValueError(f'method must be one of {sorted(METHODS)}, got {self.method!r}')
+        if self.max_per_class is not None and self.max_per_class < 1:
+            raise ValueError(f'max_per_class must be at least 1, got {self.max_per_class}')
+        if self.min_per_class < 1:
+            raise ValueError(f'min_per_class must be at least 1, got {self.min_per_class}')
+        if not 0 <= self.prior_examples < float('inf'):
+            raise ValueError(
+                f'prior_examples must be finite and not negative, got {self.prior_examples}'
+            )
+
+
+def build_interrelation(
+    source: FeatureSource, options: BuildOptions, *, progress: bool = False
+) -> tuple[Tensor, dict[str, Any]]:
+    """Class distances ``1 - interrelation`` from a trained network.
+
+    Classes without examples get the median distance to every other class, see
+    :func:`with_unknown_classes`. Every process of a group returns the same.
+
+    Args:
+        source: Where features or classifier rows come from.
+        options: What to make of them.
+        progress: Show a bar while features are collected.
+
+    Returns:
+        Distances, float64, shape ``(C, C)``, in the order of ``source.class_names``; and the
+        metadata for :func:`write_cost_file`.
+
+    Raises:
+        ValueError: If there are too few examples, or classes that the method cannot tell
+            anything of; the message names them.
+    """
+    method = METHODS[options.method]
+    names = source.class_names
+    if method.reads == 'classifier':
+        rows = source.classifier_rows().detach().double()
+        distance = 1 - cosine_interrelation(rows, center=method.center, class_names=names)
+        account: dict[str, Any] = {}
+    else:
+        distance, account = _from_examples(source, options, method, progress)
+    metadata = dict(
+        asdict(options),
+        background=BACKGROUND in names,
+        **source.describe(),
+        **account,
+        version=__version__,
+    )
+    return distance, metadata
+
+
+def _from_examples(
+    source: FeatureSource, options: BuildOptions, method: Method, progress: bool
+) -> tuple[Tensor, dict[str, Any]]:
+    names = source.class_names
+    size = options.max_per_class
+    if size is None and method.reads == 'examples':
+        size = CKA_EXAMPLES
+    empty = (
+        ClassMoments(len(names), full=method.full)
+        if size is None
+        else ClassSample(len(names), size, seed=options.seed)
+    )
+    collected = collect(source, empty, progress=progress)
+    count = collected.count.tolist()
+    known = [index for index, number in enumerate(count) if number >= options.min_per_class]
+    _check_counts(known, count, names, options, method, source)
+    chosen = [names[index] for index in known]
+    account: dict[str, Any] = dict(counts=dict(zip(names, count)))
+    if method.reads == 'examples':
+        account['examples_per_class'] = min(count[index] for index in known)
+        interrelation = _alignment(collected, known, chosen, account, options, method)
+    else:
+        moments = collected
+        if isinstance(collected, ClassSample):
+            moments = collected.moments(full=method.full)
+        interrelation = _of_moments(moments, known, chosen, options, method)
+    distance, value = with_unknown_classes(1 - interrelation.double(), known, len(names))
+    unknown = [name for index, name in enumerate(names) if index not in known]
+    account['without_examples'] = unknown
+    account['distance_without_examples'] = value if unknown else None
+    return distance, account
+
+
+def _alignment(
+    sample: ClassSample,
+    known: Sequence[int],
+    names: Sequence[str],
+    account: dict[str, Any],
+    options: BuildOptions,
+    method: Method,
+) -> Tensor:
+    number = account['examples_per_class']
+    features = torch.stack([sample.of_class(index)[:number] for index in known])
+    # The polynomial kernel is not centred: it needs float64 where means dwarf spreads.
+    features = features.double() if method.kernel == 'polynomial' else features
+    return cka(
+        features,
+        kernel=method.kernel,
+        degree=options.degree,
+        bandwidth=options.bandwidth,
+        class_names=names,
+    )
+
+
+def _of_moments(
+    moments: ClassMoments,
+    known: Sequence[int],
+    names: Sequence[str],
+    options: BuildOptions,
+    method: Method,
+) -> Tensor:
+    mean, count = moments.mean[known], moments.count[known].double()
+    if method.reads == 'centroids':
+        return cosine_interrelation(mean, center=method.center, class_names=names)
+    covariance = moments.covariance()[known]
+    variance = covariance.diagonal(dim1=1, dim2=2) if method.full else covariance
+    still = [name for name, one in zip(names, variance) if not bool((one > 0).any())]
+    if still:
+        raise ValueError(
+            f'features must vary over the examples of a class, got constant ones in class '
+            f'{", ".join(still[:10])}: is the network trained, and the layer the right one?'
+        )
+    return gaussian_interrelation(
+        mean,
+        covariance,
+        shrinkage=options.prior_examples / (options.prior_examples + count),
+        counts=count,
+        class_names=names,
+    )
+
+
+def _check_counts(
+    known: Sequence[int],
+    count: Sequence[int],
+    names: Sequence[str],
+    options: BuildOptions,
+    method: Method,
+    source: FeatureSource,
+) -> None:
+    if len(known) < 2:
+        raise ValueError(
+            f'at least 2 classes with {options.min_per_class} or more examples are needed, got '
+            f'{len(known)} in {len(source)} images: is it the right split, with annotations?'
+        )
+    scarce = [
+        f'{names[index]} ({count[index]})'
+        for index in known
+        if count[index] < method.least_examples
+    ]
+    if scarce:
+        more = f' and {len(scarce) - 10} more' if len(scarce) > 10 else ''
+        raise ValueError(
+            f'{options.method} needs at least {method.least_examples} examples of a class, got '
+            f'fewer of {", ".join(scarce[:10])}{more}: use more data, or leave such classes out '
+            f'with min_per_class={method.least_examples}'
+        )

@@ -1,0 +1,87 @@
+"""Running a feature source through an accumulator, in one process or many."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TypeVar
+
+import torch
+from mmengine.dist import broadcast_object_list, get_rank, get_world_size
+from mmengine.utils import ProgressBar
+
+from wkd_det.functional.class_matrix import listed_classes
+from wkd_det.interrelation.class_moments import ClassMoments
+from wkd_det.interrelation.class_sample import ClassSample
+from wkd_det.interrelation.feature_source import ClassExamples, FeatureSource
+
+Accumulator = TypeVar('Accumulator', ClassMoments, ClassSample)
+
+_ROWS_AT_ONCE = 1024  # examples added together: a matrix of moments is read and written once
+
+
+def collect(source: FeatureSource, accumulator: Accumulator, *, progress: bool) -> Accumulator:
+    """Show all examples of a source to an accumulator; each process takes its share of items.
+
+    Args:
+        source: The same in every process.
+        accumulator: Empty.
+        progress: Show a bar with the remaining time (of the first process).
+
+    Returns:
+        The accumulator of all examples, in every process.
+
+    Raises:
+        ValueError: If a feature is not finite; the message names the class.
+    """
+    items = range(get_rank(), len(source), get_world_size())
+    shown = progress and get_rank() == 0 and len(items) > 0
+    bar = ProgressBar(len(items), file=sys.stderr) if shown else None
+    waiting: list[ClassExamples] = []
+    for examples in source.examples(items):
+        if len(examples.labels):
+            _check(examples, source.class_names)
+            waiting.append(examples)
+        if sum(len(one.labels) for one in waiting) >= _ROWS_AT_ONCE:
+            _flush(waiting, accumulator)
+        if bar is not None:
+            bar.update()
+    _flush(waiting, accumulator)
+    if bar is not None:
+        bar.file.write('\n')
+    return merged_over_processes(accumulator)
+
+
+def merged_over_processes(accumulator: Accumulator) -> Accumulator:
+    """The accumulators of all processes merged in the order of their ranks, in every process.
+
+    Memory holds two at a time, its own and the one that is passed round.
+    """
+    merged = None
+    for rank in range(get_world_size()):
+        box = [accumulator if rank == get_rank() else None]
+        broadcast_object_list(box, src=rank)
+        if merged is None:
+            merged = box[0]
+        else:
+            merged.merge(box[0])
+    return merged
+
+
+def _flush(waiting: list[ClassExamples], accumulator: ClassMoments | ClassSample) -> None:
+    if waiting:
+        accumulator.add(
+            *(
+                torch.cat([getattr(examples, name) for examples in waiting])
+                for name in ('features', 'labels', 'keys')
+            )
+        )
+        waiting.clear()
+
+
+def _check(examples: ClassExamples, class_names: Sequence[str]) -> None:
+    infinite = ~torch.isfinite(examples.features).all(1)
+    if bool(infinite.any()):
+        classes = examples.labels[infinite].unique().tolist()
+        where = listed_classes(classes, class_names)
+        raise ValueError(f'features must be finite, got NaN or infinity in {where}')
