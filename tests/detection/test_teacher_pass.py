@@ -1,14 +1,10 @@
-import copy
-
 import pytest
 import torch
-from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox2roi
 
 from wkd_det.detection.record import Record, recording
-from wkd_det.detection.teacher_input import TeacherInput
 from wkd_det.testing import (
     distilled_config,
     random_batch,
@@ -141,45 +137,6 @@ def test_head_whose_preparation_fails_is_left_alone(monkeypatch):
         raise AssertionError('the block must not run')
     assert not {'loss', 'bbox_loss'} & vars(model.roi_head).keys()
     assert not model.backbone._forward_hooks
-
-
-PREPROCESSORS = [
-    dict(mean=[120.0, 115.0, 100.0], std=[58.0, 57.0, 59.0], bgr_to_rgb=True, pad_size_divisor=32),
-    dict(mean=[103.5, 116.3, 123.7], std=[1.0, 1.0, 1.0], pad_size_divisor=32),
-    dict(mean=[0.0, 0.0, 0.0], std=[255.0, 255.0, 255.0], bgr_to_rgb=True, pad_size_divisor=64),
-    dict(pad_size_divisor=32, pad_value=114),
-]
-
-
-@pytest.mark.parametrize('teacher', PREPROCESSORS)
-@pytest.mark.parametrize('student', PREPROCESSORS[:2])
-def test_teacher_sees_what_its_own_preprocessor_gives(student, teacher):
-    student, teacher = DetDataPreprocessor(**student), DetDataPreprocessor(**teacher)
-    batch = random_batch(SIZES)
-    expected = teacher(copy.deepcopy(batch), True)['inputs'].float()
-    inputs = student(copy.deepcopy(batch), True)['inputs']
-    got = TeacherInput(student, teacher)(inputs, SIZES)
-    assert got.shape == expected.shape
-    # Pixels of up to 255 pass through one division and one product in float32.
-    torch.testing.assert_close(got, expected, rtol=0, atol=255 * 2e-7 * 4)
-
-
-def test_equal_preprocessors_pass_the_batch_through():
-    preprocessor = DetDataPreprocessor(**PREPROCESSORS[0])
-    inputs = preprocessor(random_batch(SIZES), True)['inputs']
-    assert TeacherInput(preprocessor, copy.deepcopy(preprocessor))(inputs, SIZES) is inputs
-
-
-def test_larger_padding_of_the_teacher_does_not_move_the_maps(teacher_section):
-    """Strides to 32 keep a map's first rows where they are, whatever is padded behind them."""
-    overrides = dict(data_preprocessor=dict(pad_size_divisor=128))
-    section = dict(teacher_section, overrides=overrides)
-    term = wkd_f_neck_term(levels=None)
-    model = MODELS.build(distilled_config(section, dict(loss_neck=term)))
-    model.init_weights()
-    data = model.data_preprocessor(random_batch(SIZES), True)
-    assert data['inputs'].shape[-2:] == (96, 96)
-    assert model.loss(data['inputs'], data['data_samples'])['loss_neck'].isfinite()
 
 
 def test_padding_does_not_count_in_the_maps(teacher_section):

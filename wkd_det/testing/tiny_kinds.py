@@ -19,7 +19,7 @@ CONFIGS = {
 }
 """Config of MMDetection for each registered kind."""
 
-_HEAD_CHANNELS = 32  # what group normalisation of 32 groups can take
+_HEAD_CHANNELS = 64  # two values for each of 32 groups that normalise a map of one pixel
 
 
 def tiny_detector(
@@ -47,6 +47,7 @@ def tiny_detector(
         nms_pre=200,
         max_per_img=100,
         sampling_ratio=2,
+        allowed_border=-1,  # images may be smaller than an anchor
     )
     _shrink(model, small)
     model.backbone = dict(type='ResNet', depth=18, base_channels=base_channels)
