@@ -139,7 +139,7 @@ class Comparison:
             if failures:
                 raise RunError(f'{entry.name} failed, and all else needs it')
             return
-        if entry.makes is not None and Path(entry.makes).exists():
+        if is_made(entry):
             print(f'{TAG} {entry.name}: {entry.makes} is there', flush=True)
             return
         words = [sys.executable if word == 'python' else word for word in entry.command]
@@ -149,6 +149,16 @@ class Comparison:
             raise RunError(f'{entry.name} failed with exit code {code}')
         if entry.makes is not None and not Path(entry.makes).exists():
             raise RunError(f'{entry.name} did not make {entry.makes}')
+
+
+def is_made(entry: Preparation) -> bool:
+    """Whether what a command makes is there and no older than what it is made from."""
+    if entry.makes is None or not Path(entry.makes).exists():
+        return False
+    made = Path(entry.makes).stat().st_mtime
+    return all(
+        not Path(path).exists() or Path(path).stat().st_mtime <= made for path in entry.needs
+    )
 
 
 def scores_of(searched: Sequence[tuple[Any, ...]]) -> dict[str, dict[float, list[float]]]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import os
 import sys
 from itertools import product
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'tools'))
 
+from compare import is_made  # noqa: E402
 from comparison.figures import band, forest_plot, learning_curves  # noqa: E402
 from comparison.plan import best_factor, final_runs, search_runs, weights_of  # noqa: E402
 from comparison.report import csv_text, markdown_search, markdown_table, summarise  # noqa: E402
@@ -148,6 +150,7 @@ def test_spec_is_read(tmp_path):
         (dict(prepare=[dict(name='x')]), ValueError, 'either command or config'),
         (dict(prepare=[dict(name='x', command='ls')]), TypeError, 'command must be a list'),
         (dict(prepare=[dict(name='x', config=STUDENT)]), KeyError, 'lacks work_dir'),
+        (dict(prepare=[dict(name='x', command=[], needs=['a'])]), ValueError, 'makes is missing'),
     ],
 )  # fmt: skip
 def test_wrong_specs(tmp_path, changes, error, message):
@@ -164,6 +167,19 @@ def test_every_method_gets_the_same_budget(tmp_path):
     path = write(tmp_path, methods=methods, search=dict(seeds=[9], factors=[1, 2]))
     with pytest.raises(ValueError, match=r'as many values as search.factors \(2\).*got 3'):
         read_spec(path)
+
+
+def test_what_a_command_makes_is_made_again_when_it_is_outdated(tmp_path):
+    made, needed = tmp_path / 'made', tmp_path / 'needed'
+    entry = dict(name='x', command=['python'], makes=str(made), needs=[str(needed)])
+    (entry,) = read_spec(write(tmp_path, prepare=[entry])).prepare
+    assert not is_made(entry)
+    needed.touch()
+    made.touch()
+    os.utime(needed, (1, 1))
+    assert is_made(entry)
+    os.utime(made, (0, 0))
+    assert not is_made(entry)
 
 
 # Plan
@@ -310,6 +326,8 @@ def test_study_can_be_planned(path):
     runs = [*search_runs(spec, threads=None), *final_runs(spec, {}, threads=None)]
     assert len({run.folder for *_, run in runs}) == len(runs)
     assert f'{path.name}' in (ROOT / 'studies/README.md').read_text()
+    if spec.search is not None:
+        assert {len(method.factors) for method in spec.methods if method.weights} == {3}
     for entry in spec.prepare:
         for word in entry.command:
             assert not word.endswith('.py') or Path(word).is_file()

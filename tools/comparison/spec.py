@@ -41,6 +41,8 @@ class Preparation:
     name: str
     command: tuple[str, ...]
     makes: str | None
+    needs: tuple[str, ...]
+    """Files that ``makes`` must not be older than."""
     config: str | None
     work_dir: str | None
     overrides: Mapping[str, Any]
@@ -169,11 +171,15 @@ def _preparation(entry: Any) -> Preparation:
     if not isinstance(entry, Mapping) or 'name' not in entry:
         raise TypeError(f'an entry of prepare must be a dict with a name, got {entry!r}')
     where = f'prepare {entry["name"]}'
-    check_keys(where, entry, ['name', 'command', 'makes', 'config', 'work_dir', 'overrides'])
+    check_keys(
+        where, entry, ['name', 'command', 'makes', 'needs', 'config', 'work_dir', 'overrides']
+    )
     if ('command' in entry) == ('config' in entry):
         raise ValueError(f'{where} must have either command or config, got {sorted(entry)}')
     if 'command' in entry and not isinstance(entry['command'], (list, tuple)):
         raise TypeError(f'{where}: command must be a list of words, got {entry["command"]!r}')
+    if 'needs' in entry and 'makes' not in entry:
+        raise ValueError(f'{where}: needs says when makes is outdated, and makes is missing')
     if 'config' in entry:
         _exists(f'{where}: config', entry['config'])
         if 'work_dir' not in entry:
@@ -182,6 +188,7 @@ def _preparation(entry: Any) -> Preparation:
         name=entry['name'],
         command=tuple(map(str, entry.get('command', ()))),
         makes=entry.get('makes'),
+        needs=tuple(entry.get('needs', ())),
         config=entry.get('config'),
         work_dir=entry.get('work_dir'),
         overrides=entry.get('overrides', {}),
