@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from wkd_det.functional import cell_mean_and_variance
+from wkd_det.functional import cell_mean_and_variance, cell_moments
 from wkd_det.functional.bures import cell_mean_and_covariance
 from wkd_det.functional.cell_moments import cell_membership, grid_membership
 
@@ -235,6 +235,30 @@ def test_constant_maps_have_no_variance_and_no_gradient_of_it():
 
 
 # Gradients
+
+
+@pytest.mark.parametrize('elements', [0, 2 * 3 * 7 * 7])
+@pytest.mark.parametrize('masks', [0, 1, 5])
+def test_blocks_of_images_change_nothing(elements, masks, monkeypatch):
+    maps, mask = features(5), random_mask(masks, 7, 7) if masks else None
+    weights = torch.linspace(-1, 1, 2 * 5 * 3 * 4, dtype=torch.float64).view(2, 5, 3, 4)
+    results = []
+    for limit in (2**30, elements):
+        monkeypatch.setattr(cell_moments, '_BLOCK_ELEMENTS', limit)
+        leaf = maps.clone().requires_grad_()
+        moments = torch.stack(cell_mean_and_variance(leaf, grid=2, mask=mask)[:2])
+        results.append((moments, *torch.autograd.grad((moments * weights).sum(), leaf)))
+    for one, other in zip(*results):
+        assert_close(one, other, **EXACT)
+
+
+def test_the_graph_keeps_no_copy_of_the_features():
+    maps = features(2, 3, 20, 20).requires_grad_()
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):
+        cell_mean_and_variance(maps, grid=2)
+    large = [tensor for tensor in kept if tensor.numel() >= maps.numel()]
+    assert [tensor.data_ptr() for tensor in large] == [maps.data_ptr()]
 
 
 @pytest.mark.parametrize('moments', [cell_mean_and_variance, cell_mean_and_covariance])

@@ -138,7 +138,12 @@ def _feature_case(
     case = _measure(f'WKD-F, N x C x H x W = {size}, grid {grid}', runs, repeats=repeats)
     case['agreement'], agrees = _agreement(runs['ours'], runs['loop'])
     faster = case['forms']['loop']['ratio'].median
-    case['verdicts'] = [agrees, at_least('times faster than the loop over cells', faster, speedup)]
+    extra = case['forms']['ours']['extra_bytes'] / case['forms']['loop']['extra_bytes']
+    case['verdicts'] = [
+        agrees,
+        at_least('times faster than the loop over cells', faster, speedup),
+        at_most('times the extra memory of the loop', extra, 1.0),
+    ]
     return case
 
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+from wkd_det.functional.blocks import equal_parts
+
+_BLOCK_ELEMENTS = 2**18  # of a block of images that is centred and squared: 1 MiB in float32
+_BLOCK_ELEMENTS_OF_ACCELERATORS = 2**24  # 64 MiB: there, few launches count
 
 
 def cell_membership(length: int, grid: int, device: torch.device) -> Tensor:
@@ -39,7 +45,8 @@ def cell_mean_and_variance(
 
     Two matrix products with the cells' membership instead of a loop over cells. Every channel is
     first shifted by its own mean over the image, which changes no variance and leaves the
-    difference of moments well conditioned.
+    difference of moments well conditioned. Images are walked in blocks, forward and backward, so
+    that no second copy of the features exists beside their gradient. Differentiable once.
 
     Convention:
         A cell of one pixel has variance 0, also with ``unbiased``. Bins are those of adaptive
@@ -59,20 +66,73 @@ def cell_mean_and_variance(
     _, _, height, width = features.shape
     flat = features.flatten(2)
     cells = grid_membership(height, width, grid, flat)
-    if mask is None:
-        inside = None
-        count = cells.sum(dim=0)[None, None]
-        shift = flat.detach().mean(dim=2, keepdim=True)
-        centred = flat - shift
-    else:
-        inside = mask.flatten(1)[:, None]
-        count = inside.to(flat) @ cells
-        pixels = inside.sum(dim=2, keepdim=True).clamp(min=1)
-        visible = flat.masked_fill(~inside, 0)  # padding may hold anything, also inf
-        shift = visible.detach().sum(dim=2, keepdim=True) / pixels
-        centred = (visible - shift).masked_fill(~inside, 0)
-    divisor = count.clamp(min=1)
-    mean = (centred @ cells) / divisor
-    squares = (centred.square() @ cells) - divisor * mean.square()
-    variance = squares.clamp(min=0) / ((divisor - 1).clamp(min=1) if unbiased else divisor)
-    return (mean + shift) * (count > 0), variance, count
+    inside = None if mask is None else mask.flatten(1)[:, None]
+    count = (cells.sum(dim=0)[None, None]) if inside is None else inside.to(flat) @ cells
+    divisor = ((count - 1) if unbiased else count).clamp(min=1)
+    mean, variance = _Moments.apply(flat, cells, inside, count, divisor)
+    return mean, variance, count
+
+
+class _Moments(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx,
+        flat: Tensor,
+        cells: Tensor,
+        inside: Tensor | None,
+        count: Tensor,
+        divisor: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        shape = (*flat.shape[:2], cells.shape[1])
+        deviation, squares, mean = (flat.new_empty(shape) for _ in range(3))
+        size = count.clamp(min=1)
+        for rows in _blocks(flat):
+            centred, shift = _centred(flat, inside, rows)
+            torch.div(centred @ cells, _of(size, rows), out=deviation[rows])
+            torch.matmul(centred.square_(), cells, out=squares[rows])
+            torch.add(deviation[rows], shift, out=mean[rows])
+        squares -= size * deviation.square()
+        ctx.save_for_backward(flat, cells, inside, size, divisor, deviation, squares >= 0)
+        return mean * (count > 0), squares.clamp_(min=0) / divisor
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: FunctionCtx, grad_mean: Tensor, grad_variance: Tensor
+    ) -> tuple[Tensor | None, ...]:
+        flat, cells, inside, size, divisor, deviation, kept = ctx.saved_tensors
+        # Each pixel of a cell moves its mean by 1 / m and its variance by 2 (x - mean) / divisor;
+        # an empty cell has no pixel, so its share below reaches nobody.
+        slope = grad_variance * kept * (2 / divisor)
+        offset = grad_mean / size - slope * deviation
+        grad = torch.empty_like(flat)
+        for rows in _blocks(flat):
+            centred, _ = _centred(flat, inside, rows)
+            centred *= slope[rows] @ cells.t()
+            torch.add(centred, offset[rows] @ cells.t(), out=grad[rows])
+            if inside is not None:
+                grad[rows].masked_fill_(~_of(inside, rows), 0)
+        return grad, None, None, None, None
+
+
+def _centred(flat: Tensor, inside: Tensor | None, rows: slice) -> tuple[Tensor, Tensor]:
+    """Features of some images less each channel's mean over the image, 0 outside; that mean."""
+    flat = flat[rows]
+    if inside is None:
+        shift = flat.mean(dim=2, keepdim=True)
+        return flat - shift, shift
+    inside = _of(inside, rows)
+    visible = flat.masked_fill(~inside, 0)  # padding may hold anything, also inf
+    shift = visible.sum(dim=2, keepdim=True) / inside.sum(dim=2, keepdim=True).clamp(min=1)
+    return visible.sub_(shift).masked_fill_(~inside, 0), shift
+
+
+def _of(tensor: Tensor, rows: slice) -> Tensor:
+    """What belongs to some images of what each has, or all share."""
+    return tensor if tensor.shape[0] == 1 else tensor[rows]
+
+
+def _blocks(flat: Tensor) -> list[slice]:
+    on_cpu = flat.device.type == 'cpu'
+    elements = _BLOCK_ELEMENTS if on_cpu else _BLOCK_ELEMENTS_OF_ACCELERATORS
+    return equal_parts(flat.shape[0], elements // max(flat.shape[1:].numel(), 1))

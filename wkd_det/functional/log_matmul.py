@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from wkd_det.functional.blocks import equal_parts
+
 _BLOCK_ELEMENTS = 2**22  # of the (rows, C, C) scratch: 16 MiB in float32
 
 
@@ -60,5 +62,4 @@ def _of(right: Tensor, rows: slice) -> Tensor:
 
 
 def _blocks(left: Tensor, right: Tensor) -> list[slice]:
-    size = max(1, _BLOCK_ELEMENTS // max(right.shape[-2] * right.shape[-1], 1))
-    return [slice(start, start + size) for start in range(0, left.shape[0], size)]
+    return equal_parts(left.shape[0], _BLOCK_ELEMENTS // max(right.shape[-2:].numel(), 1))

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from wkd_det.functional.blocks import equal_parts
+
 _GUARD = 1e-8  # keeps the divisions finite where the kernel underflows; the reference's value
 _BLOCK_ELEMENTS = 2**20  # of the scratch of a block of samples: 4 MiB in float32
 _BLOCK_ELEMENTS_OF_ACCELERATORS = 2**24  # 64 MiB: there, few launches count
@@ -190,10 +192,5 @@ def _blocks(marginal: Tensor, num_iters: int) -> list[tuple[slice, slice]]:
     elements = _BLOCK_ELEMENTS if on_cpu else _BLOCK_ELEMENTS_OF_ACCELERATORS
     most = max(_BLOCK_SAMPLES, elements // max(2 * num_iters * classes, 1))
     if groups == 1:
-        return [(slice(None), part) for part in _parts(samples, most)]
-    return [(part, slice(None)) for part in _parts(groups, most)]
-
-
-def _parts(length: int, most: int) -> list[slice]:
-    count = -(-length // most)
-    return [slice(i * length // count, (i + 1) * length // count) for i in range(count)]
+        return [(slice(None), part) for part in equal_parts(samples, most)]
+    return [(part, slice(None)) for part in equal_parts(groups, most)]
