@@ -18,6 +18,10 @@ from mmdet.registry import MODELS
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
+from wkd_det.detection import detectors
+from wkd_det.detection.num_classes import num_classes
+from wkd_det.distillation import TeacherSource
+
 ROOT = Path(__file__).parents[2]
 MMDET = Path(mmdet.__file__).parent / '.mim'
 ALL = sorted(
@@ -28,7 +32,9 @@ ALL = sorted(
 DETECTION = [path for path in ALL if path.startswith(('configs/detection/', 'configs/mini/'))]
 DISTILLED = [path for path in DETECTION if not Path(path).name.startswith('faster-rcnn_')]
 PLAIN = [path for path in DETECTION if path not in DISTILLED]
-COCO = [path for path in DISTILLED if path.startswith('configs/detection/')]
+# Pairs of two Faster R-CNNs, as in the paper; then all other kinds of detectors.
+COCO = [path for path in DISTILLED if re.search(r'_faster-rcnn_\w+-to-faster-rcnn_', path)]
+KINDS = [path for path in DISTILLED if path.startswith('configs/detection/') and path not in COCO]
 MINI = [path for path in DETECTION if path.startswith('configs/mini/')]
 METAFILES = sorted((ROOT / 'configs').rglob('metafile.yml'))
 READMES = sorted((ROOT / 'configs').rglob('README.md'))
@@ -86,7 +92,7 @@ def header_of(path: str) -> dict[str, str]:
 
 def distillation_of(path: str) -> tuple[str, str, str]:
     """Methods, teacher and student, as the name of a COCO config says."""
-    pattern = r'([a-z-]+)_faster-rcnn_(\w+)-to-faster-rcnn_(\w+)_fpn_(?:180k|1x)_coco'
+    pattern = r'([a-z-]+)_[a-z-]+_(\w+)-to-[a-z-]+_([\w-]+)_fpn_(?:gn-head_)?(?:180k|1x)_coco'
     return re.fullmatch(pattern, Path(path).stem).groups()
 
 
@@ -95,9 +101,16 @@ def baseline_of(path: str) -> str:
     if path in MINI:
         return 'configs/mini/faster-rcnn_student.py'
     student = Path(path).name.partition('-to-')[2]
-    if student == 'faster-rcnn_r50_fpn_1x_coco.py':
-        return str(MMDET / 'configs/faster_rcnn' / student)
-    return f'configs/detection/baseline/{student}'
+    own = f'configs/detection/baseline/{student}'
+    if own in PLAIN:
+        return own
+    (released,) = (MMDET / 'configs').glob(f'*/{student}')
+    return str(released)
+
+
+def kinds_of(path: str) -> tuple[str, str]:
+    """Kinds of teacher and student, as the name of a COCO config says."""
+    return re.search(r'_([a-z-]+)_\w+-to-([a-z-]+)_', Path(path).stem).groups()
 
 
 def unscoped(value: Any) -> Any:
@@ -123,6 +136,15 @@ def test_the_promised_configs_are_there() -> None:
     assert len(PLAIN) == 2 + 5
 
 
+def test_every_kind_has_a_config() -> None:
+    made = {name for name in vars(detectors) if name.startswith('Distilled')}
+    assert {load_config(path).model.type for path in DISTILLED} == made
+    mixed = [path for path in KINDS if kinds_of(path)[0] != kinds_of(path)[1]]
+    assert [kinds_of(path) for path in mixed] == [
+        ('faster-rcnn', 'retinanet'), ('cascade-rcnn', 'faster-rcnn'),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize('path', ALL)
 def test_header_says_what_and_how(path: str) -> None:
     header = header_of(path)
@@ -145,7 +167,17 @@ def test_model_builds(path: str) -> None:
     with torch.device('meta'):
         model = MODELS.build(copy.deepcopy(load_config(path).model))
     assert type(model).__name__ == load_config(path).model.type
-    assert model.roi_head.bbox_head.num_classes == (10 if path in MINI else 80)
+    assert num_classes(model) == (10 if path in MINI else 80)
+
+
+@pytest.mark.parametrize('path', KINDS)
+def test_taps_fit_student_and_teacher(path: str) -> None:
+    """Stages, levels and strides, which are compared when the teacher is there."""
+    with torch.device('meta'):
+        model = MODELS.build(copy.deepcopy(load_config(path).model))
+        teacher = MODELS.build(TeacherSource(load_config(path).model.teacher.config).model_config())
+    for term in model.distiller.terms.values():
+        term.tap.check(model, teacher, term.connectors)
 
 
 @pytest.mark.parametrize('path', DISTILLED)
@@ -157,7 +189,7 @@ def test_the_student_is_the_plain_one(path: str) -> None:
         key: plain[key] for key in plain if key != 'type'
     }
     assert set(model) - set(plain) == {'teacher', 'distill'}
-    assert (model['type'], plain['type']) == ('DistilledFasterRCNN', 'FasterRCNN')
+    assert model['type'] == f'Distilled{plain["type"]}'
     assert config['default_hooks']['checkpoint'].pop('type') == 'ExactCheckpointHook'
     assert baseline['default_hooks']['checkpoint'].pop('type').endswith('CheckpointHook')
     different = {key for key in {*config, *baseline} if config.get(key) != baseline.get(key)}
@@ -191,7 +223,12 @@ def test_hyper_parameters_of_other_methods(path: str) -> None:
             assert (term.tap, term.rois, term.background) == ('roi_logits', 'all', True)
 
 
-@pytest.mark.parametrize('path', [path for path in COCO if 'wkd-' in path])
+def strides_of(model: Any) -> list[int]:
+    head = model.rpn_head if 'rpn_head' in model else model.bbox_head
+    return (head if 'strides' in head else head.anchor_generator).strides
+
+
+@pytest.mark.parametrize('path', [path for path in [*COCO, *KINDS] if 'wkd-' in path])
 def test_hyper_parameters_are_the_papers(path: str) -> None:
     _, _, student = distillation_of(path)
     for name, term in load_config(path).model.distill.items():
@@ -206,7 +243,9 @@ def test_hyper_parameters_are_the_papers(path: str) -> None:
         if name == 'loss_wkd_f':
             assert (term.roi_size, loss.grid) == (18, 4)
         if name == 'loss_wkd_f_fpn':
-            assert (term.levels, loss.grid) == ([1], 16)
+            strides = strides_of(load_config(path).model)
+            assert [strides[level] for level in term.levels] == [8]  # P3
+            assert loss.grid == 16
 
 
 @pytest.mark.parametrize('path', [path for path in DETECTION if '180k' in path])
@@ -233,19 +272,20 @@ def test_1x_schedule(path: str) -> None:
     assert config.param_scheduler[1].milestones == [8, 11]
     processes = int(header_of(path)['Command'].rpartition(' ')[2])
     assert processes * config.train_dataloader.batch_size == 16
-    assert config.optim_wrapper.optimizer.lr == 0.02
+    assert config.optim_wrapper.optimizer.lr == (0.02 if 'rpn_head' in config.model else 0.01)
 
 
-@pytest.mark.parametrize('path', COCO)
+@pytest.mark.parametrize('path', [*COCO, *KINDS])
 def test_coco_teacher_is_a_released_detector(path: str) -> None:
     _, name, _ = distillation_of(path)
     teacher = load_config(path).model.teacher
     package, _, released = teacher.config.partition('::')
     assert package == 'mmdet'
     config = load_config(str(MMDET / 'configs' / released))
-    assert config.model.type == 'FasterRCNN'
+    folder = Path(released).parent
+    assert folder.name == kinds_of(path)[0].replace('-', '_')
     assert f'r{config.model.backbone.depth}' == name
-    metafile = yaml.safe_load((MMDET / 'configs/faster_rcnn/metafile.yml').read_text())
+    metafile = yaml.safe_load((MMDET / 'configs' / folder / 'metafile.yml').read_text())
     weights = {model['Config']: model.get('Weights') for model in metafile['Models']}
     assert teacher.checkpoint == weights[f'configs/{released}']
 

@@ -1,0 +1,22 @@
+# WKD-L, Cascade R-CNN R-101 to Faster R-CNN R-50 with FPN, COCO, 1x (12 epochs).
+#
+# Method:   WKD-L: Wasserstein distance on RoI logits
+# Pair:     first stage of Cascade R-CNN R-101 FPN (20 epochs, 42.5 box AP published by
+#     MMDetection) to Faster R-CNN R-50
+# Needs:    COCO 2017 in data/coco; the weights of the teacher and of the backbone are downloaded
+# Command:  bash tools/dist_train.sh \
+#     configs/detection/wkd/wkd-l_cascade-rcnn_r101-to-faster-rcnn_r50_fpn_1x_coco.py 8
+# Expected: not yet run
+_base_ = [
+    'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    '../../_base_/teachers/cascade-rcnn_r101_fpn_coco.py',
+    '../../_base_/distill/wkd_l_from_cascade.py',
+]
+custom_imports = dict(imports=['wkd_det'], allow_failed_imports=False)
+default_hooks = dict(checkpoint=dict(type='ExactCheckpointHook'))
+
+model = dict(
+    type='DistilledFasterRCNN',
+    teacher=_base_.pop('teacher'),
+    distill=dict(loss_wkd_l=_base_.pop('loss_wkd_l')),
+)
