@@ -1,4 +1,7 @@
-"""Build the class interrelation of a trained two-stage detector and write it to a file.
+"""Build the class interrelation of a trained network and write it to a file.
+
+The network is a two-stage detector of MMDetection, whose RoI features are read at ground-truth
+boxes and at sampled negatives (background), or a classifier of wkd_det.
 
 Commands:
     python tools/build_interrelation.py configs/mini/faster-rcnn_teacher.py \
@@ -25,12 +28,14 @@ from mmengine.hub import get_config
 from mmengine.logging import MMLogger
 
 import wkd_det  # noqa: F401  registers everything and lets torch read mmengine's checkpoints
+from wkd_det.classification.open_image_features import open_image_features
 from wkd_det.detection.annotated_dataset import SPLITS
-from wkd_det.detection.open_feature_source import open_feature_source
+from wkd_det.detection.open_roi_features import open_roi_features
 from wkd_det.detection.roi_feature_source import LAYERS
 from wkd_det.interrelation import (
     METHODS,
     BuildOptions,
+    FeatureSource,
     build_interrelation,
     check_suffix,
     read_cost_file,
@@ -45,14 +50,18 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='config of the trained detector, or an mmdet:: name')
-    parser.add_argument('checkpoint', help='its weights: a path or an http(s) address')
+    parser.add_argument('config', help='config of the trained network, or an mmdet:: name')
+    parser.add_argument('checkpoint', help='its weights: a path or an address')
     parser.add_argument('--method', choices=METHODS, required=True)
     parser.add_argument('--output', required=True, help='file to write, .safetensors')
     parser.add_argument('--force', action='store_true', help='replace a file that is there')
     parser.add_argument('--split', choices=SPLITS, default='train', help='default: train')
     parser.add_argument(
-        '--layer', choices=LAYERS, default='penultimate', help='default: penultimate'
+        '--layer',
+        choices=LAYERS,
+        default='penultimate',
+        help='penultimate (default): the input of the classification layer; roi_feats: the mean '
+        'of the RoIAlign output',
     )
     parser.add_argument('--stage', type=int, help='of a Cascade, which needs it')
     parser.add_argument(
@@ -88,6 +97,30 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def open_source(args: argparse.Namespace) -> FeatureSource:
+    """The network and its data, by what the model of the config is."""
+    config = get_config(args.config) if '::' in args.config else Config.fromfile(args.config)
+    config.merge_from_dict(args.cfg_options)
+    common = dict(
+        split=args.split,
+        name=args.config if '::' in args.config else Path(args.config).name,
+        layer=args.layer,
+        num_workers=args.workers,
+    )
+    if 'network' not in config.get('model', {}):
+        return open_roi_features(
+            config,
+            args.checkpoint,
+            stage=args.stage,
+            background=not args.no_background,
+            seed=args.seed,
+            **common,
+        )
+    if args.stage is not None or args.no_background:
+        sys.exit('error: --stage and --no-background are for detectors')
+    return open_image_features(config, args.checkpoint, **common)
+
+
 def build(args: argparse.Namespace) -> None:
     """Build, write and report."""
     output = check_suffix(args.output)
@@ -102,19 +135,7 @@ def build(args: argparse.Namespace) -> None:
         prior_examples=args.prior_examples,
         seed=args.seed,
     )
-    config = get_config(args.config) if '::' in args.config else Config.fromfile(args.config)
-    config.merge_from_dict(args.cfg_options)
-    source = open_feature_source(
-        config,
-        args.checkpoint,
-        split=args.split,
-        name=args.config if '::' in args.config else Path(args.config).name,
-        layer=args.layer,
-        stage=args.stage,
-        background=not args.no_background,
-        seed=args.seed,
-        num_workers=args.workers,
-    )
+    source = open_source(args)
     if args.grouping:  # a mistake in it shows now, not after the work
         groups_of(source.class_names, read_grouping(args.grouping), args.grouping)
     distance, metadata = build_interrelation(source, options, progress=True)

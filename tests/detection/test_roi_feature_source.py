@@ -17,7 +17,7 @@ from torch.testing import assert_close
 
 from wkd_det.checkpoint import weights_hash
 from wkd_det.detection.annotated_dataset import annotated_dataset
-from wkd_det.detection.open_feature_source import open_feature_source
+from wkd_det.detection.open_roi_features import open_roi_features
 from wkd_det.detection.roi_feature_source import RoIFeatureSource
 from wkd_det.interrelation import BuildOptions, build_interrelation
 from wkd_det.testing import save_detector, tiny_faster_rcnn
@@ -74,7 +74,7 @@ def source_of(folder, kind='faster', **options):
     path = folder / f'{kind}.pth'
     if not path.is_file():
         save_detector(detector_config(kind), path, class_names=list(CLASSES))
-    return open_feature_source(config_of(folder, kind), path, name='tiny.py', **options)
+    return open_roi_features(config_of(folder, kind), path, name='tiny.py', **options)
 
 
 def truth_of(folder, split):
@@ -180,8 +180,7 @@ def test_sampler_is_the_models_own_and_seeded(folder):
     source_of(folder)  # writes the checkpoint
     options = dict(name='tiny.py')
     sources = [
-        open_feature_source(config, folder / 'faster.pth', seed=seed, **options)
-        for seed in (0, 0, 1)
+        open_roi_features(config, folder / 'faster.pth', seed=seed, **options) for seed in (0, 0, 1)
     ]
     first, again, other = (list(source.examples(range(6))) for source in sources)
     assert all(int((one.labels == 10).sum()) <= 5 for one in first)
@@ -297,14 +296,14 @@ def test_files_that_do_not_fit(folder, tmp_path):
     config = config_of(folder)
     config.model = config_of(folder, 'cascade').model
     with pytest.raises(ValueError, match=r'faster.pth does not fit CascadeRCNN: '):
-        open_feature_source(config, folder / 'faster.pth')
+        open_roi_features(config, folder / 'faster.pth')
     with pytest.raises(FileNotFoundError, match='absent.pth'):
-        open_feature_source(config_of(folder), folder / 'absent.pth')
+        open_roi_features(config_of(folder), folder / 'absent.pth')
     save_detector(detector_config(), tmp_path / 'a.pth', class_names=list(CLASSES[::-1]))
     with pytest.raises(ValueError, match=r"data have the classes \['zero', .* \['nine', "):
-        open_feature_source(config_of(folder), tmp_path / 'a.pth')
+        open_roi_features(config_of(folder), tmp_path / 'a.pth')
     distilled = Config.fromfile(ROOT / 'configs/mini/wkd-l.py')
     with pytest.raises(ValueError, match='DistilledFasterRCNN is a student with its teacher'):
-        open_feature_source(distilled, folder / 'faster.pth')
+        open_roi_features(distilled, folder / 'faster.pth')
     with pytest.raises(KeyError, match='the config has no model section'):
-        open_feature_source(Config(), folder / 'faster.pth')
+        open_roi_features(Config(), folder / 'faster.pth')

@@ -190,7 +190,8 @@ def _check_counts(
     if len(known) < 2:
         raise ValueError(
             f'at least 2 classes with {options.min_per_class} or more examples are needed, got '
-            f'{len(known)} in {len(source)} images: is it the right split, with annotations?'
+            f'{len(known)} in {source.describe()["images"]} images: is it the right split, with '
+            'annotations?'
         )
     scarce = [
         f'{names[index]} ({count[index]})'

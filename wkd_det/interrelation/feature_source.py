@@ -24,7 +24,7 @@ class ClassExamples:
 
 
 class FeatureSource(ABC):
-    """A trained network and the items (images) whose features it gives class by class.
+    """A trained network and the items (images, batches) whose features it gives by class.
 
     What it gives for an item depends on the item, the seed and the weights, not on the items
     before it: then any number of processes see the same examples.
@@ -47,4 +47,6 @@ class FeatureSource(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Where the features come from, for the metadata of a file: teacher, layer, data."""
+        """Where the features come from, for the metadata of a file: teacher, layer, data, and
+        the number of ``images``.
+        """

@@ -1,0 +1,112 @@
+"""Features of the classes of an image classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from wkd_det.classification.classifier import network_of
+from wkd_det.classification.last_layer import class_rows, last_layer
+from wkd_det.interrelation import ClassExamples, FeatureSource
+
+LAYERS = ('penultimate', 'logits')
+
+IMAGES_AT_ONCE = 64
+
+
+class ImageFeatureSource(FeatureSource):
+    """Features of whole images, class by class.
+
+    An item is a run of 64 images in the order of the data set, which go through the network as
+    one batch: which images share a batch does not depend on the number of processes.
+
+    Args:
+        classifier: A :class:`~wkd_det.classification.Classifier`, in eval mode.
+        dataset: Of images as bytes and labels; None for one that is left out.
+        class_names: In the order of the logits.
+        layer: ``'penultimate'``: the input of the last layer; ``'logits'``.
+        num_workers: Processes that read images.
+        description: Goes into :meth:`describe`.
+
+    Raises:
+        ValueError: If the layer is unknown or the numbers of classes differ.
+    """
+
+    def __init__(
+        self,
+        classifier: nn.Module,
+        dataset: Dataset,
+        class_names: Sequence[str],
+        *,
+        layer: str = 'penultimate',
+        num_workers: int = 0,
+        description: dict[str, Any] | None = None,
+    ) -> None:
+        if layer not in LAYERS:
+            raise ValueError(f'layer must be one of {LAYERS} for a classifier, got {layer!r}')
+        if classifier.num_classes != len(class_names):
+            raise ValueError(
+                f'the classifier has {classifier.num_classes} classes and the data '
+                f'{len(class_names)}'
+            )
+        self.classifier = classifier
+        self.dataset = dataset
+        self.class_names = list(class_names)
+        self.layer = layer
+        self.num_workers = num_workers
+        self.description = description or {}
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // IMAGES_AT_ONCE)
+
+    def examples(self, items: Sequence[int]) -> Iterator[ClassExamples]:
+        runs = [
+            range(item * IMAGES_AT_ONCE, min((item + 1) * IMAGES_AT_ONCE, len(self.dataset)))
+            for item in items
+        ]
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=runs,
+            num_workers=self.num_workers,
+            collate_fn=list,
+            generator=torch.Generator(),  # a loader draws a seed, if not here from the process's
+        )
+        for run, images in zip(runs, loader):
+            yield self._of_images(run, images)
+
+    def classifier_rows(self) -> Tensor:
+        return class_rows(network_of(self.classifier), self.classifier.num_classes)
+
+    def describe(self) -> dict[str, Any]:
+        return dict(self.description, layer=self.layer, images=len(self.dataset))
+
+    @torch.no_grad()
+    def _of_images(
+        self, run: Sequence[int], images: list[tuple[Tensor, int] | None]
+    ) -> ClassExamples:
+        read = [(key, *one) for key, one in zip(run, images) if one is not None]
+        if not read:
+            nothing = torch.zeros(0, dtype=torch.int64)
+            return ClassExamples(torch.zeros(0, 0), nothing, nothing)
+        keys, pixels, labels = zip(*read)
+        batch = [torch.stack(pixels), torch.tensor(labels)]
+        inputs, labels = self.classifier.data_preprocessor(batch, False)
+        return ClassExamples(self._features(inputs), labels, torch.tensor(keys))
+
+    def _features(self, inputs: Tensor) -> Tensor:
+        network = network_of(self.classifier)
+        _, layer = last_layer(network, self.classifier.num_classes)
+        seen: list[Tensor] = []
+        handle = layer.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+        try:
+            logits = network(inputs)
+        finally:
+            handle.remove()
+        if self.layer == 'logits':
+            return logits
+        # A convolution classifies maps, if only of one pixel; some linear layers see tokens.
+        return seen[0].flatten(2).mean(2) if seen[0].dim() == 4 else seen[0]
