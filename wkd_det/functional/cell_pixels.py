@@ -28,6 +28,12 @@ def cell_pixels(
     [[0.0, 1.0], [1.0, 2.0], [0.0, 1.0], [1.0, 2.0]]
     """
     height, width = features.shape[-2:]
+    if grid == 1:  # nothing to gather
+        pixels = features.flatten(2)[:, None]
+        if mask is None:
+            return pixels, pixels.new_ones(1, 1, 1, height * width, dtype=torch.bool)
+        inside = mask.flatten(1)[:, None, None]
+        return pixels.masked_fill(~inside, 0), inside
     rows, has_row = _bins(height, grid)
     columns, has_column = _bins(width, grid)
     index = (rows[:, None, :, None] * width + columns[None, :, None, :]).flatten(2).flatten(0, 1)
