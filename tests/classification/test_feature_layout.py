@@ -67,7 +67,14 @@ def test_channels_go_first_and_a_vector_is_one_pixel():
     assert FeatureLayout('vector', 7, 1, 1).to_map(torch.rand(2, 7)).shape == (2, 7, 1, 1)
 
 
-def test_a_shape_that_says_nothing_is_refused():
+def test_equal_lengths_are_channels_first_unless_the_network_says_otherwise():
     network = torch.nn.Conv2d(3, 7, 1).to('meta')
-    with pytest.raises(ValueError, match=r"'' has the shape \(1, 7, 7, 7\), which is not clearly"):
-        probe_layouts(network, [''], 7)
+    assert probe_layouts(network, [''], 7)[''].kind == 'NCHW'
+    network.output_fmt = 'NHWC'
+    assert probe_layouts(network, [''], 7)[''].kind == 'NHWC'
+
+
+def test_a_shape_that_says_nothing_is_refused():
+    network = torch.nn.Conv2d(3, 5, 1, stride=(1, 2)).to('meta')
+    with pytest.raises(ValueError, match=r"'' has the shape \(1, 5, 8, 4\), which is not clearly"):
+        probe_layouts(network, [''], 8)

@@ -64,24 +64,23 @@ def probe_layouts(
     images = torch.zeros(1, 3, image_size, image_size, device='meta')
     with torch.no_grad(), recording(network, names) as outputs:
         network(images)
-    prefix = getattr(network, 'num_prefix_tokens', None)
-    return {name: _layout(name, tuple(outputs[name].shape), prefix) for name in names}
+    return {name: _layout(name, tuple(outputs[name].shape), network) for name in names}
 
 
-def _layout(name: str, shape: tuple[int, ...], prefix: int | None) -> FeatureLayout:
+def _layout(name: str, shape: tuple[int, ...], network: nn.Module) -> FeatureLayout:
     if len(shape) == 2:
         return FeatureLayout('vector', shape[1], 1, 1)
     if len(shape) == 3:
-        return _tokens(shape, prefix)
+        return _tokens(shape, getattr(network, 'num_prefix_tokens', None))
     if len(shape) == 4:
         _, first, second, third = shape
-        # The image is square, so the two equal lengths are those of space.
-        if second == third and first != second:
+        # The image is square, so the two equal lengths are those of space. Where all three are
+        # equal, only networks of timm with channels last say so.
+        last = first == second and getattr(network, 'output_fmt', 'NCHW') == 'NHWC'
+        if second == third and not last:
             return FeatureLayout('NCHW', first, second, third)
-        if first == second and second != third:
+        if first == second:
             return FeatureLayout('NHWC', third, first, second)
-        if first == second == third == 1:
-            return FeatureLayout('NCHW', 1, 1, 1)
     raise ValueError(
         f'the output of {name!r} has the shape {shape}, which is not clearly a map, a sequence of '
         'tokens or a vector: tap another module'

@@ -1,0 +1,28 @@
+# WKD-F, vgg13 to vgg8 on CIFAR-100, as the reference implementation.
+#
+# Method:   WKD-F: Wasserstein distance of Gaussians on the last feature map
+# Pair:     vgg13 (74.64 top-1 published by CRD) to vgg8
+# Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there);
+#           the archive of CRD in data/cifar_teachers
+# Command:  python tools/train.py \
+#     configs/classification/cifar100/wkd/wkd-f_vgg13-to-vgg8_reference.py --amp
+# Expected: not yet run; no published setting: hyper-parameters of resnet32x4-to-resnet8x4
+_base_ = [
+    '../baseline/vgg8.py',
+    '../../../_base_/teachers/cifar100_vgg13.py',
+]
+
+model = dict(
+    type='DistilledClassifier',
+    image_size=32,
+    teacher=_base_.pop('teacher'),
+    distill=dict(
+        loss_wkd_f=dict(
+            tap='block4',
+            connector=dict(type='ConvConnector', act_cfg=dict(type='ReLU')),
+            loss=dict(type='WKDFeatureLoss', grid=1, mean_cov_ratio=4.0, loss_weight=0.08),
+        ),
+    ),
+)
+custom_hooks = [dict(type='TermScheduleHook', decay_from=150)]
+work_dir = 'work_dirs/cifar100/wkd-f_vgg13-to-vgg8_reference'

@@ -1,0 +1,24 @@
+# WKD-L, wrn_40_2 to ShuffleV1 on CIFAR-100, as the paper has it.
+#
+# Method:   WKD-L: discrete Wasserstein distance on the logits
+# Pair:     wrn_40_2 (75.61 top-1 published by CRD) to ShuffleV1
+# Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there);
+#           the archive of CRD in data/cifar_teachers;
+#           class costs in data/interrelation/cifar100_wrn_40_2_cka.safetensors, see README.md
+# Command:  python tools/train.py \
+#     configs/classification/cifar100/wkd/wkd-l_wrn_40_2-to-shufflev1_paper.py --amp
+# Expected: not yet run
+_base_ = './wkd-l_wrn_40_2-to-shufflev1_reference.py'
+
+model = dict(
+    distill=dict(
+        loss_wkd_l=dict(
+            loss=dict(
+                cost=dict(path='data/interrelation/cifar100_wrn_40_2_cka.safetensors'), num_iters=9
+            )
+        ),
+    ),
+)
+optim_wrapper = dict(optimizer=dict(nesterov=False))
+custom_hooks = []
+work_dir = 'work_dirs/cifar100/wkd-l_wrn_40_2-to-shufflev1_paper'

@@ -1,0 +1,26 @@
+# WKD-L + WKD-F, resnet32x4 to resnet8x4 on CIFAR-100, as the paper has it.
+#
+# Method:   WKD-L + WKD-F: Wasserstein distances on logits and last feature map
+# Pair:     resnet32x4 (79.42 top-1 published by CRD) to resnet8x4
+# Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there);
+#           the archive of CRD in data/cifar_teachers;
+#           class costs in data/interrelation/cifar100_resnet32x4_cka.safetensors, see README.md
+# Command:  python tools/train.py \
+#     configs/classification/cifar100/wkd/wkd-lf_resnet32x4-to-resnet8x4_paper.py --amp
+# Expected: not yet run
+_base_ = './wkd-lf_resnet32x4-to-resnet8x4_reference.py'
+
+model = dict(
+    distill=dict(
+        loss_wkd_l=dict(
+            loss=dict(
+                cost=dict(path='data/interrelation/cifar100_resnet32x4_cka.safetensors'),
+                num_iters=9,
+            )
+        ),
+        loss_wkd_f=dict(loss=dict(unbiased=False)),
+    ),
+)
+optim_wrapper = dict(optimizer=dict(nesterov=False))
+custom_hooks = []
+work_dir = 'work_dirs/cifar100/wkd-lf_resnet32x4-to-resnet8x4_paper'
