@@ -533,3 +533,29 @@ def test_wrong_arguments(change, message):
     arguments = dict(student=torch.ones(2, 3, 4, 4), teacher=torch.ones(2, 3, 4, 4))
     with pytest.raises(ValueError, match=message):
         feature_distribution_loss(**(arguments | change))
+
+
+# Maps of different sizes
+
+
+@pytest.mark.parametrize('grid', [1, 2])
+@pytest.mark.parametrize(('distribution', 'distance'), FEATURE_DISTANCES)
+def test_size_does_not_matter_where_moments_describe_the_cells(distribution, distance, grid):
+    torch.manual_seed(0)
+    student, teacher = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
+    finer = teacher.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)  # the same moments
+    options = dict(distribution=distribution, distance=distance, grid=grid)
+    if distribution in ('diag', 'full', 'laplace'):
+        options['unbiased'] = False
+    if distribution in ('pmf', 'channel_gram', 'spatial_mean', 'spatial_gram'):
+        with pytest.raises(ValueError, match='must share a shape'):
+            feature_distribution_loss(student, finer, **options)
+        return
+    expected = feature_distribution_loss(student, teacher, **options)
+    found = feature_distribution_loss(student, finer, **options)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)  # other order of the sums
+    mask = torch.ones(2, 4, 4, dtype=torch.bool)
+    with pytest.raises(ValueError, match='must share a shape'):
+        feature_distribution_loss(student, finer, mask=mask, **options)
+    with pytest.raises(ValueError, match='only H and W may differ'):
+        feature_distribution_loss(student[:, :2], finer, **options)

@@ -30,6 +30,7 @@ _PAIRS: dict[tuple[str, str], tuple[Callable, tuple[str, ...]]] = {
 FEATURE_DISTANCES: tuple[tuple[str, str], ...] = tuple(_PAIRS)
 """Defined pairs of ``distribution`` and ``distance``."""
 
+_PIXEL_BY_PIXEL = ('pmf', 'channel_gram', 'spatial_mean', 'spatial_gram')
 _DEFAULTS = dict(mean_cov_ratio=1.0, eps=1e-5, unbiased=True, epsilon=0.05, num_iters=10)
 
 
@@ -85,7 +86,8 @@ def feature_distribution_loss(
 
     Args:
         student: Shape ``(N, C, H, W)``; any floating type, computed in at least float32.
-        teacher: Same shape.
+        teacher: Same shape. Where the cells are described by moments over their pixels and there
+            is no mask, height and width may be others.
         distribution: With ``distance`` one of :data:`FEATURE_DISTANCES`.
         distance: See there.
         grid: Cells along each axis, >= 1.
@@ -117,7 +119,8 @@ def feature_distribution_loss(
         tensor(12.)
     """
     options = check_feature_options(distribution, distance, grid, **options)
-    check_maps(student, teacher, mask)
+    same_size = mask is not None or distribution in _PIXEL_BY_PIXEL
+    check_maps(student, teacher, mask, same_size=same_size)
     if student.shape[0] == 0:
         return promote(student)[0].sum() * 0.0
     function, _ = _PAIRS[distribution, distance]

@@ -47,7 +47,7 @@ def wkd_feature_loss(
 
     Args:
         student: Shape ``(N, C, H, W)``; any floating type, computed in at least float32.
-        teacher: Same shape.
+        teacher: Same shape; without a mask, height and width may be others.
         grid: Cells along each axis, >= 1.
         mean_cov_ratio: :math:`\gamma`, >= 0.
         covariance: ``'diag'`` or ``'full'``.

@@ -1,7 +1,8 @@
-# CIFAR-100 enlarged to 224 x 224 pixels, for networks made for ImageNet.
+# CIFAR-100 enlarged to 224 x 224 pixels, for networks made for ImageNet; batches of 512.
 _base_ = './cifar100.py'
 
 train_dataloader = dict(
+    batch_size=512,
     dataset=dict(
         transforms=[
             dict(type='RandomCrop', size=32, padding=4),

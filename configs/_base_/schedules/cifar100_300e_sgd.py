@@ -1,7 +1,6 @@
 # 300 epochs of SGD in batches of 512 with cosine decay: CNN students among Transformers.
 _base_ = '../runtimes/classification.py'
 
-train_dataloader = dict(batch_size=512)
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=300, val_interval=1)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')

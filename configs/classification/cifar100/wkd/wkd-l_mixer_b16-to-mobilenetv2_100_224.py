@@ -22,7 +22,8 @@ model = dict(
             loss=dict(
                 type='WKDLogitLoss',
                 cost=dict(
-                    type='FileCost', path='data/interrelation/cifar100_mixer_b16_cka.safetensors'
+                    type='FileCost',
+                    path='data/interrelation/cifar100_mixer_b16_cka.safetensors',
                 ),
                 temperature=2.0,
                 sharpness=1.0,
