@@ -313,6 +313,38 @@ def test_any_other_detector_by_one_line(teacher_of):
             MODELS.module_dict.pop(name, None)
 
 
+# Deformable convolutions in the head; a cascade that keeps its RoI features to itself; chains of
+# necks; no head that tells strides.
+OTHERS = [
+    ('vfnet/vfnet_r50_fpn_1x_coco.py', 16, 24),
+    ('htc/htc-without-semantic_r50_fpn_1x_coco.py', 64, 64),
+    ('libra_rcnn/libra-faster-rcnn_r50_fpn_1x_coco.py', 16, 24),
+    ('dyhead/atss_r50_fpn_dyhead_1x_coco.py', 16, 32),
+    ('deformable_detr/deformable-detr_r50_16xb2-50e_coco.py', 256, 256),
+]
+
+
+@pytest.mark.parametrize(('path', 'width', 'teacher_width'), OTHERS, ids=lambda value: str(value))
+def test_other_detectors_of_mmdet(tmp_path, path, width, teacher_width):
+    student = tiny_detector(path, fpn_channels=width)
+    teacher = tiny_detector(path, fpn_channels=teacher_width, base_channels=10)
+    if MODELS.get(f'Distilled{student.type}') is None:
+        distilled(MODELS.get(student.type))
+    save_detector(teacher, tmp_path / 'teacher.pth')
+    terms = dict(loss_neck=wkd_f_neck_term(levels=None))
+    if 'roi_head' in student:
+        stage = [0, 1, 2] if 'num_stages' in student.roi_head else None
+        terms['loss_wkd_l'] = dict(wkd_l_term(), stage=stage)
+        terms['loss_wkd_f'] = wkd_f_term(stage=stage, connector_at='roi', roi_size=None)
+    section = dict(config=teacher, checkpoint=str(tmp_path / 'teacher.pth'))
+    model = build(distilled_from(student, section, terms))
+    total, log = model.parse_losses(losses_of(model, masks=True))
+    total.backward()
+    for name in terms:
+        assert log[name].isfinite(), name
+        assert log[name] > 0, name
+
+
 class NeedsMore(RPN):
     def loss(self, batch_inputs, batch_data_samples, text):
         return {}

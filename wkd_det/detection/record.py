@@ -25,12 +25,13 @@ class RoIStage:
     """Shape ``(R, K + 1)``."""
     deltas: Tensor
     """Box regression, shape ``(R, 4 K)``, or ``(R, 4)`` where it is the same for all classes."""
-    features: Tensor
-    """RoIAlign output, shape ``(R, C, H, W)``."""
+    features: Tensor | None
+    """RoIAlign output, shape ``(R, C, H, W)``; None of heads that keep it to themselves (HTC)."""
 
     def empty(self) -> RoIStage:
         """The same without a RoI."""
-        return RoIStage(**{name: value[:0] for name, value in vars(self).items()})
+        parts = vars(self).items()
+        return RoIStage(**{name: None if part is None else part[:0] for name, part in parts})
 
 
 @dataclass
@@ -142,7 +143,7 @@ def _noting_stages(roi_head: nn.Module, record: Record) -> Callable:
             labels=_labels(sampling_results, result['cls_score'].shape[1] - 1),
             logits=result['cls_score'],
             deltas=result['bbox_pred'],
-            features=result['bbox_feats'],
+            features=result.get('bbox_feats'),
         )
         return result
 

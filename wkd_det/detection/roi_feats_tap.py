@@ -26,11 +26,7 @@ class RoIFeatsTap(RoITap):
         connector_at: ``'map'``: the connector sees the pyramid before pooling, shared by its
             levels; ``'roi'``: it sees the pooled features. Stages share it too.
         rois: ``'all'`` sampled RoIs or those assigned to an object (``'foreground'``).
-        stage: Stage or stages of a Cascade student, counted from 0; to be left out for other
-            heads.
-        teacher_stage: The stage or stages of a Cascade teacher beside them; those of the student
-            by default, if both have as many.
-        stage_weights: Factor of each stage in the term's sum; the mean over stages by default.
+        stage, teacher_stage, stage_weights: See :class:`RoITap`.
 
     Raises:
         ValueError: If an option is outside its range.
@@ -96,8 +92,9 @@ class RoIFeatsTap(RoITap):
             recorded = student.stage(stage)
             chosen = chosen_rois(recorded, self.rois)
             rois = recorded.rois if chosen is None else recorded.rois[chosen]
-            if self.connector_at == 'roi' and pooler.is_own_size:  # pooled by the head already
-                own = recorded.features if chosen is None else recorded.features[chosen]
+            pooled = recorded.features if pooler.is_own_size else None
+            if self.connector_at == 'roi' and pooled is not None:  # by the head already
+                own = pooled if chosen is None else pooled[chosen]
             else:
                 own = pooler.student(maps[: pooler.student.num_inputs], rois)
             if self.connector_at == 'roi':

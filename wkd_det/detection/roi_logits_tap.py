@@ -24,11 +24,7 @@ class RoILogitsTap(RoITap):
         rois: ``'all'`` sampled RoIs or those assigned to an object (``'foreground'``).
         background: Keep background as a class of its own among the logits. Without it, only
             foreground RoIs have a class.
-        stage: Stage or stages of a Cascade student, counted from 0; to be left out for other
-            heads.
-        teacher_stage: The stage or stages of a Cascade teacher beside them; those of the student
-            by default, if both have as many.
-        stage_weights: Factor of each stage in the term's sum; the mean over stages by default.
+        stage, teacher_stage, stage_weights: See :class:`RoITap`.
 
     Raises:
         ValueError: If an option is outside its range, or ``background=False`` with all RoIs.

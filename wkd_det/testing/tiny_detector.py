@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,7 @@ def save_detector(
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        detector = MODELS.build(config)
+        detector = MODELS.build(copy.deepcopy(config))  # some detectors edit theirs
         detector.init_weights()
     meta = {} if class_names is None else dict(dataset_meta=dict(classes=class_names))
     torch.save(dict(state_dict=detector.state_dict(), meta=meta), path)

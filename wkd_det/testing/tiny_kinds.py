@@ -28,12 +28,14 @@ def tiny_detector(
     """Model config of MMDetection with a ResNet-18 of a few channels and narrow heads.
 
     Args:
-        kind: One of ``CONFIGS``.
+        kind: One of ``CONFIGS``, or the path of another config among MMDetection's.
         num_classes: Object classes.
         base_channels: Width of the first stage of the backbone.
         fpn_channels: Width of the pyramid.
     """
-    model = Config.fromfile(Path(mmdet.__file__).parent / '.mim/configs' / CONFIGS[kind]).model
+    model = Config.fromfile(
+        Path(mmdet.__file__).parent / '.mim/configs' / CONFIGS.get(kind, kind)
+    ).model
     small = dict(
         in_channels=fpn_channels,
         out_channels=fpn_channels,
@@ -51,7 +53,8 @@ def tiny_detector(
     )
     _shrink(model, small)
     model.backbone = dict(type='ResNet', depth=18, base_channels=base_channels)
-    model.neck.in_channels = [base_channels * 2**level for level in range(4)]
+    neck = model.neck[0] if isinstance(model.neck, list) else model.neck
+    neck.in_channels = [base_channels * 2**level for level in range(4)]
     return model
 
 
