@@ -77,7 +77,7 @@ def test_another_order_changes_no_loss(teacher_section, tmp_path, trains_on, opt
     torch.testing.assert_close(other_cost, cost, rtol=0, atol=1e-6)  # float32 of costs up to 1
     value, other_value = (losses_of(m)['loss_wkd_l'] for m in (model, other))
     torch.testing.assert_close(other_value, value, rtol=1e-5, atol=0)
-    other.distiller.terms['loss_wkd_l'].class_order = None
+    other.distiller.terms['loss_wkd_l'].tap.class_order = None
     assert abs(losses_of(other)['loss_wkd_l'] - value) > 1e-4 * value  # the test sees the order
 
 

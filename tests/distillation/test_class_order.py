@@ -50,3 +50,13 @@ def test_other_widths(width):
         order.logits(torch.zeros(1, width))
     with pytest.raises(ValueError, match=message):
         order.matrix(torch.zeros(width, width))
+
+
+def test_offsets_follow_their_classes():
+    order = ClassOrder([2, 0], 3)
+    offsets = torch.arange(12.0)[None]
+    assert order.offsets(offsets).tolist() == [[8, 9, 10, 11, 0, 1, 2, 3]]
+    shared = torch.randn(2, 4)
+    assert order.offsets(shared) is shared
+    with pytest.raises(ValueError, match='3 classes, which gives 4 or 12 offsets, got 8'):
+        order.offsets(torch.zeros(1, 8))

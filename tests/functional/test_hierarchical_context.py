@@ -142,9 +142,9 @@ def test_errors_name_the_level_and_both_values():
         hierarchical_context_loss(student, teacher[:2])
     with pytest.raises(ValueError, match='got 0, 0 and 0'):
         hierarchical_context_loss([], [])
-    with pytest.raises(ValueError, match=r'level 1 .* got \(2, 3, 5, 4\) and \(2, 3, 1, 1\)'):
+    with pytest.raises(ValueError, match=r'level 1: .* got \(2, 3, 5, 4\) and \(2, 3, 1, 1\)'):
         hierarchical_context_loss(student, [teacher[0], teacher[2], teacher[2]])
-    with pytest.raises(ValueError, match=r'mask of level 0 must be bool .* \(2, 9, 7\), got'):
+    with pytest.raises(ValueError, match=r'level 0: mask must be bool .* \(2, 9, 7\), got'):
         hierarchical_context_loss(student, teacher, mask=[torch.ones(2, 9, 7), None, None])
     with pytest.raises(ValueError, match=r'grids must be integers of at least 1, got \(2, 0\)'):
         hierarchical_context_loss(student, teacher, grids=(2, 0))

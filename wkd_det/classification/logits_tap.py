@@ -18,6 +18,7 @@ class LogitsTap(Tap):
     """Logits of both networks and the labels."""
 
     yields: ClassVar[str] = 'logits'
+    compares_classes: ClassVar[bool] = True
     module: ClassVar[str] = ''
     teacher_module: ClassVar[str] = ''
 

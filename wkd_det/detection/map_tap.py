@@ -34,6 +34,7 @@ class MapTap(Tap):
     """
 
     yields: ClassVar[str] = 'features'
+    joins_levels: ClassVar[bool] = True
     place: ClassVar[str]
 
     def __init__(
@@ -80,11 +81,15 @@ class MapTap(Tap):
                 )
         return [(own[i], other[j]) for i, j in zip(self.levels, self.teacher_levels)]
 
-    def check(self, student: nn.Module, teacher: nn.Module, connectors: nn.ModuleList) -> None:
+    def check(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    ) -> None:
         own, other = level_strides(student), level_strides(teacher)
         if self.place != 'neck' or own is None or other is None:
             return  # the shapes tell at the first batch
-        for level, teacher_level, connector in zip(self.levels, self.teacher_levels, connectors):
+        each = len(connectors) == len(self.levels) and not _spans_levels(connectors)
+        for index, (level, teacher_level) in enumerate(zip(self.levels, self.teacher_levels)):
+            connector = connectors[index] if each else None
             if own[level] != other[teacher_level] and not getattr(connector, 'resizes', False):
                 raise ValueError(
                     f'neck level {level} has stride {own[level]} in the student and level '
@@ -94,14 +99,14 @@ class MapTap(Tap):
                 )
 
     def pairs(
-        self, student: Record, teacher: TeacherPass, connectors: nn.ModuleList
+        self, student: Record, teacher: TeacherPass, connectors: Sequence[nn.Module]
     ) -> list[dict[str, Tensor]]:
-        student_maps = getattr(student, self.place)
-        teacher_maps = getattr(teacher, self.place)
+        targets = [getattr(teacher, self.place)[level] for level in self.teacher_levels]
+        maps = self._projected(student, targets, connectors)
         pairs = []
-        for level, teacher_level, connector in zip(self.levels, self.teacher_levels, connectors):
-            target = teacher_maps[teacher_level]
-            projected = connector(student_maps[level], target.shape[-2:])
+        for level, teacher_level, projected, target in zip(
+            self.levels, self.teacher_levels, maps, targets
+        ):
             if projected.shape != target.shape:
                 raise ValueError(
                     f'{self.place} level {level} of the student has the shape '
@@ -110,11 +115,30 @@ class MapTap(Tap):
                     'resize=True'
                 )
             pair = dict(student=projected, teacher=target)
-            mask = _image_mask(student, target)
+            mask = image_mask(student, target)
             if mask is not None:
                 pair['mask'] = mask
             pairs.append(pair)
         return pairs
+
+    def connector_of(self, level: int, connectors: Sequence[nn.Module]) -> nn.Module:
+        if _spans_levels(connectors):
+            raise ValueError(f'{type(connectors[0]).__name__} works on all levels at once')
+        if level not in self.levels:
+            raise ValueError(f'its levels are {list(self.levels)}, not {level}')
+        return connectors[list(self.levels).index(level)]
+
+    def _projected(
+        self, student: Record, targets: list[Tensor], connectors: Sequence[nn.Module]
+    ) -> list[Tensor]:
+        sizes = [tuple(target.shape[-2:]) for target in targets]
+        if _spans_levels(connectors):
+            maps = getattr(student, self.place)
+            return connectors[0]([maps[level] for level in self.levels], sizes)
+        return [
+            student.projected(self.place, level, connector, size)
+            for level, connector, size in zip(self.levels, connectors, sizes)
+        ]
 
 
 @TAPS.register_module('neck')
@@ -131,6 +155,11 @@ class BackboneTap(MapTap):
     place = 'backbone'
 
 
+def _spans_levels(connectors: Sequence[nn.Module]) -> bool:
+    """Whether one connector stands for all levels."""
+    return len(connectors) > 0 and getattr(connectors[0], 'spans_levels', False)
+
+
 def _are_indices(levels: Any) -> bool:
     return (
         isinstance(levels, Sequence)
@@ -140,7 +169,7 @@ def _are_indices(levels: Any) -> bool:
     )
 
 
-def _image_mask(record: Record, features: Tensor) -> Tensor | None:
+def image_mask(record: Record, features: Tensor) -> Tensor | None:
     """Pixels whose centre lies in the image, bool ``(N, H, W)``; None if there is no padding."""
     batch_size = tuple(record.inputs.shape[-2:])
     image_sizes = record.image_sizes

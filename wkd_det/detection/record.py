@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,11 +48,50 @@ class Record:
     """Boxes that the RoI head was given, ``(P, 4)`` for each image."""
     stages: dict[int, RoIStage] = field(default_factory=dict)
     """Calls of the box head by stage; 0 for heads without stages."""
+    module: nn.Module | None = None
+    """The student, whose parts a tap may run on other inputs; set by :func:`recording`."""
+    _made: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @property
     def image_sizes(self) -> list[tuple[int, int]]:
         """Height and width of each image without padding."""
         return [tuple(sample.img_shape[:2]) for sample in self.samples]
+
+    @property
+    def boxes(self) -> list[Tensor]:
+        """Corners of the objects of each image in pixels of the batch, each ``(G, 4)``."""
+        return [get_box_tensor(sample.gt_instances.bboxes) for sample in self.samples]
+
+    @property
+    def labels(self) -> list[Tensor]:
+        """Classes of the objects of each image, each ``(G,)``."""
+        return [sample.gt_instances.labels for sample in self.samples]
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What ``make`` gives, made at the first call with this key.
+
+        Terms that share a connector share its output: it runs once a pass, as does its batch
+        normalisation.
+        """
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def projected(
+        self, place: str, level: int, connector: nn.Module, size: tuple[int, int] | None = None
+    ) -> Tensor:
+        """A map of the student after a connector.
+
+        Args:
+            place: ``'neck'`` or ``'backbone'``.
+            level: Index of the map.
+            connector: Maps the student's width to the teacher's.
+            size: The teacher's, for connectors that resize.
+        """
+        features = getattr(self, place)[level]
+        # One that does not resize gives the same whatever size is asked for.
+        key = (id(connector), place, level, getattr(connector, 'resizes', False) and size)
+        return self.once(key, lambda: connector(features, size))
 
     def stage(self, index: int) -> RoIStage:
         """A stage; without RoIs where a Cascade has stopped before it for want of them."""
@@ -67,6 +106,7 @@ def recording(student: nn.Module, record: Record) -> Iterator[None]:
     module hooks note the maps, and attributes on the RoI head instance note the arguments and
     results of its ``loss`` and ``bbox_loss``, so sampling, RoIs and labels are the student's own.
     """
+    record.module = student
     with ExitStack() as stack:
         for name in ('backbone', 'neck'):
             module = getattr(student, name, None)

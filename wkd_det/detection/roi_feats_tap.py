@@ -67,7 +67,14 @@ class RoIFeatsTap(RoITap):
             )
         return list(widths)
 
-    def check(self, student: nn.Module, teacher: nn.Module, connectors: nn.ModuleList) -> None:
+    def connector_of(self, level: int, connectors: Sequence[nn.Module]) -> nn.Module:
+        if self.connector_at != 'map':
+            raise ValueError("its connector works on RoIs: set connector_at='map'")
+        return connectors[0]
+
+    def check(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    ) -> None:
         super().check(student, teacher, connectors)
         self.poolers = [
             RoIPooler(
@@ -80,13 +87,13 @@ class RoIFeatsTap(RoITap):
         ]
 
     def pairs(
-        self, student: Record, teacher: TeacherPass, connectors: nn.ModuleList
+        self, student: Record, teacher: TeacherPass, connectors: Sequence[nn.Module]
     ) -> list[dict[str, Tensor]]:
         (connector,) = connectors
         maps = student.neck
         if self.connector_at == 'map':
             count = max(pooler.student.num_inputs for pooler in self.poolers)
-            maps = tuple(connector(features) for features in maps[:count])
+            maps = tuple(student.projected('neck', level, connector) for level in range(count))
         pairs = []
         for (stage, _), pooler in zip(self.stages, self.poolers):
             recorded = student.stage(stage)

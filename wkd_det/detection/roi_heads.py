@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,40 @@ def run_box_head(
     """
     staged = isinstance(model.roi_head.bbox_head, nn.ModuleList)
     return model.roi_head._bbox_forward(*((stage,) if staged else ()), maps, rois)
+
+
+def require_plain_forward(model: nn.Module, owner: str) -> None:
+    """Refuse detectors whose box head wants more than maps and RoIs.
+
+    Raises:
+        ValueError: Naming the head.
+    """
+    roi_head = model.roi_head
+    parameters = inspect.signature(roi_head._bbox_forward).parameters.values()
+    needed = {parameter.name for parameter in parameters if parameter.default is parameter.empty}
+    more = [name for name in ('with_semantic', 'with_glbctx') if getattr(roi_head, name, False)]
+    if needed - {'stage', 'x', 'rois'} or more:
+        raise ValueError(
+            f'the box head of the {owner} {type(roi_head).__name__} needs more than feature maps '
+            'and RoIs: use the tap roi_feats, neck or backbone'
+        )
+
+
+def require_same_coding(
+    student: nn.Module, teacher: nn.Module, stage: int, teacher_stage: int
+) -> None:
+    """Refuse box heads whose offsets have different meanings.
+
+    Raises:
+        ValueError: With both meanings.
+    """
+    own = _coding(box_head(student, stage, 'student'))
+    other = _coding(box_head(teacher, teacher_stage, 'teacher'))
+    if own != other:
+        raise ValueError(
+            'box offsets need the same coding in both heads, '
+            f'got {own} in the student and {other} in the teacher'
+        )
 
 
 def num_stages(model: Any) -> int | None:
@@ -121,6 +156,17 @@ def chosen_rois(stage: RoIStage, rois: str) -> Tensor | None:
 
 def _roi_head(model: Any) -> Any:
     return model.get('roi_head') if isinstance(model, Mapping) else getattr(model, 'roi_head', None)
+
+
+def _coding(head: nn.Module) -> dict[str, Any]:
+    """What the offsets of a box head mean."""
+    coder = head.bbox_coder
+    return dict(
+        type=type(coder).__name__,
+        means=tuple(getattr(coder, 'means', ())),
+        stds=tuple(getattr(coder, 'stds', ())),
+        reg_class_agnostic=head.reg_class_agnostic,
+    )
 
 
 def _kind(model: Any) -> str:

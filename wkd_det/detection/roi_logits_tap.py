@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from wkd_det.detection.record import Record
+from wkd_det.detection.roi_head_tap import RoIHeadTap
 from wkd_det.detection.roi_heads import box_head, chosen_rois
-from wkd_det.detection.roi_tap import RoITap
-from wkd_det.detection.teacher_pass import TeacherPass
 from wkd_det.distillation.tap import TAPS
 from wkd_det.distillation.teacher import Teacher
 
 
 @TAPS.register_module('roi_logits')
-class RoILogitsTap(RoITap):
+class RoILogitsTap(RoIHeadTap):
     """Class logits of both box heads on the RoIs that the student has sampled.
 
     Args:
@@ -59,12 +57,13 @@ class RoILogitsTap(RoITap):
             )
         return count
 
-    def check(self, student: nn.Module, teacher: nn.Module, connectors: nn.ModuleList) -> None:
+    def check(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    ) -> None:
         super().check(student, teacher, connectors)
         for stage, teacher_stage in self.stages:
             _require_softmax(box_head(student, stage, 'student'), 'student')
             _require_softmax(box_head(teacher, teacher_stage, 'teacher'), 'teacher')
-        _require_plain_forward(teacher.roi_head)
 
     def classifier_rows(self, teacher: nn.Module) -> Tensor:
         # Several stages share one class cost: that of the last, most selective one.
@@ -82,17 +81,11 @@ class RoILogitsTap(RoITap):
             return None
         return [*teacher.class_names, *(['background'] if self.background else [])]
 
-    def pairs(
-        self, student: Record, teacher: TeacherPass, connectors: nn.ModuleList
-    ) -> list[dict[str, Tensor]]:
-        return [self._pair(student, teacher, *stages) for stages in self.stages]
-
     def _pair(
-        self, student: Record, teacher: TeacherPass, stage: int, teacher_stage: int
+        self, student: Record, stage: int, own: dict[str, Tensor], other: dict[str, Tensor]
     ) -> dict[str, Tensor]:
         recorded = student.stage(stage)
-        student_logits = recorded.logits
-        teacher_logits = teacher.head(recorded.rois, teacher_stage)['cls_score']
+        student_logits, teacher_logits = own['cls_score'], other['cls_score']
         labels = recorded.labels
         chosen = chosen_rois(recorded, self.rois)
         if chosen is not None:
@@ -108,16 +101,4 @@ def _require_softmax(head: nn.Module, owner: str) -> None:
         raise ValueError(
             f'roi_logits needs a softmax over classes and background; the {owner} uses '
             f'{type(head.loss_cls).__name__}'
-        )
-
-
-def _require_plain_forward(roi_head: nn.Module) -> None:
-    """Refuse teachers whose box head wants more than maps and RoIs."""
-    parameters = inspect.signature(roi_head._bbox_forward).parameters.values()
-    needed = {parameter.name for parameter in parameters if parameter.default is parameter.empty}
-    more = [name for name in ('with_semantic', 'with_glbctx') if getattr(roi_head, name, False)]
-    if needed - {'stage', 'x', 'rois'} or more:
-        raise ValueError(
-            f'the box head of the teacher {type(roi_head).__name__} needs more than feature maps '
-            'and RoIs: use the tap roi_feats, neck or backbone'
         )

@@ -54,7 +54,9 @@ class RoITap(Tap):
         self.stages = stage_pairs(student, teacher, self.stage, self.teacher_stage)
         return []
 
-    def check(self, student: nn.Module, teacher: nn.Module, connectors: nn.ModuleList) -> None:
+    def check(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    ) -> None:
         for owner, model in (('student', student), ('teacher', teacher)):
             if not model.with_neck:
                 raise ValueError(f'RoIs are read from the neck, and the {owner} has none')

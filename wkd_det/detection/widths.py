@@ -57,6 +57,14 @@ def roi_width(model: Any, stage: int) -> int:
     return _get(extractor, 'out_channels')
 
 
+def roi_levels(model: Mapping[str, Any], stage: int) -> int:
+    """Number of the neck's levels that RoIs are read from, of a detector's model config."""
+    extractor = model['roi_head']['bbox_roi_extractor']
+    if isinstance(extractor, (list, tuple)):
+        extractor = extractor[stage]
+    return len(extractor['featmap_strides'])
+
+
 def _last(necks: list[Mapping[str, Any]], name: str) -> Any:
     """The option of the last neck that has it."""
     values = (_option(neck, name) for neck in reversed(necks))

@@ -48,6 +48,24 @@ class ClassOrder:
         rest = logits.index_select(1, self._rest).logsumexp(dim=1, keepdim=True)
         return torch.cat([kept, rest.to(kept)], dim=1)
 
+    def offsets(self, offsets: Tensor) -> Tensor:
+        """The teacher's box offsets in the student's order, ``(N, 4 T)`` to ``(N, 4 S)``.
+
+        Offsets that all classes share, ``(N, 4)``, are the same in any order.
+
+        Raises:
+            ValueError: If the width is neither.
+        """
+        if offsets.shape[1] == 4:
+            return offsets
+        if offsets.shape[1] != 4 * self.teacher_classes:
+            raise ValueError(
+                f'the teacher has {self.teacher_classes} classes, which gives 4 or '
+                f'{4 * self.teacher_classes} offsets, got {offsets.shape[1]}'
+            )
+        self._kept = self._kept.to(offsets.device)
+        return offsets.unflatten(1, (-1, 4)).index_select(1, self._kept).flatten(1)
+
     def matrix(self, values: Tensor) -> Tensor:
         """Rows and columns ``(T, T)`` or ``(T + 1, T + 1)`` in the student's order.
 

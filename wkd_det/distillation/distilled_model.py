@@ -65,7 +65,7 @@ class DistilledModel:
         with torch.random.fork_rng(devices=[]):  # the student's initialisation stays the plain one
             self.distiller = Distiller(distill, self, teacher_config, on_non_finite=on_non_finite)
         if self._teacher_source.classes == 'any':
-            self.distiller.refuse_logits("teacher.classes='any' compares no classes")
+            self.distiller.refuse_classes("teacher.classes='any' compares no classes")
 
     def init_weights(self) -> None:
         """Initialise the student, then fetch the teacher: training is about to start."""

@@ -60,15 +60,15 @@ class Distiller(nn.Module):
             term.attach(student, teacher)
         self.teacher = teacher
 
-    def refuse_logits(self, reason: str) -> None:
+    def refuse_classes(self, reason: str) -> None:
         """Refuse terms whose loss needs student and teacher to have the same classes.
 
         Raises:
             ValueError: Naming the first one.
         """
         for term in self.terms.values():
-            if term.tap.yields == 'logits':
-                raise ValueError(f'{reason}, and distill.{term.name} compares logits')
+            if term.tap.compares_classes:
+                raise ValueError(f'{reason}, and distill.{term.name} compares {term.tap.yields}')
 
     def forward(self, student: Any, teacher: Any) -> dict[str, Tensor]:
         """Losses by name from what one pass of each network recorded.

@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
+from wkd_det.distillation.class_order import ClassOrder
+
 TAPS = Registry('wkd_det tap')
 
 
@@ -22,10 +24,14 @@ class Tap:
 
     yields: ClassVar[str]
     """What the loss of the term must take, e.g. ``'features'``, ``'pyramid'``, ``'logits'``."""
+    compares_classes: ClassVar[bool] = False
+    """Whether what is compared belongs to classes, which both networks must have then."""
     joins_levels: ClassVar[bool] = False
     """Whether a connector may take all levels at once (its ``spans_levels``)."""
     weights: Sequence[float] | None = None
     """Factor of each comparison in the term's sum; None takes their mean."""
+    class_order: ClassOrder | None = None
+    """The student's classes among the teacher's, where they differ; set by the term."""
 
     @property
     def projects(self) -> str:

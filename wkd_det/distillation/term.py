@@ -8,7 +8,6 @@ from typing import Any
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from wkd_det.distillation.class_order import ClassOrder
 from wkd_det.distillation.strict import build_strict, check_keys, keyword_names
 from wkd_det.distillation.tap import Tap, find_tap
 from wkd_det.distillation.teacher import Teacher
@@ -44,7 +43,6 @@ class Term(nn.Module):
         self.scale = 1.0
         self.full_weights = {part: getattr(loss, part) for part in getattr(loss, 'scalable', ())}
         """Arguments of the loss that weigh a part of it, as configured."""
-        self.class_order: ClassOrder | None = None
 
     def set_scale(self, scale: float, part: str | None = None) -> None:
         """Scale the configured weight, of the whole term or of one of ``full_weights``."""
@@ -60,15 +58,16 @@ class Term(nn.Module):
             ValueError: If they do not fit.
         """
         self.tap.check(student, teacher.module, self.connectors)
-        self.class_order = teacher.class_order
+        self.tap.class_order = teacher.class_order
         if hasattr(self.loss, 'prepare'):
             self.loss.prepare(self.tap, teacher)
 
     def pairs(self, student: Any, teacher: Any) -> list[dict[str, Tensor]]:
         """What the loss compares: its arguments, one dict a comparison."""
         pairs = self.tap.pairs(student, teacher, self.connectors)
-        if self.class_order is not None and self.tap.yields == 'logits':
-            pairs = [dict(pair, teacher=self.class_order.logits(pair['teacher'])) for pair in pairs]
+        order = self.tap.class_order
+        if order is not None and self.tap.yields == 'logits':
+            pairs = [dict(pair, teacher=order.logits(pair['teacher'])) for pair in pairs]
         return pairs
 
     def forward(self, pairs: list[dict[str, Tensor]]) -> Tensor:

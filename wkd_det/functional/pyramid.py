@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
+
+from wkd_det.functional.map_check import check_maps
 
 
 def level_masks(
@@ -27,16 +28,9 @@ def level_masks(
             'student, teacher and mask must have the same number of levels, at least 1, got '
             f'{len(student)}, {len(teacher)} and {len(masks)}'
         )
-    for level, (own, other, inside) in enumerate(zip(student, teacher, masks)):
-        if own.dim() != 4 or own.shape != other.shape:
-            raise ValueError(
-                f'level {level} of student and teacher must share a shape (N, C, H, W), '
-                f'got {tuple(own.shape)} and {tuple(other.shape)}'
-            )
-        shape = (own.shape[0], *own.shape[-2:])
-        if inside is not None and (inside.dtype != torch.bool or inside.shape != shape):
-            raise ValueError(
-                f'mask of level {level} must be bool and have the shape (N, H, W) = {shape}, '
-                f'got {inside.dtype} and {tuple(inside.shape)}'
-            )
+    for level, maps in enumerate(zip(student, teacher, masks)):
+        try:
+            check_maps(*maps)
+        except ValueError as error:
+            raise ValueError(f'level {level}: {error}') from None
     return masks

@@ -52,7 +52,8 @@ class InstanceDecoder(nn.Module):
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(2, 3)
         # The lowest number, not -inf: a row without any pixel stays finite.
         lowest = torch.finfo(scores.dtype).min
-        attention = scores.masked_fill(outside[:, None, None], lowest).softmax(dim=3)
+        # In place, of the largest tensor here: its product needs no second look at it.
+        attention = scores.masked_fill_(outside[:, None, None], lowest).softmax(dim=3)
         found = self.out((attention @ value).transpose(1, 2).flatten(2))
         decoded = self.attention_norm(queries + found)
         return self.norm(decoded + self.feed_forward(decoded)), attention, value

@@ -53,6 +53,7 @@ class _ToyTeacherPass:
 @TAPS.register_module('toy_logits')
 class _ToyLogitsTap(Tap):
     yields: ClassVar[str] = 'logits'
+    compares_classes: ClassVar[bool] = True
 
     def num_classes(self, student: nn.Module) -> int:
         return 3

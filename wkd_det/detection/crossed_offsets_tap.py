@@ -1,0 +1,39 @@
+"""Tap on box offsets that one network's head gives the other's features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wkd_det.detection.crossed_tap import CrossedTap
+from wkd_det.detection.roi_offsets_tap import RoIOffsetsTap
+from wkd_det.distillation.tap import TAPS
+
+
+@TAPS.register_module('crossed_offsets')
+class CrossedOffsetsTap(CrossedTap, RoIOffsetsTap):
+    """The box offsets of a crossed network in place of the student's, beside the teacher's own.
+
+    Args:
+        head: Whose box head: see :class:`~wkd_det.detection.crossed_tap.CrossedTap`.
+        rois: As of the tap ``roi_offsets``.
+        stage: As of the tap ``roi_offsets``.
+        teacher_stage: As of the tap ``roi_offsets``.
+        stage_weights: As of the tap ``roi_offsets``.
+    """
+
+    def __init__(
+        self,
+        *,
+        head: str,
+        rois: str = 'all',
+        stage: int | Sequence[int] | None = None,
+        teacher_stage: int | Sequence[int] | None = None,
+        stage_weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(
+            head=head,
+            rois=rois,
+            stage=stage,
+            teacher_stage=teacher_stage,
+            stage_weights=stage_weights,
+        )
