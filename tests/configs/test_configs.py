@@ -39,18 +39,29 @@ MINI = [path for path in DETECTION if path.startswith('configs/mini/')]
 METAFILES = sorted((ROOT / 'configs').rglob('metafile.yml'))
 READMES = sorted((ROOT / 'configs').rglob('README.md'))
 HEADER = ('Method', 'Pair', 'Needs', 'Command', 'Expected')
+# FCFD: the student, its features through the teacher's head, the teacher's through the student's.
+WAYS = ('', '_st', '_ts')
+FCFD_BOXES = {f'loss_fcfd_box{way}' for way in WAYS}
 # The terms of each method, by its name in the names of the configs.
 METHODS = {
     'dkd': {'loss_dkd'},
+    'dkd-reviewkd': {'loss_dkd', 'loss_reviewkd'},
+    'fcfd': {'loss_fcfd_app', *FCFD_BOXES, *(f'loss_fcfd_kd{way}' for way in WAYS)},
+    'fcfd-wkd': {'loss_wkd_f', *FCFD_BOXES, *(f'loss_wkd_l{way}' for way in WAYS)},
+    'fgfi': {'loss_fgfi'},
     'fitnet': {'loss_fitnet'},
+    'icd': {'loss_icd'},
     'ickd': {'loss_ickd'},
     'kd': {'loss_kd'},
     'nst': {'loss_nst'},
     'pkd': {'loss_pkd'},
+    'reviewkd': {'loss_reviewkd'},
+    'reviewkd-wkd': {'loss_reviewkd', 'loss_wkd_l', 'loss_wkd_f'},
     'wkd-f': {'loss_wkd_f'},
     'wkd-f-fpn': {'loss_wkd_f_fpn'},
     'wkd-l': {'loss_wkd_l'},
     'wkd-lf': {'loss_wkd_l', 'loss_wkd_f'},
+    'wkd-lf-box': {'loss_wkd_l', 'loss_wkd_f', 'loss_wkd_box'},
 }
 PAIRS = {('r101', 'r18'), ('r50', 'mobilenetv2'), ('r101', 'r50')}
 
@@ -193,7 +204,9 @@ def test_the_student_is_the_plain_one(path: str) -> None:
     assert config['default_hooks']['checkpoint'].pop('type') == 'ExactCheckpointHook'
     assert baseline['default_hooks']['checkpoint'].pop('type').endswith('CheckpointHook')
     different = {key for key in {*config, *baseline} if config.get(key) != baseline.get(key)}
-    assert different <= {'model', 'custom_imports', 'work_dir'}
+    assert different - {'model', 'custom_imports', 'work_dir'} == (
+        {'custom_hooks'} if method_of(path) == 'icd' else set()
+    )
     assert config['custom_imports']['imports'] == ['wkd_det']
 
 
@@ -203,7 +216,13 @@ def test_terms_are_those_of_the_name(path: str) -> None:
 
 
 # Of the other methods, as their READMEs tell.
+DIVERGENCE = dict(type='KDLoss', temperature=1.0, loss_weight=1.0)
+OFFSETS = dict(type='OffsetLoss', loss_weight=1.0)
 RIVALS = dict(
+    **{f'loss_fcfd_kd{way}': DIVERGENCE for way in WAYS},
+    **{name: OFFSETS for name in FCFD_BOXES},
+    loss_fgfi=dict(type='ImitationLoss', loss_weight=0.01),
+    loss_wkd_box=dict(type='BoxLoss', diou_weight=20.0, loss_weight=1.0),
     loss_kd=dict(type='KDLoss', temperature=1.0, loss_weight=1.0),
     loss_dkd=dict(type='DKDLoss', alpha=1.0, beta=0.25, temperature=1.0, loss_weight=1.0),
     loss_fitnet=dict(type='FitNetLoss', loss_weight=1.0),
@@ -213,14 +232,50 @@ RIVALS = dict(
 )
 
 
-@pytest.mark.parametrize('path', [path for path in DISTILLED if 'wkd-' not in path])
+@pytest.mark.parametrize('path', DISTILLED)
 def test_hyper_parameters_of_other_methods(path: str) -> None:
     for name, term in load_config(path).model.distill.items():
+        if name not in RIVALS:
+            continue
         assert term.loss.to_dict() == RIVALS[name]
         if term.tap == 'neck':
             assert term.levels == [0, 1, 2, 3]
-        else:
-            assert (term.tap, term.rois, term.background) == ('roi_logits', 'all', True)
+        if term.tap == 'roi_logits' and 'fcfd' not in name:
+            assert (term.rois, term.background) == ('all', True)
+
+
+@pytest.mark.parametrize('path', DISTILLED)
+def test_hyper_parameters_that_depend_on_the_pair(path: str) -> None:
+    terms = load_config(path).model.distill
+    student = 'mini' if path in MINI else distillation_of(path)[2]
+    if 'loss_reviewkd' in terms:
+        term = terms.loss_reviewkd
+        assert term.loss.loss_weight == {'r50': 1.0, 'mobilenetv2': 2.0}.get(student, 1.2)
+        assert term.loss.grids == (4, 2, 1)
+        assert term.connector.mid_channels == (64 if path in MINI else 256)
+    if 'loss_fcfd_app' in terms:
+        # The sum over levels of mean squares, from a mean over levels of their halves.
+        levels = load_config(path).model.neck.num_outs
+        assert 'levels' not in terms.loss_fcfd_app
+        assert terms.loss_fcfd_app.loss == dict(type='FitNetLoss', loss_weight=2.0 * levels)
+    if 'loss_icd' in terms:
+        loss = terms.loss_icd.loss
+        assert (loss.loss_weight, loss.auxiliary_weight) == (3, 1)
+        assert (loss.width, loss.num_heads) == ((64, 4) if path in MINI else (256, 8))
+        (hook,) = load_config(path).custom_hooks
+        assert hook.warm_up == (50 if path in MINI else 1000)
+        assert (hook.terms, hook.by_epoch) == (['loss_icd.loss_weight'], False)
+    for name, term in terms.items():
+        lender = term.get('connector')
+        if name.endswith('_st'):
+            assert (term.head, lender) == (
+                'teacher',
+                'loss_fcfd_app' if 'loss_fcfd_app' in terms else 'loss_wkd_f',
+            )
+        if name.endswith('_ts'):
+            assert term.head == 'student'
+            own = 'loss_fcfd_kd_ts' if 'loss_fcfd_kd_ts' in terms else 'loss_wkd_l_ts'
+            assert lender == (dict(type='ConvConnector', kernel_size=3) if name == own else own)
 
 
 def strides_of(model: Any) -> list[int]:
@@ -228,12 +283,14 @@ def strides_of(model: Any) -> list[int]:
     return (head if 'strides' in head else head.anchor_generator).strides
 
 
-@pytest.mark.parametrize('path', [path for path in [*COCO, *KINDS] if 'wkd-' in path])
+@pytest.mark.parametrize('path', [*COCO, *KINDS])
 def test_hyper_parameters_are_the_papers(path: str) -> None:
     _, _, student = distillation_of(path)
     for name, term in load_config(path).model.distill.items():
         loss = term.loss
-        if name == 'loss_wkd_l':
+        if not name.startswith('loss_wkd') or name == 'loss_wkd_box':
+            continue
+        if name.startswith('loss_wkd_l'):
             assert (loss.temperature, loss.transport_weight, loss.loss_weight) == (1, 1, 1)
             assert loss.sharpness == (1 if student == 'mobilenetv2' else 2)
             assert (loss.epsilon, loss.num_iters) == (0.05, 10)

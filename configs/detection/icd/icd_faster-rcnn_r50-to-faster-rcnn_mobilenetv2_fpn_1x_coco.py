@@ -1,0 +1,21 @@
+# ICD, Faster R-CNN R-50 to MobileNetV2 with FPN, COCO, 1x (12 epochs).
+#
+# Method:   ICD: imitation of FPN maps where a decoder attends to the objects
+# Pair:     Faster R-CNN R-50 FPN (3x, 40.3 box AP published by MMDetection) to MobileNetV2
+# Needs:    COCO 2017 in data/coco; the weights of the teacher and of the backbone are downloaded
+# Command:  bash tools/dist_train.sh \
+#     configs/detection/icd/icd_faster-rcnn_r50-to-faster-rcnn_mobilenetv2_fpn_1x_coco.py 8
+# Expected: not yet run
+_base_ = [
+    '../baseline/faster-rcnn_mobilenetv2_fpn_1x_coco.py',
+    '../../_base_/teachers/faster-rcnn_r50_fpn_coco.py',
+    '../../_base_/distill/icd.py',
+]
+custom_imports = dict(imports=['wkd_det'], allow_failed_imports=False)
+default_hooks = dict(checkpoint=dict(type='ExactCheckpointHook'))
+
+model = dict(
+    type='DistilledFasterRCNN',
+    teacher=_base_.pop('teacher'),
+    distill=dict(loss_icd=_base_.pop('loss_icd')),
+)

@@ -1,0 +1,27 @@
+# ReviewKD + WKD-L + WKD-F, Faster R-CNN with FPN, COCO, 180k iterations.
+#
+# Method:   ReviewKD on the pyramid, WKD-L and WKD-F on RoIs
+# Pair:     Faster R-CNN R-101 FPN (3x, 41.8 box AP published by MMDetection) to R-18
+# Needs:    COCO 2017 in data/coco; the weights of the teacher and of the backbone are downloaded
+# Command:  bash tools/dist_train.sh \
+#     configs/detection/reviewkd-wkd/reviewkd-wkd_faster-rcnn_r101-to-faster-rcnn_r18_fpn_180k_coco.py 4
+# Expected: not yet run
+_base_ = [
+    '../baseline/faster-rcnn_r18_fpn_180k_coco.py',
+    '../../_base_/teachers/faster-rcnn_r101_fpn_coco.py',
+    '../../_base_/distill/reviewkd.py',
+    '../../_base_/distill/wkd_l.py',
+    '../../_base_/distill/wkd_f.py',
+]
+custom_imports = dict(imports=['wkd_det'], allow_failed_imports=False)
+default_hooks = dict(checkpoint=dict(type='ExactCheckpointHook'))
+
+model = dict(
+    type='DistilledFasterRCNN',
+    teacher=_base_.pop('teacher'),
+    distill=dict(
+        loss_reviewkd=_base_.pop('loss_reviewkd'),
+        loss_wkd_l=_base_.pop('loss_wkd_l'),
+        loss_wkd_f=_base_.pop('loss_wkd_f'),
+    ),
+)

@@ -1,0 +1,27 @@
+# WKD-L + WKD-F + boxes, Faster R-CNN with FPN, COCO, 180k iterations.
+#
+# Method:   WKD-L + WKD-F, and the boxes of the target class
+# Pair:     Faster R-CNN R-101 FPN (3x, 41.8 box AP published by MMDetection) to R-50
+# Needs:    COCO 2017 in data/coco; the weights of the teacher and of the backbone are downloaded
+# Command:  bash tools/dist_train.sh \
+#     configs/detection/wkd-lf-box/wkd-lf-box_faster-rcnn_r101-to-faster-rcnn_r50_fpn_180k_coco.py 4
+# Expected: not yet run
+_base_ = [
+    '../baseline/faster-rcnn_r50_fpn_180k_coco.py',
+    '../../_base_/teachers/faster-rcnn_r101_fpn_coco.py',
+    '../../_base_/distill/wkd_l.py',
+    '../../_base_/distill/wkd_f.py',
+    '../../_base_/distill/wkd_box.py',
+]
+custom_imports = dict(imports=['wkd_det'], allow_failed_imports=False)
+default_hooks = dict(checkpoint=dict(type='ExactCheckpointHook'))
+
+model = dict(
+    type='DistilledFasterRCNN',
+    teacher=_base_.pop('teacher'),
+    distill=dict(
+        loss_wkd_l=_base_.pop('loss_wkd_l'),
+        loss_wkd_f=_base_.pop('loss_wkd_f'),
+        loss_wkd_box=_base_.pop('loss_wkd_box'),
+    ),
+)
