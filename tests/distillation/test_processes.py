@@ -1,6 +1,5 @@
 """Two gloo processes on the CPU: equal gradients, equal to one process with twice the batch."""
 
-import copy
 import os
 import re
 import subprocess
@@ -12,7 +11,8 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
-from mmengine.registry import init_default_scope
+from mmengine.registry import RUNNERS, init_default_scope
+from mmengine.runner import Runner
 from torch import distributed, multiprocessing, nn
 
 import wkd_det  # noqa: F401  registers everything, also in the processes started here
@@ -28,6 +28,10 @@ from wkd_det.testing import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / 'tests/hooks'))
+
+import tiny_training  # noqa: E402
+
 SIZES = [(96, 128)] * 4
 ADDRESS = 'https://example.com/teacher.pth'
 TERMS = dict(
@@ -86,31 +90,122 @@ def section_of(folder, checkpoint):
 def process(rank, folder):
     """One of two; leaves what it found in a file."""
     torch.set_num_threads(1)
+    os.environ['LOCAL_RANK'] = str(rank)
     distributed.init_process_group(
         'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2
     )
-    fetched = []
+    found = {}
+    model = gradients_of_the_terms(rank, folder, found)
+    whole_objective(rank, model)
+    a_download_that_fails(found)
+    a_term_that_is_not_finite(rank, folder, found)
+    weights_of_two_strategies(folder, found)
+    torch.save(found, folder / f'rank{rank}.pth')
+    distributed.barrier()
+    distributed.destroy_process_group()
+
+
+def gradients_of_the_terms(rank, folder, found):
+    found['fetched'] = []
 
     def download(address, path):
-        fetched.append(address)
+        found['fetched'].append(address)
+        if 'absent' in address:
+            raise OSError('HTTP Error 404: Not Found')
         Path(path).write_bytes((folder / 'teacher.pth').read_bytes())
 
     torch.hub.set_dir(str(folder / 'hub'))
     torch.hub.download_url_to_file = download
     section, _ = section_of(folder, ADDRESS)
-    plain = build(section)
-    model = MMDistributedDataParallel(copy.deepcopy(plain), broadcast_buffers=False)
+    model = MMDistributedDataParallel(build(section), broadcast_buffers=False)
     distillation_of(model, [2 * rank, 2 * rank + 1]).backward()
-    found = dict(fetched=fetched, gradients=gradients(model))
-    # Two steps of the whole objective, the second process without a box: with
-    # find_unused_parameters=False, a parameter without a gradient is an error in the next step.
+    found['gradients'] = gradients(model)
+    found['has_teacher'] = model.module.distiller.teacher is not None
+    return model
+
+
+def whole_objective(rank, model):
+    """Two steps, the second process without a box: with find_unused_parameters=False, a parameter
+    without a gradient is an error in the next step."""
     for _ in range(2):
         total, _ = model.module.parse_losses(losses_of(model, [rank], boxes=3 - 3 * rank))
         total.backward()
-    found['has_teacher'] = model.module.distiller.teacher is not None
-    torch.save(found, folder / f'rank{rank}.pth')
-    distributed.barrier()
-    distributed.destroy_process_group()
+
+
+def a_download_that_fails(found):
+    try:
+        read_checkpoint('https://example.com/absent.pth')
+    except ConnectionError as error:
+        found['download'] = str(error)
+
+
+def a_term_that_is_not_finite(rank, folder, found):
+    """In the second process only."""
+    section, path = section_of(folder, str(folder / 'teacher.pth'))
+    for choice in ('skip', 'raise'):
+        model = MMDistributedDataParallel(build(section), broadcast_buffers=False)
+        distiller = model.module.distiller
+        distiller.on_non_finite = choice
+        if rank == 1:
+            bias = distiller.teacher.module.roi_head.bbox_head.fc_cls.bias
+            bias.data[1] = float('nan')
+        try:
+            for _ in range(2):
+                model.zero_grad()
+                losses = losses_of(model, [rank])
+                total, log = model.module.parse_losses(losses)
+                total.backward()
+        except FloatingPointError as error:
+            found['raised'] = str(error)
+        else:
+            found['skipped'] = {name: float(losses[name]) for name in TERMS}
+            found['count'] = float(log['skipped_wkd_l'])
+            found['gradients after skipping'] = gradients(model)
+
+
+def weights_of_two_strategies(folder, found):
+    """Of two steps by DistributedDataParallel and by FSDP, as tools/train.py runs them."""
+    found['weights'] = {}
+    for name in ('ddp', 'fsdp'):
+        config = strategy_config(folder / 'run', name)
+        build_runner = Runner.from_cfg if name == 'ddp' else RUNNERS.build
+        runner = build_runner(config)
+        runner.train()
+        if name == 'fsdp':
+            found['wrapper'] = type(runner.model).__name__
+            teacher = runner.model.module.distiller.teacher.module
+            found['teacher parameters'] = sum(p.numel() for p in teacher.parameters())
+            found['own parameters'] = sum(p.numel() for p in runner.model.parameters())
+        distributed.barrier()
+
+
+def strategy_config(folder, name):
+    changes = {
+        'optim_wrapper': dict(_delete_=True, optimizer=dict(type='SGD', lr=0.05)),
+        'model_wrapper_cfg': dict(
+            type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False
+        ),
+    }
+    config = tiny_training.config_of(
+        folder, folder / name, 2, 1, **{'default_hooks.checkpoint.max_keep_ckpts': -1}
+    )
+    config.merge_from_dict(changes)
+    config.val_cfg = config.val_dataloader = config.val_evaluator = None
+    config.train_dataloader.num_workers = 0
+    config.launcher = 'pytorch'
+    config.load_from = str(folder / 'start.pth')  # connectors are built earlier by one runner
+    config.experiment_name = f'strategy {name}'
+    if name == 'fsdp':
+        fragment = Config.fromfile(ROOT / 'configs/_base_/strategies/fsdp.py')
+        # FSDP looks for an accelerator, and offloading to where the weights are frees them.
+        fragment.strategy.model_wrapper.device_id = 'cpu'
+        fragment.strategy.state_dict_cfg = dict(
+            state_dict_type='FULL_STATE_DICT',
+            state_dict_config=dict(type='FullStateDictConfig', rank0_only=True),
+            optim_state_dict_config=dict(type='FullOptimStateDictConfig', rank0_only=True),
+        )
+        config.merge_from_dict(fragment.to_dict())
+    return config
 
 
 @pytest.fixture(scope='module')
@@ -118,6 +213,11 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp('processes')
     init_default_scope('mmdet')
     save_detector(section_of(path, '')[0]['config'], path / 'teacher.pth')
+    (path / 'run').mkdir()
+    tiny_training.prepare(path / 'run', images=6)
+    model = MODELS.build(tiny_training.config_of(path / 'run', path, 1, 1).model)
+    model.init_weights()
+    torch.save(dict(state_dict=model.state_dict()), path / 'run/start.pth')
     return path
 
 
@@ -174,7 +274,49 @@ def test_the_equality_is_no_triviality(whole):
 
 def test_each_process_has_the_teacher_and_one_downloads_it(ranks):
     assert [found['has_teacher'] for found in ranks] == [True, True]
-    assert [found['fetched'] for found in ranks] == [[ADDRESS], []]
+    assert [found['fetched'].count(ADDRESS) for found in ranks] == [1, 0]
+
+
+def test_a_failed_download_is_known_to_both(ranks):
+    for found in ranks:
+        assert 'absent.pth could not be downloaded: HTTP Error 404' in found['download']
+    assert [len(found['fetched']) for found in ranks] == [2, 0]
+
+
+def test_a_term_that_is_not_finite_in_one_is_skipped_by_both(ranks):
+    for found in ranks:
+        assert found['skipped']['loss_wkd_l'] == 0
+        assert found['skipped']['loss_wkd_f'] > 0
+        assert found['count'] == 2
+    own, other = (found['gradients after skipping'] for found in ranks)
+    for name, value in own.items():
+        assert value.isfinite().all(), name
+        assert torch.equal(value, other[name]), name
+
+
+def test_a_term_that_is_not_finite_in_one_stops_both(ranks):
+    assert 'term loss_wkd_l is not finite in another process' in ranks[0]['raised']
+    assert 'term loss_wkd_l is nan' in ranks[1]['raised']
+    assert re.search(r'student \(\d+, 5\) in .*; teacher \(\d+, 5\) in', ranks[1]['raised'])
+
+
+def test_fsdp_trains_the_weights_of_ddp_with_the_whole_teacher_in_each_process(ranks, folder):
+    files = ('ddp/iter_1.pth', 'fsdp/iter_1.pth', 'fsdp/iter_2.pth')
+    contents = [read_checkpoint(folder / 'run' / file) for file in files]
+    assert contents[0]['state_dict'].keys() == contents[1]['state_dict'].keys()
+    assert len(contents[1]['random_states']) == 2
+    ddp, fsdp, later = (
+        {key: v for key, v in content['state_dict'].items() if key.endswith(('weight', 'bias'))}
+        for content in contents
+    )
+    assert_close(fsdp, ddp)  # later the last bits decide which proposals are kept
+    moved = [key for key in fsdp if not torch.equal(fsdp[key], later[key])]
+    assert len(moved) > len(fsdp) / 2
+    teacher = MODELS.build(tiny_training.teacher_config())
+    for found in ranks:
+        assert found['wrapper'] == 'MMFullyShardedDataParallel'
+        assert found['teacher parameters'] == sum(p.numel() for p in teacher.parameters())
+        assert found['own parameters'] < sum(value.numel() for value in fsdp.values()) * 0.6
 
 
 def test_no_shipped_config_asks_for_unused_parameters():
@@ -182,38 +324,73 @@ def test_no_shipped_config_asks_for_unused_parameters():
         assert 'find_unused_parameters' not in path.read_text(), path
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='gloo stands in for NCCL without a GPU')
-def test_dist_train_and_dist_test_without_a_gpu(tmp_path):
-    sys.path.insert(0, str(ROOT / 'tests/hooks'))
-    from tiny_training import config_of, prepare
+@pytest.fixture
+def launch(tmp_path):
+    """Call a script of tools/ on a tiny training; its output."""
+    tiny_training.prepare(tmp_path, images=8)
+    config = tiny_training.config_of(tmp_path, tmp_path / 'work', 3, 3)
+    config.default_hooks.logger.interval = 1
+    config.dump(tmp_path / 'config.py')
+    port = str(29600 + os.getpid() % 300)
 
-    prepare(tmp_path, images=8)
-    config_of(tmp_path, tmp_path / 'work', 3, 3).dump(tmp_path / 'config.py')
-    environment = dict(
-        os.environ, PYTHONPATH=str(ROOT), PYTHON=sys.executable, PORT=str(29600 + os.getpid() % 300)
-    )
-
-    def run(script, *options):
-        done = subprocess.run(
+    def start(script, *options, **environment):
+        return subprocess.Popen(
             ['bash', f'tools/{script}', str(tmp_path / 'config.py'), *map(str, options)],
-            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        output = done.stdout + done.stderr
-        assert done.returncode == 0, output[-4000:]
-        return output
+            cwd=ROOT,
+            env=dict(
+                os.environ,
+                PYTHONPATH=str(ROOT),
+                PYTHON=sys.executable,
+                PORT=port,
+                OMP_NUM_THREADS='1',
+                **environment,
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
-    logged = run('dist_train.sh', 2, '--cfg-options', 'default_hooks.logger.interval=1')
+    def finish(*processes):
+        outputs = [process.communicate(timeout=300)[0] for process in processes]
+        for process, output in zip(processes, outputs):
+            assert process.returncode == 0, output[-4000:]
+        return outputs[0]
+
+    return tmp_path / 'work', start, finish
+
+
+without_gpu = pytest.mark.skipif(
+    torch.cuda.is_available(), reason='gloo stands in for NCCL without a GPU'
+)
+
+
+@without_gpu
+def test_dist_train_without_a_gpu(launch):
+    work, start, finish = launch
+    logged = finish(start('dist_train.sh', 2, '--cfg-options', 'train_cfg.max_iters=2'))
     assert re.search(r'Distributed training: True', logged)
     assert re.search(r'GPU number: 2', logged)
-    assert re.search(r'Iter\(train\) +\[3/3\].*loss_wkd_l: .*share_wkd_l: ', logged)
-    assert 'coco/bbox_mAP' in logged
-    last = read_checkpoint(tmp_path / 'work/iter_3.pth')
-    assert len(last['random_states']) == 2
-    resumed = run('dist_train.sh', 2, '--resume', '--cfg-options', 'train_cfg.max_iters=4')
-    assert 'resumed epoch: 0, iter: 3' in resumed
-    assert 'not exact' not in resumed
-    tested = run('dist_test.sh', tmp_path / 'work/iter_4.pth', 2)
-    assert 'coco/bbox_mAP' in tested
-    assert Config.fromfile(tmp_path / 'work/config.py').model_wrapper_cfg == dict(
+    assert re.search(r'Iter\(train\) +\[2/2\].*loss_wkd_l: .*share_wkd_l: ', logged)
+    assert len(read_checkpoint(work / 'iter_2.pth')['random_states']) == 2
+    assert Config.fromfile(work / 'config.py').model_wrapper_cfg == dict(
         device_ids=None, broadcast_buffers=False, type='MMDistributedDataParallel'
     )
+
+
+@pytest.mark.slow
+@without_gpu
+def test_two_nodes_resume_and_dist_test_without_a_gpu(launch):
+    """Two launchers on this machine stand for two nodes."""
+    work, start, finish = launch
+    nodes = [dict(NNODES='2', NODE_RANK=str(rank)) for rank in (0, 1)]
+    logged = finish(*(start('dist_train.sh', 1, **node) for node in nodes))
+    assert re.search(r'GPU number: 2', logged)
+    assert 'coco/bbox_mAP' in logged
+    assert len(read_checkpoint(work / 'iter_3.pth')['random_states']) == 2
+    resumed = finish(
+        start('dist_train.sh', 2, '--resume', '--cfg-options', 'train_cfg.max_iters=4')
+    )
+    assert 'resumed epoch: 0, iter: 3' in resumed
+    assert 'not exact' not in resumed
+    tested = finish(start('dist_test.sh', work / 'iter_4.pth', 2))
+    assert 'coco/bbox_mAP' in tested

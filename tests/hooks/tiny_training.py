@@ -26,19 +26,21 @@ sys.path.insert(0, str(ROOT / 'tools'))
 from make_mini_dataset import CLASSES, make_dataset  # noqa: E402
 
 
+def teacher_config():
+    return tiny_faster_rcnn(num_classes=10, base_channels=8, fpn_channels=24)
+
+
 def prepare(folder, images=6):
     """Data and teacher."""
     init_default_scope('mmdet')
     make_dataset(folder / 'data', train=images, val=2, size=64, seed=0)
-    teacher = tiny_faster_rcnn(num_classes=10, base_channels=8, fpn_channels=24)
-    save_detector(teacher, folder / 'teacher.pth', class_names=list(CLASSES))
+    save_detector(teacher_config(), folder / 'teacher.pth', class_names=list(CLASSES))
 
 
 def config_of(folder, work_dir, steps, interval, **changes):
     """The mini config with the tiny pair, a random flip and dropped-in changes."""
     config = Config.fromfile(ROOT / 'configs/mini/wkd-lf.py')
-    teacher = tiny_faster_rcnn(num_classes=10, base_channels=8, fpn_channels=24)
-    section = dict(config=teacher, checkpoint=str(folder / 'teacher.pth'))
+    section = dict(config=teacher_config(), checkpoint=str(folder / 'teacher.pth'))
     terms = dict(loss_wkd_l=wkd_l_term(), loss_wkd_f=wkd_f_term())
     config.model = distilled_config(section, terms, num_classes=10)
     config.train_dataloader.batch_size = 2

@@ -160,12 +160,3 @@ def test_config_that_is_not_there():
     output = run(ROOT / 'tools/train.py', 'configs/nowhere.py', code=1)
     assert output.strip().splitlines()[-1].startswith('error: ')
     assert 'Traceback' not in output
-
-
-@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh'])
-def test_launchers_say_how_to_call_them(script):
-    done = subprocess.run(
-        ['bash', str(ROOT / 'tools' / script)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    assert f'{script} CONFIG' in done.stderr
