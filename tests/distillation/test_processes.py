@@ -191,7 +191,6 @@ def strategy_config(folder, name):
     )
     config.merge_from_dict(changes)
     config.val_cfg = config.val_dataloader = config.val_evaluator = None
-    config.train_dataloader.num_workers = 0
     config.launcher = 'pytorch'
     config.load_from = str(folder / 'start.pth')  # connectors are built earlier by one runner
     config.experiment_name = f'strategy {name}'

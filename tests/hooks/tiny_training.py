@@ -48,6 +48,7 @@ def config_of(folder, work_dir, steps, interval, **changes):
     pipeline.insert(3, dict(type='RandomFlip', prob=0.5))
     config.train_dataloader.dataset.pipeline = pipeline
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        loader.update(num_workers=0, persistent_workers=False)
         for transform in loader.dataset.pipeline:
             if transform.type == 'Resize':
                 transform.scale = (64, 64)
@@ -82,6 +83,12 @@ def train(config, resume=False):
     return runner
 
 
+def run_of(folder, steps, interval):
+    """What this file runs as a script."""
+    changes = {'train_dataloader.sampler.type': 'InfiniteSampler'}
+    return config_of(folder, folder / 'work', steps, interval, **changes)
+
+
 def kill_in_write(number):
     """SIGKILL this process when the n-th checkpoint is written but not yet renamed."""
     real, seen = os.fsync, []
@@ -105,11 +112,4 @@ if __name__ == '__main__':
     arguments = parser.parse_args()
     if arguments.kill_in_write:
         kill_in_write(arguments.kill_in_write)
-    chosen = config_of(
-        arguments.folder,
-        arguments.folder / 'work',
-        arguments.steps,
-        arguments.interval,
-        **{'train_dataloader.sampler.type': 'InfiniteSampler'},
-    )
-    train(chosen, resume=True)
+    train(run_of(arguments.folder, arguments.steps, arguments.interval), resume=True)

@@ -1,13 +1,11 @@
-"""What surrounds training, as commands: the teacher's test, TTA, FLOPs, EMA, bad teacher files."""
+"""What surrounds training: the teacher's test, TTA, FLOPs, EMA, load_from, bad teacher files."""
 
 import os
 import pickle
 import re
-import subprocess
 import sys
 from pathlib import Path
 
-import mmdet
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -15,31 +13,16 @@ from mmengine.config import Config
 
 from wkd_det.testing import save_detector
 
-ROOT = Path(__file__).resolve().parents[2]
-MMDET_TOOLS = Path(mmdet.__file__).parent / '.mim/tools'
+sys.path.insert(0, str(Path(__file__).parent))
+
+from in_process import MMDET_TOOLS, ROOT, run, sentence  # noqa: E402
+
 sys.path.insert(0, str(ROOT / 'tools'))
 
 from make_mini_dataset import CLASSES, make_dataset  # noqa: E402
 
 DISTILLED, PLAIN = 'configs/mini/wkd-lf.py', 'configs/mini/faster-rcnn_student.py'
 TEACHER = 'configs/mini/faster-rcnn_teacher.py'
-
-
-def run(*command, code=0):
-    done = subprocess.run(
-        [sys.executable, *map(str, command)],
-        cwd=ROOT, env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    output = done.stdout + done.stderr
-    assert done.returncode == code, output[-3000:]
-    return output
-
-
-def sentence(output):
-    """The last line, where nothing of a traceback stands before."""
-    assert 'Traceback' not in output
-    return output.strip().splitlines()[-1]
 
 
 @pytest.fixture(scope='module')
@@ -134,26 +117,17 @@ def test_test_time_augmentation_equals_that_of_the_plain_config(workplace):
     assert metrics[DISTILLED] == metrics[PLAIN] != []
 
 
-@pytest.mark.parametrize('torchvision', [False, True])
-def test_get_flops_counts_the_student_alone(workplace, torchvision):
-    """As for the plain config; importing torchvision amid the tracing fails for both, upstream."""
+def test_get_flops_counts_the_student_alone(workplace):
     _, options = workplace
-    outcome = {}
-    for config in (DISTILLED, PLAIN):
-        done = subprocess.run(
-            [
-                sys.executable, MMDET_TOOLS / 'analysis_tools/get_flops.py', config,
-                '--num-images', '1', *options,
-                f'model.roi_head.bbox_roi_extractor.roi_layer.use_torchvision={torchvision}',
-            ],
-            cwd=ROOT, env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
-            capture_output=True, text=True, timeout=300, check=False,
-        )  # fmt: skip
-        last = done.stderr.strip().splitlines()[-1] if done.returncode else None
-        outcome[config] = last, re.findall(r'^Flops: .*', done.stdout, re.MULTILINE)
-    assert outcome[DISTILLED] == outcome[PLAIN] != (None, [])
-    if not torchvision:
-        assert outcome[DISTILLED][0] is None
+    flops = [
+        re.findall(
+            r'^Flops: .*',
+            run(MMDET_TOOLS / 'analysis_tools/get_flops.py', config, '--num-images', 1, *options),
+            re.MULTILINE,
+        )
+        for config in (DISTILLED, PLAIN)
+    ]
+    assert flops[0] == flops[1] != []
 
 
 def test_moving_average_trains_and_its_checkpoint_exports(workplace):
@@ -172,6 +146,22 @@ def test_moving_average_trains_and_its_checkpoint_exports(workplace):
         '--work-dir', folder / 'exported/work',
     )  # fmt: skip
     assert 'coco/bbox_mAP' in output
+
+
+def test_load_from_takes_a_plain_student(workplace):
+    """In the first step the losses are those of its weights: nothing was ignored."""
+    folder, options = workplace
+    plain = MODELS.build(Config.fromfile(ROOT / PLAIN).model)
+    plain.init_weights()
+    torch.save(dict(state_dict=plain.state_dict(), meta={}), folder / 'pretrained.pth')
+    run(
+        'tools/train.py', DISTILLED, '--work-dir', folder / 'loaded', *options,
+        teacher_at(folder / 'teacher.pth'), f'load_from={folder}/pretrained.pth',
+        'optim_wrapper.optimizer.lr=0.0', 'optim_wrapper.optimizer.weight_decay=0.0',
+    )  # fmt: skip
+    state = torch.load(folder / 'loaded/iter_2.pth', weights_only=True)['state_dict']
+    for name, value in plain.named_parameters():
+        assert torch.equal(state[name], value), name
 
 
 # Teachers that are no weights

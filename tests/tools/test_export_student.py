@@ -19,7 +19,9 @@ from wkd_det.detection import DistilledFasterRCNN, export
 from wkd_det.detection.export import export_student, plain_config
 from wkd_det.testing import save_detector
 
-ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).parent))
+
+from in_process import ROOT, run, sentence  # noqa: E402
 
 # The environment has wkd_det installed: a finder in front of all others refuses the name.
 ELSEWHERE = """
@@ -80,20 +82,13 @@ def place(tmp_path_factory):
 
 
 def tool(*arguments, code=0):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / 'tools/export_student.py'), *map(str, arguments)],
-        cwd=ROOT, env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == code, done.stdout + done.stderr
-    assert 'Traceback' not in done.stderr
-    return done.stdout if code == 0 else done.stderr.strip().splitlines()[-1]
+    return run('tools/export_student.py', *arguments, code=code).strip()
 
 
 def test_detects_the_same_where_wkd_det_does_not_exist(place):
     said = tool(place / 'iter_3.pth', '--output', place / 'out')
     config, checkpoint = place / 'out/student.py', place / 'out/student.pth'
-    assert said.strip() == f'wrote {config} and {checkpoint}'
+    assert said == f'wrote {config} and {checkpoint}'
     done = subprocess.run(
         [sys.executable, '-c', ELSEWHERE, config, checkpoint, place / 'image.png', place / 'pt'],
         cwd=place / 'out', env=dict(os.environ, PYTHONPATH='', OMP_NUM_THREADS='1'),
@@ -138,7 +133,7 @@ def test_weights_of_a_training_with_moving_average(place, tmp_path):
 
 def test_what_is_there_stays_unless_forced(place, tmp_path):
     (tmp_path / 'student.py').write_text('mine')
-    last = tool(place / 'iter_3.pth', '--output', tmp_path, code=1)
+    last = sentence(tool(place / 'iter_3.pth', '--output', tmp_path, code=1))
     assert last == f'error: {tmp_path}/student.py exists already: --force replaces it'
     assert (tmp_path / 'student.py').read_text() == 'mine'
     tool(place / 'iter_3.pth', '--output', tmp_path, '--force', '--config', place / 'wkd-lf.py')
@@ -162,14 +157,14 @@ def test_failed_write_leaves_what_was_there(place, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'code', 'sentence'),
+    ('arguments', 'code', 'message'),
     [
         (['nowhere.pth', '--output', 'x'], 1, 'error: checkpoint not found: nowhere.pth'),
         (['nowhere.pth'], 2, 'the following arguments are required: --output'),
     ],
 )
-def test_mistakes_are_said_in_one_sentence(arguments, code, sentence):
-    assert sentence in tool(*arguments, code=code)
+def test_mistakes_are_said_in_one_sentence(arguments, code, message):
+    assert message in sentence(tool(*arguments, code=code))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Going on from a checkpoint gives the bits of a run that was never stopped."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,14 +15,15 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'tests/hooks'))
 
-from tiny_training import config_of, prepare, train  # noqa: E402
+from tiny_training import config_of, prepare, run_of, train  # noqa: E402
 
 STEPS, STOP = 8, 4
 
 
 @pytest.fixture(autouse=True)
-def _no_pause_between_epochs(monkeypatch):
-    """mmengine sleeps for two seconds when the data start again."""
+def _no_pauses(monkeypatch):
+    """mmengine surveys the machine, and sleeps for two seconds when the data start again."""
+    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
     monkeypatch.setattr(time, 'sleep', lambda seconds: None)
 
 
@@ -46,41 +48,63 @@ def same(one, other):
     return one == other
 
 
-def interrupted_and_not(folder, name, **changes):
+def interrupted_and_not(folder, change):
     """Last checkpoints of a run, and of one that goes on from the first one's middle."""
+    name = change.__name__
     config = config_of(
         folder, folder / f'{name}_whole', STEPS, STOP,
-        **{'default_hooks.checkpoint.max_keep_ckpts': -1}, **changes,
+        **{'default_hooks.checkpoint.max_keep_ckpts': -1},
     )  # fmt: skip
+    change(config)
     train(config)
-    middle = Path(config.work_dir) / f'iter_{STOP}.pth'
+    middle, last = sorted(Path(config.work_dir).glob('*.pth'))
     config.work_dir = str(folder / f'{name}_resumed')
     torch.manual_seed(1)  # what the process did before must not matter
     train(config, resume=middle)
-    files = [folder / f'{name}_{kind}' / f'iter_{STEPS}.pth' for kind in ('whole', 'resumed')]
-    return [torch.load(file, weights_only=True) for file in files]
+    return [
+        torch.load(last.parents[1] / f'{name}_{kind}' / last.name, weights_only=True)
+        for kind in ('whole', 'resumed')
+    ]
 
 
-@pytest.mark.parametrize('num_workers', [0, 2])
-def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(folder, num_workers):
-    whole, resumed = interrupted_and_not(
-        folder, f'exact{num_workers}', **{'train_dataloader.num_workers': num_workers}
-    )
+SCHEDULE = dict(type='TermScheduleHook', by_epoch=False, warm_up=2, decay_from=3)
+
+
+def epochs(config):
+    """The same by epochs of three steps: the checkpoints are those of epochs 1 and 2."""
+    config.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2, val_interval=1)
+    config.default_hooks.checkpoint.update(by_epoch=True, interval=1)
+    config.log_processor.by_epoch = True
+    config.custom_hooks = [dict(type='TermScheduleHook', decay_from=0)]
+
+
+def workers(config):
+    config.train_dataloader.num_workers = 2
+    config.custom_hooks = [SCHEDULE, dict(type='EMAHook')]
+
+
+@pytest.mark.parametrize('change', [workers, epochs])
+def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(folder, change):
+    whole, resumed = interrupted_and_not(folder, change)
     assert any('loss_wkd_f.connectors' in key for key in whole['state_dict'])
-    for key in ('state_dict', 'optimizer', 'param_schedulers', 'random_states'):
-        assert same(whole[key], resumed[key]), key
+    for key in ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers', 'random_states'):
+        assert same(whole.get(key), resumed.get(key)), key
     logs = [content['message_hub']['log_scalars'] for content in (whole, resumed)]
-    names = [name for name in logs[0] if 'loss' in name or name == 'train/lr']
-    assert {'train/loss', 'train/loss_wkd_l', 'train/loss_wkd_f', 'train/lr'} <= set(names)
+    names = [name for name in logs[0] if re.search('loss|scale|share|train/lr', name)]
+    assert {'train/loss', 'train/loss_wkd_f', 'train/scale_wkd_f', 'train/lr'} <= set(names)
     for name in names:
         assert same(logs[0][name].data, logs[1][name].data), name
+    scales = logs[0]['train/scale_wkd_f'].data[0]
+    assert len(set(scales.tolist())) > 1
 
 
 def test_with_the_hook_of_mmengine_it_is_another_run(folder):
     """Why the hook is there: sampling of RoIs and flips go on from another random state."""
-    whole, resumed = interrupted_and_not(
-        folder, 'plain', **{'default_hooks.checkpoint.type': 'CheckpointHook'}
-    )
+
+    def plain(config):
+        config.default_hooks.checkpoint.type = 'CheckpointHook'
+
+    whole, resumed = interrupted_and_not(folder, plain)
     assert 'random_states' not in whole
     assert not same(whole['state_dict'], resumed['state_dict'])
 
@@ -103,8 +127,10 @@ def test_kill_in_the_midst_of_a_write_leaves_the_checkpoint_before(folder):
     assert (work / '.iter_4.pth.partial').is_file()  # killed when it had no name yet
     assert [path.name for path in work.glob('*.pth')] == ['iter_2.pth']  # max_keep_ckpts=1
     assert (work / 'last_checkpoint').read_text() == str(work / 'iter_2.pth')
-    output = script(folder, *options)
-    assert 'resumed epoch: 0, iter: 2' in output
+    config = run_of(folder, steps=6, interval=2)
+    train(config, resume=True)  # as --resume: the last checkpoint in the folder
+    log = next(iter(sorted(work.glob('*/*.log'))[::-1])).read_text()
+    assert 'resumed epoch: 0, iter: 2' in log
     assert [path.name for path in work.glob('*.pth')] == ['iter_6.pth']
     assert not list(work.glob('.*.partial'))
     assert (work / 'last_checkpoint').read_text() == str(work / 'iter_6.pth')
