@@ -48,7 +48,6 @@ def config_of(folder, work_dir, steps, interval, **changes):
     pipeline.insert(3, dict(type='RandomFlip', prob=0.5))
     config.train_dataloader.dataset.pipeline = pipeline
     for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
-        loader.update(num_workers=0, persistent_workers=False)
         for transform in loader.dataset.pipeline:
             if transform.type == 'Resize':
                 transform.scale = (64, 64)
