@@ -1,4 +1,4 @@
-"""Test a detector: MMDetection's ``tools/test.py`` with its flags, wkd_det imported.
+"""Test a model: MMDetection's ``tools/test.py`` with its flags, wkd_det imported.
 
 ``tools/test.py CONFIG --teacher [flags]`` tests the teacher of a distilled config on the student's
 test data; no student is needed. ``--cfg-options`` are of the distilled config, so options of the
@@ -12,19 +12,21 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
 from mmdet.registry import DATASETS
 from mmdet_tool import mistakes_in_one_sentence, run
 from mmengine.config import Config, DictAction
+from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 
 from wkd_det.distillation import Teacher, TeacherSource
 
 
 def teacher_arguments(arguments: list[str], folder: Path) -> list[str]:
-    """Arguments for MMDetection's test that test the teacher; its config is put into ``folder``.
+    """Arguments for MMDetection's test that test the teacher; its files are put into ``folder``.
 
-    The teacher is loaded once before, strictly: MMDetection only warns of weights that do not
-    fit.
+    The teacher is loaded here, strictly, and its weights are handed on: MMDetection only warns of
+    weights that do not fit, and knows a downloaded file by its name alone.
     """
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument('config')
@@ -38,11 +40,14 @@ def teacher_arguments(arguments: list[str], folder: Path) -> list[str]:
         sys.exit(f'error: {args.config} has no teacher: model.teacher is not set')
     init_default_scope(config.get('default_scope', 'mmdet'))
     source = TeacherSource.from_config(section)
-    check_class_names(source.load(), config)
+    teacher = source.load()
+    check_class_names(teacher, config)
     config.model = source.model_config()
     path = folder / f'{Path(args.config).stem}_teacher.py'
     config.dump(path)
-    return [str(path), str(source.checkpoint), *rest]
+    weights = folder / 'teacher.pth'
+    torch.save(dict(state_dict=teacher.module.state_dict()), weights)
+    return [str(path), str(weights), *rest]
 
 
 def check_class_names(teacher: Teacher, config: Config) -> None:
@@ -50,7 +55,8 @@ def check_class_names(teacher: Teacher, config: Config) -> None:
     dataset = config.test_dataloader.dataset
     while 'dataset' in dataset:
         dataset = dataset.dataset
-    names = DATASETS.build(dict(dataset, lazy_init=True)).metainfo.get('classes')
+    lazy = dict(lazy_init=True) if issubclass(DATASETS.get(dataset.type), BaseDataset) else {}
+    names = DATASETS.build(dict(dataset, **lazy)).metainfo.get('classes')
     if names is None or teacher.class_names is None or list(names) == teacher.class_names:
         return
     sys.exit(

@@ -95,3 +95,11 @@ def test_half_precision_and_no_images_give_float32(distribution, distance):
 def test_numbers_outside_their_range(option, message):
     with pytest.raises(ValueError, match=message):
         WKDFeatureLoss(**option)
+
+
+def test_a_larger_map_of_the_same_features_weighs_the_same():
+    """So no level of a pyramid drowns the others by its size."""
+    student, teacher = torch.randn(2, 2, 5, 4, 4, generator=torch.Generator().manual_seed(0))
+    loss = WKDFeatureLoss(unbiased=False)
+    whole = loss(student.repeat(1, 1, 4, 4), teacher.repeat(1, 1, 4, 4))
+    assert torch.allclose(whole, loss(student, teacher), rtol=1e-5)  # float32 sums
