@@ -1,10 +1,13 @@
 """Speed and memory of wkd_det, measured side by side with what it is compared to.
 
-Command:
-    python tools/benchmark.py losses
+Commands:
+    python tools/benchmark.py losses           the losses against the formulas taken literally
+    python tools/benchmark.py step             a distilled step against its unavoidable parts
+    python tools/benchmark.py methods          every method of a folder of configs against KD
+    python tools/benchmark.py interrelation    CKA between 1000 classes
 
 Figures are medians over rounds in which the compared forms take turns; ratios are computed
-within a round. The last column of each table tells whether the required figure is met; the exit
+within a round. The last column of a table of requirements tells whether they are met; the exit
 code is 1 if one is missed.
 """
 
@@ -13,18 +16,31 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
+from benchmarks.interrelation import benchmark_interrelation, format_interrelation
 from benchmarks.losses import benchmark_losses, format_losses
+from benchmarks.methods import benchmark_methods, format_methods
 from benchmarks.report import machine
+from benchmarks.step import benchmark_step, format_step
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line."""
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument('--threads', type=int, help='threads of PyTorch (default: its own choice)')
-    common.add_argument('--repeats', type=int, default=7, help='timed rounds (default: 7)')
+    common.add_argument(
+        '--repeats',
+        type=int,
+        default=3,
+        help='timed rounds at least (default: 3); short ones go on for some seconds',
+    )
     common.add_argument('--json', type=Path, help='write all figures to this file')
     common.add_argument(
         '--quick', action='store_true', help='small sizes: tries the tool, the figures mean nothing'
@@ -33,7 +49,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(dest='command', required=True)
-    commands.add_parser('losses', parents=[common], help='the losses against the plain formulas')
+    add = partial(commands.add_parser, parents=[common])
+    add('losses', help='the losses against the plain formulas').set_defaults(
+        benchmark=benchmark_losses, format_cases=format_losses
+    )
+    add('step', help='a distilled training step against its unavoidable parts').set_defaults(
+        benchmark=benchmark_step, format_cases=format_step
+    )
+    methods = add('methods', help='training steps of all distilled configs of a folder')
+    methods.set_defaults(benchmark=benchmark_methods, format_cases=format_methods)
+    methods.add_argument('--folder', type=Path, default=ROOT / 'configs/mini', help='of configs')
+    methods.add_argument('--baseline', default='kd', help='config to compare with (default: kd)')
+    add('interrelation', help='CKA between 1000 classes').set_defaults(
+        benchmark=benchmark_interrelation, format_cases=format_interrelation
+    )
     args = parser.parse_args(argv)
     for name in ('threads', 'repeats'):
         value = getattr(args, name)
@@ -42,14 +71,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Measure, print, and tell by the exit code whether all requirements are met."""
-    args = parse_args()
+    args = parse_args(argv)
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    cases = benchmark_losses(repeats=args.repeats, quick=args.quick)
+    init_default_scope('mmdet')
+    MMLogger.get_current_instance().setLevel('WARNING')  # not how each weight is initialised
+    options = {key: vars(args)[key] for key in ('folder', 'baseline') if key in args}
+    cases = args.benchmark(repeats=args.repeats, quick=args.quick, **options)
     print(', '.join(f'{key}: {value}' for key, value in machine().items()))
-    print(f'\n{format_losses(cases)}')
+    print(f'\n{args.format_cases(cases)}')
     if args.json is not None:
         args.json.write_text(json.dumps(dict(machine=machine(), cases=cases), indent=1))
     met = all(verdict.met for case in cases for verdict in case['verdicts'])

@@ -44,7 +44,7 @@ def benchmark_losses(*, repeats: int, quick: bool = False) -> list[dict[str, Any
     """All cases of this benchmark.
 
     Args:
-        repeats: Timed rounds.
+        repeats: Timed rounds, at least.
         quick: Small sizes, which the required figures are not meant for.
 
     Returns:

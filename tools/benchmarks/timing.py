@@ -26,27 +26,29 @@ def spread(values: list[float]) -> Spread:
 
 
 def time_in_turns(
-    runs: Mapping[str, Callable[[], Any]], *, repeats: int, warmup: int = 1
+    runs: Mapping[str, Callable[[], Any]], *, repeats: int, seconds: float = 5.0
 ) -> dict[str, list[float]]:
     """Time some functions in turns, A B C A B C, so that a busy machine slows all alike.
 
     Args:
         runs: Functions by name.
-        repeats: Timed rounds, >= 1.
-        warmup: Rounds before that, not timed.
+        repeats: Timed rounds at least, >= 1, after one that is not timed.
+        seconds: Go on that long: what takes milliseconds is timed hundreds of times.
 
     Returns:
         Seconds by name, one value a round; equal places belong to the same round.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
-    for round_index in range(-warmup, repeats):
+    found: dict[str, list[float]] = {name: [] for name in runs}
+    end = time.perf_counter() + seconds
+    rounds = -1
+    while rounds < repeats or time.perf_counter() < end:
         for name, run in runs.items():
             start = time.perf_counter()
             run()
-            elapsed = time.perf_counter() - start
-            if round_index >= 0:
-                seconds[name].append(elapsed)
-    return seconds
+            if rounds >= 0:
+                found[name].append(time.perf_counter() - start)
+        rounds += 1
+    return found
 
 
 def pairwise_ratio(numerator: list[float], denominator: list[float]) -> Spread:

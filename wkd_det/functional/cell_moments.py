@@ -88,8 +88,8 @@ class _Moments(torch.autograd.Function):
         size = count.clamp(min=1)
         for rows in _blocks(flat):
             centred, shift = _centred(flat, inside, rows)
-            torch.div(centred @ cells, _of(size, rows), out=deviation[rows])
-            torch.matmul(centred.square_(), cells, out=squares[rows])
+            torch.div(_cell_sums(centred, cells), _of(size, rows), out=deviation[rows])
+            squares[rows] = _cell_sums(centred.square_(), cells)
             torch.add(deviation[rows], shift, out=mean[rows])
         squares -= size * deviation.square()
         ctx.save_for_backward(flat, cells, inside, size, divisor, deviation, squares >= 0)
@@ -125,6 +125,11 @@ def _centred(flat: Tensor, inside: Tensor | None, rows: slice) -> tuple[Tensor, 
     visible = flat.masked_fill(~inside, 0)  # padding may hold anything, also inf
     shift = visible.sum(dim=2, keepdim=True) / inside.sum(dim=2, keepdim=True).clamp(min=1)
     return visible.sub_(shift).masked_fill_(~inside, 0), shift
+
+
+def _cell_sums(pixels: Tensor, cells: Tensor) -> Tensor:
+    """``pixels @ cells``, transposed: BLAS is up to four times as fast with the few cells first."""
+    return torch.mm(cells.t(), pixels.flatten(0, 1).t()).t().unflatten(0, pixels.shape[:2])
 
 
 def _of(tensor: Tensor, rows: slice) -> Tensor:

@@ -1,0 +1,76 @@
+"""Detectors of a config with random weights, and training steps that can be repeated."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
+from mmengine.optim import build_optim_wrapper
+from torch import nn
+
+from wkd_det.testing import save_detector
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def untrained(config: Config, *, teacher: str | None = None) -> nn.Module:
+    """The model of a config, its teacher loaded where it has one; all weights are random.
+
+    Needs no file beside the configs and downloads nothing: random weights cost what trained
+    ones do.
+
+    Args:
+        config: Of a plain or a distilled detector.
+        teacher: Config of the teacher, instead of the one that ``config`` names.
+    """
+    model = copy.deepcopy(config.model)
+    model.backbone.init_cfg = None
+    with tempfile.TemporaryDirectory() as folder:
+        if 'teacher' in model:
+            teacher_model = _model_of(teacher or model.teacher.config)
+            teacher_model.backbone.init_cfg = None
+            path = Path(folder) / 'teacher.pth'
+            save_detector(teacher_model, path)
+            model.teacher = dict(config=teacher_model, checkpoint=str(path))
+        torch.manual_seed(0)
+        built = MODELS.build(model)
+        built.init_weights()
+    return built.train()
+
+
+def plain_student(config: Config, distilled: nn.Module) -> nn.Module:
+    """The plain detector of a distilled one, with the same weights."""
+    model = ConfigDict(config.model, type=config.model.type.removeprefix('Distilled'))
+    plain = MODELS.build({k: v for k, v in model.items() if k not in ('teacher', 'distill')})
+    state = distilled.state_dict()
+    plain.load_state_dict({name: state[name] for name in plain.state_dict()})
+    return plain.train()
+
+
+def training_step(
+    model: nn.Module, config: Config, data: dict[str, Any]
+) -> Callable[[], dict[str, Any]]:
+    """A step with the optimizer of the config: forward, backward and update.
+
+    The learning rate is 0 and the seed fixed, so every call does the same work on the same RoIs.
+    """
+    section = copy.deepcopy(config.optim_wrapper)
+    section.optimizer.lr = 0.0
+    optimizer = build_optim_wrapper(model, section)
+
+    def step() -> dict[str, Any]:
+        torch.manual_seed(0)
+        return model.train_step(data, optimizer)
+
+    return step
+
+
+def _model_of(config: str) -> ConfigDict:
+    return get_config(config).model if '::' in config else Config.fromfile(ROOT / config).model
