@@ -6,11 +6,13 @@ import pytest
 import torch
 from mmdet.models.detectors import RPN, SoftTeacher
 from mmdet.registry import MODELS
+from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from torch import nn
 
 import wkd_det.detection.detectors as detectors
 from wkd_det.detection import DistilledMixin, distilled
+from wkd_det.detection.export import plain_config
 from wkd_det.testing import (
     distilled_from,
     random_batch,
@@ -131,6 +133,23 @@ def test_stage_weights_are_factors_of_the_stages(teacher_of):
     assert len({first, second, third}) == 3
     assert values['loss_mean'] == pytest.approx((first + second + third) / 3, rel=1e-6)
     assert values['loss_weighed'] == pytest.approx(first + second / 2 + third / 4, rel=1e-6)
+
+
+def test_stages_share_one_connector_that_runs_once_a_level(teacher_of):
+    terms = dict(loss_wkd_f=wkd_f_term(stage=[0, 1, 2]))
+    model = build(distilled_from(tiny_detector('CascadeRCNN'), teacher_of('CascadeRCNN'), terms))
+    (connector,) = model.distiller.terms['loss_wkd_f'].connectors
+    calls = []
+    connector.register_forward_hook(lambda *_: calls.append(1))
+    losses_of(model)
+    assert len(calls) == 4  # P2 to P5, which the RoIs of all stages are read from
+
+
+@pytest.mark.parametrize('kind', TERMS)
+def test_the_exported_config_is_the_plain_one(kind, teacher_of):
+    config = distilled_from(tiny_detector(kind), teacher_of(kind), TERMS[kind])
+    exported = plain_config(Config(dict(model=config))).model
+    assert exported.to_dict() == tiny_detector(kind).to_dict()
 
 
 @pytest.mark.parametrize('teacher_stage', [0, 2])
