@@ -11,6 +11,7 @@ from mmdet.structures.bbox import bbox_overlaps
 from mmengine.model import ExponentialMovingAverage
 
 from wkd_det.detection.imitation_tap import near_objects
+from wkd_det.hooks import CPUAmpOptimWrapper
 from wkd_det.testing import distilled_config, random_batch, save_detector, tiny_faster_rcnn
 
 SIZES = [(96, 128), (128, 100)]
@@ -137,6 +138,18 @@ def test_the_plain_student_loads_the_checkpoint(teacher_section, method):
     missing, unexpected = MODELS.build(tiny_faster_rcnn()).load_state_dict(weights, strict=False)
     assert missing == []
     assert all(key.startswith('distiller.') for key in unexpected)
+
+
+@EVERY_METHOD
+def test_mixed_precision_stays_finite_and_ends_in_float32(teacher_section, method):
+    model = build(teacher_section, METHODS[method])
+    wrapper = CPUAmpOptimWrapper(optimizer=torch.optim.SGD(model.parameters(), lr=0.01))
+    with wrapper.optim_context(model):
+        losses = losses_of(model)
+        total, _ = model.parse_losses(losses)
+    total.backward()
+    assert all(losses[name].dtype == torch.float32 for name in METHODS[method])
+    assert all(p.grad.isfinite().all() for p in model.parameters())
 
 
 # The pyramid
