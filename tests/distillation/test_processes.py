@@ -11,6 +11,7 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import OptimWrapper
 from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 from torch import distributed, multiprocessing, nn
@@ -258,9 +259,15 @@ def test_two_processes_give_the_gradients_of_one_with_twice_the_batch(ranks, who
 def test_accumulated_gradients_are_those_of_the_larger_batch(whole):
     model = whole[0]
     model.zero_grad()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    wrapper = OptimWrapper(optimizer, accumulative_counts=2)
+    wrapper.initialize_count_status(model, 0, 2)
+    seen = []
+    wrapper.step = lambda: seen.append(gradients(model))  # what an update would take
     for chosen in ([0, 1], [2, 3]):
-        (distillation_of(model, chosen) / 2).backward()
-    assert_close(gradients(model), whole[1])
+        wrapper.update_params(distillation_of(model, chosen))
+    assert len(seen) == 1
+    assert_close(seen[0], whole[1])
 
 
 def test_the_equality_is_no_triviality(whole):

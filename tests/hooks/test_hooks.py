@@ -16,7 +16,17 @@ from mmengine.logging import MessageHub
 
 from wkd_det.hooks import CPUAmpOptimWrapper, ExactCheckpointHook
 from wkd_det.hooks.random_state import random_state, set_random_state
-from wkd_det.testing import distilled_config, random_batch, wkd_f_term, wkd_l_term
+from wkd_det.testing import (
+    distilled_config,
+    distilled_from,
+    random_batch,
+    save_detector,
+    tiny_detector,
+    wkd_f_neck_term,
+    wkd_f_term,
+    wkd_l_term,
+)
+from wkd_det.testing.tiny_kinds import CONFIGS
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / 'tools')]
 
@@ -232,6 +242,26 @@ def test_flag_amp_of_mmdet_trains_on_the_cpu(tmp_path):
     output = run(MMDET_TOOLS / 'train.py', tmp_path / 'config.py', '--amp')
     assert 'coco/bbox_mAP' in output
     assert (tmp_path / 'work/iter_2.pth').is_file()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='mmengine has its own wrapper for GPUs')
+@pytest.mark.parametrize('kind', CONFIGS)
+def test_every_kind_of_detector_trains_in_bfloat16(kind, tmp_path):
+    teacher = tiny_detector(kind, fpn_channels=24)
+    save_detector(teacher, tmp_path / 'teacher.pth')
+    section = dict(config=teacher, checkpoint=str(tmp_path / 'teacher.pth'))
+    terms = dict(loss_neck=wkd_f_neck_term(levels=[0]))
+    model = MODELS.build(distilled_from(tiny_detector(kind), section, terms))
+    model.init_weights()
+    wrapper = OPTIM_WRAPPERS.build(
+        dict(type='AmpOptimWrapper', optimizer=torch.optim.SGD(model.parameters(), lr=1e-3))
+    )
+    for seed in range(2):
+        batch = random_batch([(96, 96)], masks=kind == 'MaskRCNN', seed=seed)
+        log = model.train().train_step(batch, wrapper)
+    assert all(value.isfinite().all() for value in log.values())
+    assert log['loss_neck'] > 0
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
 
 
 def test_precision_other_than_bfloat16(distilled):

@@ -102,6 +102,16 @@ def test_teacher_that_cannot_be_tested(workplace, config, file, message):
     assert all(part in sentence(output) for part in message.split(' .* '))
 
 
+def test_teacher_of_a_classifier_is_tested(tmp_path):
+    teacher = Config.fromfile(ROOT / 'configs/classification/digits/baseline/resnet20_teacher.py')
+    torch.save(MODELS.build(teacher.model).network.state_dict(), tmp_path / 'network.pth')
+    output = run(
+        'tools/test.py', 'configs/classification/digits/wkd/wkd-l.py', '--teacher',
+        '--work-dir', tmp_path, '--cfg-options', teacher_at(tmp_path / 'network.pth'),
+    )  # fmt: skip
+    assert re.search(r'top1: [\d.]+', output)
+
+
 # MMDetection's tools on a distilled config
 
 
