@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from PIL import Image
 
-from wkd_det.detection import DistilledFasterRCNN, DistilledMixin, export
+from wkd_det.detection import DistilledFasterRCNN, export
 from wkd_det.detection.export import export_student, plain_config
 from wkd_det.testing import save_detector
 
@@ -250,18 +250,3 @@ def test_type_of_the_user_becomes_what_it_extends():
     finally:
         MODELS.module_dict.pop('MyDistilled')
     assert plain == dict(model=dict(type='FasterRCNN', backbone=dict(depth=18)))
-
-
-@pytest.mark.parametrize(
-    'name',
-    [
-        name
-        for name, cls in MODELS.module_dict.items()
-        if isinstance(cls, type) and issubclass(cls, DistilledMixin)
-    ],
-)
-def test_every_kind_of_detector_becomes_the_plain_one(name):
-    model = dict(type=name, teacher=dict(), distill=dict(), on_non_finite='skip', neck=None)
-    assert plain_config(dict(model=model)).model == dict(
-        type=name.removeprefix('Distilled'), neck=None
-    )
