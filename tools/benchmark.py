@@ -3,6 +3,7 @@
 Commands:
     python tools/benchmark.py losses           the losses against the formulas taken literally
     python tools/benchmark.py step             a distilled step against its unavoidable parts
+    python tools/benchmark.py classification   the same of classifiers, and what a batch costs
     python tools/benchmark.py methods          every method of a folder of configs against KD
     python tools/benchmark.py interrelation    CKA between 1000 classes
 
@@ -20,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from benchmarks.classification import benchmark_classification, format_classification
 from benchmarks.interrelation import benchmark_interrelation, format_interrelation
 from benchmarks.losses import benchmark_losses, format_losses
 from benchmarks.methods import benchmark_methods, format_methods
@@ -55,6 +57,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add('step', help='a distilled training step against its unavoidable parts').set_defaults(
         benchmark=benchmark_step, format_cases=format_step
+    )
+    add('classification', help='a distilled step of classifiers, and its data').set_defaults(
+        benchmark=benchmark_classification, format_cases=format_classification
     )
     methods = add('methods', help='training steps of all distilled configs of a folder')
     methods.set_defaults(benchmark=benchmark_methods, format_cases=format_methods)

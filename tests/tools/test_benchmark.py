@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'tools'))
 
 import benchmark  # noqa: E402
-from benchmarks import losses, methods, step  # noqa: E402
+from benchmarks import classification, losses, methods, step  # noqa: E402
 from benchmarks.memory import peak_extra_bytes  # noqa: E402
 from benchmarks.report import at_least, at_most  # noqa: E402
 from benchmarks.timing import time_in_turns  # noqa: E402
@@ -21,7 +21,7 @@ from benchmarks.timing import time_in_turns  # noqa: E402
 @pytest.fixture(autouse=True)
 def _at_the_root_and_brief(monkeypatch):
     monkeypatch.chdir(ROOT)
-    for module in (losses, methods, step):
+    for module in (classification, losses, methods, step):
         monkeypatch.setattr(
             module,
             'time_in_turns',
@@ -153,3 +153,18 @@ def test_the_direct_form_takes_memory_by_sample_and_ours_does_not():
     direct = peak_extra_bytes(lambda: losses.value_and_gradient(losses.direct_logit_loss, *problem))
     one_matrix_a_sample = 4 * 64 * 100 * 100
     assert ours < one_matrix_a_sample / 2 < one_matrix_a_sample < direct
+
+
+def test_step_of_a_classifier_is_compared_with_student_and_teacher(tmp_path, capsys):
+    code, figures = run(tmp_path, 'classification')
+    assert code == 0
+    (case,) = figures['cases']
+    parts = {name: seconds[0] for name, seconds in case['parts'].items()}
+    assert min(parts.values()) > 0
+    assert parts['distilled step'] > parts['teacher forward']
+    ratio, batches = case['verdicts']
+    assert ratio[0] == 'times student step + teacher forward'
+    workers = 4  # of the config
+    expected = workers * parts['distilled step'] / parts['batch of data']
+    assert batches[2] == pytest.approx(expected)
+    assert 'resnet32x4 to resnet8x4, 4 images of 32 x 32' in capsys.readouterr().out

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from mmdet.registry import MODELS, OPTIM_WRAPPERS
+from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.optim import OptimWrapper
 from PIL import Image
 from torch import Tensor, nn
 
+from benchmarks.networks import ROOT, training_step
 from benchmarks.report import at_least, at_most, format_table, format_verdicts
 from benchmarks.timing import spread, time_in_turns
 from wkd_det.checkpoint import weights_of
 from wkd_det.classification.datasets import build_transform
 from wkd_det.distillation import Teacher
 
-_CONFIGS = Path(__file__).resolve().parents[2] / 'configs/classification'
+_CONFIGS = ROOT / 'configs/classification'
 _CASES = {
     'resnet32x4 to resnet8x4': ('cifar100/wkd/wkd-lf_resnet32x4-to-resnet8x4_reference.py', 32, 64),
     'resnet34 to resnet18': ('imagenet/wkd/wkd-lf_resnet34-to-resnet18_reference.py', 224, 16),
@@ -76,8 +74,8 @@ def _case(
     inputs, _ = plain.data_preprocessor(data, True)
     seconds = time_in_turns(
         {
-            'distilled step': _step(distilled, config, data),
-            'student step': _step(plain, config, data),
+            'distilled step': training_step(distilled, config, data),
+            'student step': training_step(plain, config, data),
             'teacher forward': partial(_forward, teacher, inputs),
         },
         repeats=repeats,
@@ -108,16 +106,9 @@ def _networks(config: Config) -> tuple[nn.Module, nn.Module, nn.Module]:
     plain = {key: config.model[key] for key in ('network', 'data_preprocessor')}
     plain = MODELS.build(dict(plain, type='Classifier'))
     plain.load_state_dict(weights_of(distilled.state_dict()))
-    teacher = Teacher(MODELS.build(Config.fromfile(config.model.teacher.config).model))
+    teacher = Teacher(MODELS.build(Config.fromfile(ROOT / config.model.teacher.config).model))
     distilled.distiller.attach(distilled, teacher)
     return distilled.train(), plain.train(), teacher.module
-
-
-def _step(model: nn.Module, config: Config, data: list[Tensor]) -> Callable[[], Any]:
-    """A training step at learning rate 0, so every round does the same work."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9, weight_decay=1e-4)
-    wrapper: OptimWrapper = OPTIM_WRAPPERS.build(dict(type='OptimWrapper', optimizer=optimizer))
-    return partial(model.train_step, data, wrapper)
 
 
 @torch.no_grad()
