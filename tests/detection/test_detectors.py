@@ -1,6 +1,8 @@
 """Every registered kind trains with a teacher; kinds that differ meet where the taps allow it."""
 
 import copy
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -23,6 +25,10 @@ from wkd_det.testing import (
     wkd_l_term,
 )
 from wkd_det.testing.tiny_kinds import CONFIGS
+
+sys.path.insert(0, str(Path(__file__).parents[1] / 'hooks'))
+
+import tiny_training  # noqa: E402
 
 SIZES = [(96, 128), (64, 96)]
 NECK = dict(loss_neck=wkd_f_neck_term(levels=[0]))
@@ -362,6 +368,26 @@ def test_other_detectors_of_mmdet(tmp_path, path, width, teacher_width):
     for name in terms:
         assert log[name].isfinite(), name
         assert log[name] > 0, name
+
+
+def test_runner_trains_a_cascade_and_tells_the_names_of_the_classes(tmp_path):
+    """MMDetection's runner, data in COCO's format, a teacher that counts the digits backwards."""
+    tiny_training.prepare(tmp_path, images=4)
+    teacher = tiny_detector('FasterRCNN', num_classes=10, fpn_channels=24)
+    names = list(reversed(tiny_training.CLASSES))
+    save_detector(teacher, tmp_path / 'backwards.pth', class_names=names)
+    section = dict(config=teacher, checkpoint=str(tmp_path / 'backwards.pth'))
+    config = tiny_training.config_of(tmp_path, tmp_path / 'work', 2, 2)
+    config.model = distilled_from(
+        tiny_detector('CascadeRCNN', num_classes=10),
+        section,
+        dict(loss_wkd_l=dict(wkd_l_term(), stage=[0, 1, 2])),
+    )
+    runner = tiny_training.train(config)
+    assert runner.iter == 2
+    assert runner.model.distiller.teacher.class_order.indices == list(range(9, -1, -1))
+    assert runner.message_hub.get_scalar('train/loss_wkd_l').current() > 0
+    assert 'val/coco/bbox_mAP' in runner.message_hub.log_scalars
 
 
 class NeedsMore(RPN):
