@@ -177,7 +177,7 @@ def test_one_logit_says_nothing(model_of_classes):
         model_of_classes(1, rois='foreground', background=False)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(
     kind=st.sampled_from(['FasterRCNN', 'CascadeRCNN', 'RetinaNet']),
     sizes=st.lists(st.tuples(st.integers(16, 160), st.integers(16, 160)), min_size=1, max_size=3),
