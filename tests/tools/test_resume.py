@@ -98,6 +98,7 @@ def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(folder, change):
     assert len(set(scales.tolist())) > 1
 
 
+@pytest.mark.slow
 def test_with_the_hook_of_mmengine_it_is_another_run(folder):
     """Why the hook is there: sampling of RoIs and flips go on from another random state."""
 
