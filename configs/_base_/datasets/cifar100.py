@@ -1,12 +1,9 @@
 # CIFAR-100: 32 x 32 pixels; random crops of the padded image and flips.
+_base_ = './images.py'
+
 train_dataloader = dict(
     batch_size=64,
     num_workers=4,
-    persistent_workers=True,
-    pin_memory=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=True),
-    collate_fn=dict(type='collate_images'),
     dataset=dict(
         type='CIFAR100Dataset',
         data_root='data/cifar100',
@@ -20,13 +17,6 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=256,
     num_workers=2,
-    persistent_workers=True,
-    pin_memory=True,
-    drop_last=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='collate_images'),
     dataset=dict(type='CIFAR100Dataset', data_root='data/cifar100', split='test'),
 )
-test_dataloader = val_dataloader
-val_evaluator = dict(type='TopKAccuracy', topk=(1, 5))
-test_evaluator = val_evaluator
+test_dataloader = dict(_base_.val_dataloader, **val_dataloader)
