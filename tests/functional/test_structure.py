@@ -279,6 +279,27 @@ def test_correlation_equals_scipy():
     assert result['spearman'] == pytest.approx(scipy.stats.spearmanr(one, other)[0], abs=EXACT)
 
 
+def test_pairwise_correlation_is_blind_to_effects_of_single_classes():
+    first, second = random_cost(seed=0), random_cost(seed=1)
+    rows, columns = np.triu_indices(9, 1)
+    design = np.eye(9)[rows] + np.eye(9)[columns]
+    left = [
+        entries - design @ np.linalg.lstsq(design, entries, rcond=None)[0]
+        for entries in (off_diagonal(first), off_diagonal(second))
+    ]
+    expected = scipy.stats.pearsonr(*left)[0]
+    result = matrix_correlation(first, second)
+    assert result['pairwise'] == pytest.approx(expected, abs=EXACT)
+    effect = torch.linspace(-5, 40, 9, dtype=torch.float64)
+    far = effect[:, None] + effect
+    moved = matrix_correlation(first + far, second + far)
+    assert moved['pearson'] > 0.99
+    assert moved['pairwise'] == pytest.approx(expected, abs=EXACT)
+    # Effects alone leave nothing to correlate, nor do three classes.
+    assert matrix_correlation(first, far)['pairwise'] is None
+    assert matrix_correlation(first[:3, :3], second[:3, :3])['pairwise'] is None
+
+
 def test_correlation_with_ties_equals_scipy():
     first = (random_cost(seed=0) * 2).round()
     second = (random_cost(seed=1) * 2).round()
@@ -289,11 +310,12 @@ def test_correlation_with_ties_equals_scipy():
 def test_correlation_convention():
     cost = random_cost()
     same = matrix_correlation(cost, 3 * cost.clone().fill_diagonal_(-7))
-    assert same == pytest.approx(dict(pearson=1, spearman=1), abs=EXACT)
+    assert same == pytest.approx(dict(pearson=1, spearman=1, pairwise=1), abs=EXACT)
     assert matrix_correlation(cost, cost.exp())['spearman'] == pytest.approx(1, abs=EXACT)
     opposite = matrix_correlation(cost, 1 - cost)
-    assert opposite == pytest.approx(dict(pearson=-1, spearman=-1), abs=EXACT)
-    assert matrix_correlation(cost, constant_cost(9)) == dict(pearson=None, spearman=None)
+    assert opposite == pytest.approx(dict(pearson=-1, spearman=-1, pairwise=-1), abs=EXACT)
+    nothing = dict(pearson=None, spearman=None, pairwise=None)
+    assert matrix_correlation(cost, constant_cost(9)) == nothing
 
 
 def test_correlation_refuses_other_classes():

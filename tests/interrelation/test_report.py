@@ -100,8 +100,10 @@ def test_text_says_what_matters(grouping):
         'WITHOUT EXAMPLES, at the distance 0.5 of every class: bus',
         '100.0% of the 1 nearest classes share the group (chance 25.0%',
         '  animal (2): 100.0% (chance 25.0%)',
-        'correlation with same: Pearson 1.000, Spearman 1.000 (5 classes, matched by name)',
-        'correlation with flat: Pearson none (constant), Spearman none (constant)',
+        'correlation with same: Pearson 1.000, Spearman 1.000, without effects of single classes '
+        '1.000 (5 classes, matched by name)',
+        'correlation with flat: Pearson none, Spearman none, without effects of single classes '
+        'none',
         '  cat: dog',
         '  and 3 more classes, see --report',
     ):

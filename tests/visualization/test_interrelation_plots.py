@@ -44,14 +44,17 @@ def test_heat_map_shows_the_matrix_in_that_order():
     assert bar.get_ylabel() == 'distance (1 - interrelation)'
 
 
-def test_many_classes_go_without_labels():
+def test_many_classes_go_without_names():
     position = torch.linspace(0, 1, 130, dtype=torch.float64)
     distance = (position[:, None] - position).abs()
     names = [f'class {index}' for index in range(130)]
-    for figure in (heat_map(distance, names), dendrogram(distance, names)):
-        labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-        assert not any(label.startswith('class') for label in labels)
+    labels = [label.get_text() for label in heat_map(distance, names).axes[0].get_yticklabels()]
+    assert not any(label.startswith('class') for label in labels)
     assert not class_map(distance, names).axes[0].texts
+    branches = [label.get_text() for label in dendrogram(distance, names).axes[0].get_yticklabels()]
+    assert len(branches) == 60
+    sizes = [int(label.strip('()')) for label in branches if not label.startswith('class')]
+    assert sum(sizes) + len(branches) - len(sizes) == 130
 
 
 def test_dendrogram_names_every_class_once_in_the_colour_of_its_group():

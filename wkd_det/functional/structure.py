@@ -154,18 +154,23 @@ def matrix_correlation(first: Tensor, second: Tensor) -> dict[str, float | None]
     """Pearson and Spearman correlation of two matrices off the diagonal.
 
     Convention:
-        Each pair of classes counts once; equal entries share their mean rank.
+        - Each pair of classes counts once; equal entries share their mean rank.
+        - ``pairwise`` is the Pearson correlation of what the fits of :func:`additive_effect`
+          leave: whether the matrices agree on which classes are alike, not only on which ones
+          are far from all others.
 
     Returns:
-        ``pearson`` and ``spearman`` in [-1, 1]; None where a matrix is constant.
+        ``pearson``, ``spearman`` and ``pairwise`` in [-1, 1]; None where a matrix is constant or
+        (``pairwise``) there is nothing left.
 
     Raises:
         ValueError: If the shapes differ or a matrix is not symmetric and finite.
 
     Example:
         >>> a = torch.tensor([[0.0, 1.0, 2.0], [1.0, 0.0, 4.0], [2.0, 4.0, 0.0]])
-        >>> {name: round(value, 4) for name, value in matrix_correlation(a, a.exp()).items()}
-        {'pearson': 0.9684, 'spearman': 1.0}
+        >>> found = matrix_correlation(a, a.exp())
+        >>> round(found['pearson'], 4), round(found['spearman'], 4), found['pairwise']
+        (0.9684, 1.0, None)
     """
     if first.shape != second.shape:
         raise ValueError(
@@ -173,7 +178,11 @@ def matrix_correlation(first: Tensor, second: Tensor) -> dict[str, float | None]
             f'and {tuple(second.shape)}'
         )
     one, other = _upper(first), _upper(second).to(first.device)
-    return dict(pearson=_pearson(one, other), spearman=_pearson(_ranks(one), _ranks(other)))
+    return dict(
+        pearson=_pearson(one, other),
+        spearman=_pearson(_ranks(one), _ranks(other)),
+        pairwise=_pearson(_beyond_effects(first), _beyond_effects(second).to(first.device)),
+    )
 
 
 def _upper(matrix: Tensor) -> Tensor:
@@ -181,6 +190,18 @@ def _upper(matrix: Tensor) -> Tensor:
     check_symmetric(matrix)
     row, column = torch.triu_indices(*matrix.shape, offset=1, device=matrix.device)
     return matrix.detach().double()[row, column]
+
+
+def _beyond_effects(matrix: Tensor) -> Tensor:
+    """What the additive effect leaves of the entries above the diagonal; 0 if only rounding."""
+    entries = _upper(matrix)
+    per_class = additive_effect(matrix)['per_class']
+    if per_class is None:
+        return torch.zeros_like(entries)
+    effect = entries.new_tensor(per_class)
+    left = entries - _upper(effect[:, None] + effect)
+    rounding = 1e-12 * entries.abs().max()
+    return torch.where(left.abs() > rounding, left, torch.zeros_like(left))
 
 
 def _pearson(first: Tensor, second: Tensor) -> float | None:

@@ -212,11 +212,12 @@ def _correlations(correlations: dict[str, Any]) -> list[str]:
     lines = []
     for title, one in correlations.items():
         values = [
-            'none (constant)' if one[kind] is None else f'{one[kind]:.3f}'
-            for kind in ('pearson', 'spearman')
+            'none' if one[kind] is None else f'{one[kind]:.3f}'
+            for kind in ('pearson', 'spearman', 'pairwise')
         ]
         lines.append(
-            f'correlation with {title}: Pearson {values[0]}, Spearman {values[1]} '
+            f'correlation with {title}: Pearson {values[0]}, Spearman {values[1]}, '
+            f'without effects of single classes {values[2]} '
             f'({one["num_classes"]} classes, matched {one["matched"]})'
         )
     return lines

@@ -56,8 +56,17 @@ def class_map(
     drawn = [colors[group] for group in groups] if groups is not None else '0.3'
     axes.scatter(*points.T, c=drawn, s=28 if labelled else 10)
     if labelled:
+        middle = points[:, 0].mean()
         for point, name in zip(points, class_names):
-            axes.annotate(name, point, xytext=(4, 3), textcoords='offset points', fontsize=8)
+            left = point[0] > middle  # names run towards the middle, not out of the picture
+            axes.annotate(
+                name,
+                point,
+                xytext=(-4 if left else 4, 3),
+                textcoords='offset points',
+                ha='right' if left else 'left',
+                fontsize=8,
+            )
     if len(colors) > 1:
         handles = [
             axes.scatter([], [], color=color, s=28, label=group) for group, color in colors.items()

@@ -14,6 +14,8 @@ from wkd_det.visualization.heat_map import LABELLED
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_BRANCHES = 60  # drawn where there are too many classes to name
+
 
 def dendrogram(
     distance: Tensor,
@@ -22,7 +24,9 @@ def dendrogram(
     groups: Sequence[str] | None = None,
     title: str = '',
 ) -> Figure:
-    """Tree of average linkage, leaves to the left of their names.
+    """Tree of average linkage, names to the left of their leaves.
+
+    Of many classes only the topmost branches are drawn, each with its number of classes.
 
     Args:
         distance: Shape ``(C, C)``.
@@ -34,8 +38,8 @@ def dendrogram(
     from scipy.cluster.hierarchy import dendrogram as draw
 
     labelled = len(class_names) <= LABELLED
-    height = max(1.6 + 0.17 * len(class_names), 3.5) if labelled else 10.0
-    figure = Figure(figsize=(8.0, height), layout='constrained')
+    leaves = len(class_names) if labelled else _BRANCHES
+    figure = Figure(figsize=(8.0, max(1.6 + 0.17 * leaves, 3.5)), layout='constrained')
     axes = figure.subplots()
     tree = draw(
         linkage_of(distance),
@@ -43,7 +47,8 @@ def dendrogram(
         orientation='right',
         labels=list(class_names),
         leaf_font_size=8,
-        no_labels=not labelled,
+        truncate_mode=None if labelled else 'lastp',
+        p=leaves,
         color_threshold=0,
         above_threshold_color='0.35',
     )
