@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from wkd_det.distillation import Teacher
 from wkd_det.interrelation import METHODS, FileCost, read_cost_file
@@ -30,6 +31,7 @@ NAMES = [*CLASSES, 'background']
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     """Data, a tiny detector with its checkpoint, and a grouping of its classes."""
+    init_default_scope('mmdet')
     path = tmp_path_factory.mktemp('build')
     make_dataset(path / 'data', train=16, val=4, size=64, seed=0)
     config = Config.fromfile(ROOT / 'configs/mini/faster-rcnn_teacher.py')
