@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from wkd_det.detection.background_rois import background_boxes, check_samples_background
-from wkd_det.detection.roi_heads import box_head, num_stages, run_box_head
+from wkd_det.detection.roi_heads import box_head, num_stages, penultimate_features
 from wkd_det.interrelation import BACKGROUND, ClassExamples, FeatureSource
 
 LAYERS = ('penultimate', 'roi_feats', 'logits')
@@ -109,16 +109,9 @@ class RoIFeatureSource(FeatureSource):
         return ClassExamples(self._features(maps, bbox2roi([boxes])), labels, keys)
 
     def _features(self, maps: tuple[Tensor, ...], rois: Tensor) -> Tensor:
-        seen: list[Tensor] = []
-        handle = self._classifier().register_forward_pre_hook(
-            lambda module, inputs: seen.append(inputs[0])
-        )
-        try:
-            result = run_box_head(self.detector, maps, rois, self.stage)
-        finally:
-            handle.remove()
+        features, result = penultimate_features(self.detector, maps, rois, self.stage)
         if self.layer == 'penultimate':
-            return seen[0]
+            return features
         if self.layer == 'logits':
             return result['cls_score'][:, : len(self.class_names)]
         return result['bbox_feats'].mean(dim=(2, 3))

@@ -87,6 +87,31 @@ def require_same_coding(
         )
 
 
+def penultimate_features(
+    model: nn.Module, maps: tuple[Tensor, ...], rois: Tensor, stage: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """What the classification layer reads of given RoIs, and the result of the box head.
+
+    Args:
+        model: A two-stage detector whose head has a layer ``fc_cls``.
+        maps: Of its neck.
+        rois: Shape ``(R, 5)``.
+        stage: Of a Cascade; other heads have stage 0 only.
+
+    Returns:
+        Features, shape ``(R, D)``, and the result of :func:`run_box_head`.
+    """
+    seen: list[Tensor] = []
+    handle = box_head(model, stage, 'model').fc_cls.register_forward_pre_hook(
+        lambda module, inputs: seen.append(inputs[0])
+    )
+    try:
+        result = run_box_head(model, maps, rois, stage)
+    finally:
+        handle.remove()
+    return seen[0], result
+
+
 def num_stages(model: Any) -> int | None:
     """Stages of a Cascade, read from a detector or its model config; None for other heads."""
     head = _roi_head(model)

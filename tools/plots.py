@@ -1,0 +1,253 @@
+"""Pictures of what a student has learned of its teacher, on any detectors and their checkpoints.
+
+Commands:
+    python tools/plots.py correlation --output correlation.png \
+        --teacher configs/mini/faster-rcnn_teacher.py TEACHER.pth \
+        --student plain configs/mini/faster-rcnn_student.py PLAIN.pth \
+        --student WKD configs/mini/wkd-lf.py WKD.pth
+    python tools/plots.py discrepancy ...   squared W2 of each class's features to the teacher's
+    python tools/plots.py attention ...     Grad-CAM of all on the same scenes
+    python tools/plots.py tsne ...          features of the classes in the plane
+
+Images come from the teacher's config (--data names another), --split val. docs/plots.md tells what
+each picture shows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from mmdet.structures.bbox import get_box_tensor
+from mmdet_tool import mistakes_in_one_sentence
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.hub import get_config
+from mmengine.logging import MMLogger
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from wkd_det.detection.activation_map import activation_map
+from wkd_det.detection.annotated_dataset import SPLITS, annotated_dataset
+from wkd_det.detection.open_detector import open_detector
+from wkd_det.detection.shared_examples import SharedExamples, shared_examples
+from wkd_det.distillation import Teacher
+from wkd_det.visualization import (
+    Scene,
+    attention_grid,
+    class_discrepancy,
+    correlation_difference,
+    feature_scatter,
+    fit_linearly,
+    plot_class_discrepancy,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TEACHER = 'teacher'
+
+
+class Opened(NamedTuple):
+    """What the pictures are made from."""
+
+    networks: dict[str, Teacher]
+    """The teacher first, under the name ``'teacher'``."""
+    dataset: Dataset
+    class_names: list[str]
+
+    @property
+    def students(self) -> list[str]:
+        """Names of all but the teacher."""
+        return [name for name in self.networks if name != TEACHER]
+
+
+def open_all(args: argparse.Namespace) -> Opened:
+    """Load networks and data.
+
+    Raises:
+        ValueError: If they have different classes or two students one name.
+    """
+    networks = {TEACHER: open_detector(*args.teacher)}
+    for name, config, checkpoint in args.student:
+        if name in networks:
+            raise ValueError(f'--student needs a name of its own for each, got {name!r} twice')
+        networks[name] = open_detector(config, checkpoint)
+    source = args.data or args.teacher[0]
+    config = get_config(source) if '::' in source else Config.fromfile(source)
+    dataset = annotated_dataset(config, args.split)
+    class_names = list(dataset.metainfo['classes'])
+    for name, network in networks.items():
+        if network.class_names is not None and network.class_names != class_names:
+            raise ValueError(
+                f'{name} has the classes {network.class_names}, the data have {class_names}'
+            )
+    return Opened(networks, dataset, class_names)
+
+
+def examples_of(opened: Opened, args: argparse.Namespace) -> SharedExamples:
+    """RoIs of the first images as all networks see them."""
+    return shared_examples(
+        {name: network.module for name, network in opened.networks.items()},
+        opened.dataset,
+        range(min(args.images, len(opened.dataset))),
+        opened.class_names,
+        seed=args.seed,
+    )
+
+
+def correlation(args: argparse.Namespace) -> Figure:
+    """Class correlations of the logits."""
+    opened = open_all(args)
+    examples = examples_of(opened, args)
+    logits = dict(examples.logits)
+    return correlation_difference(
+        {name: logits[name] for name in opened.students},
+        logits[TEACHER],
+        examples.class_names,
+        title=f'correlation of class logits over {len(examples.labels)} RoIs ({args.split})',
+    )
+
+
+def discrepancy(args: argparse.Namespace) -> Figure:
+    """Wasserstein distance of each class."""
+    opened = open_all(args)
+    examples = examples_of(opened, args)
+    values = getattr(examples, args.of)
+    # Fitted on every other image, shown on the rest: a map says nothing on what it was made from.
+    fitted = examples.items % 2 == 0
+    is_mapped = args.of == 'features'
+    shown = ~fitted if is_mapped else torch.ones_like(fitted)
+    distances = {
+        name: class_discrepancy(
+            _aligned(values[name], values[TEACHER], fitted if is_mapped else None)[shown],
+            values[TEACHER][shown],
+            examples.labels[shown],
+            len(examples.class_names),
+        )
+        for name in opened.students
+    }
+    what = 'features (linear map to the teacher fitted on other images)' if is_mapped else 'logits'
+    return plot_class_discrepancy(
+        distances,
+        examples.class_names,
+        title=f'{what}, {int(shown.sum())} RoIs ({args.split})',
+    )
+
+
+def _aligned(student: Tensor, teacher: Tensor, fitted: Tensor | None) -> Tensor:
+    return student if fitted is None else fit_linearly(student, teacher, fitted)
+
+
+def attention(args: argparse.Namespace) -> Figure:
+    """Grad-CAM of all networks."""
+    opened = open_all(args)
+    scenes = []
+    for item in range(len(opened.dataset)):
+        sample = opened.dataset[item]
+        truth = sample['data_samples'].gt_instances
+        if len(truth.bboxes) < args.objects:
+            continue
+        batch = pseudo_collate([sample])
+        maps = {
+            name: activation_map(network.module, batch, args.layer)
+            for name, network in opened.networks.items()
+        }
+        image = sample['inputs'].permute(1, 2, 0).flip(2).float() / 255  # read as BGR
+        names = [opened.class_names[label] for label in truth.labels.tolist()]
+        scenes.append(Scene(image, get_box_tensor(truth.bboxes), names, maps))
+        if len(scenes) == args.scenes:
+            break
+    if not scenes:
+        raise ValueError(f'--objects {args.objects}: no image of {args.split} has so many')
+    return attention_grid(scenes, title=f'Grad-CAM of the true classes at {args.layer}')
+
+
+def tsne(args: argparse.Namespace) -> Figure:
+    """Features in the plane."""
+    opened = open_all(args)
+    examples = examples_of(opened, args)
+    chosen = torch.cat(
+        [
+            (examples.labels == label).nonzero().flatten()[: args.per_class]
+            for label in range(len(examples.class_names))
+        ]
+    )
+    return feature_scatter(
+        {name: values[chosen] for name, values in examples.features.items()},
+        examples.labels[chosen],
+        examples.class_names,
+        seed=args.seed,
+        title=f't-SNE of what the classifier reads, {len(chosen)} RoIs ({args.split})',
+    )
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest='figure', required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument('--teacher', nargs=2, required=True, metavar=('CONFIG', 'CHECKPOINT'))
+    common.add_argument(
+        '--student', nargs=3, action='append', required=True,
+        metavar=('NAME', 'CONFIG', 'CHECKPOINT'), help='may be given several times',
+    )  # fmt: skip
+    common.add_argument('--output', type=Path, required=True, help='PNG, SVG or PDF to write')
+    common.add_argument('--data', help="config whose data are read (default: the teacher's)")
+    common.add_argument('--split', choices=SPLITS, default='val', help='default: val')
+    common.add_argument('--images', type=_positive, default=250, help='read at most (default: 250)')
+    common.add_argument('--seed', type=int, default=0, help='of background RoIs and of t-SNE')
+    for function in (correlation, discrepancy, attention, tsne):
+        name = function.__name__
+        command = commands.add_parser(name, help=function.__doc__, parents=[common])
+        command.set_defaults(draw=function)
+        if name == 'discrepancy':
+            command.add_argument(
+                '--of', choices=('logits', 'features'), default='logits',
+                help='features are mapped to the width of the teacher first (default: logits)',
+            )  # fmt: skip
+        if name == 'attention':
+            command.add_argument(
+                '--layer', default='neck.fpn_convs.0',
+                help='a module of all networks that gives a map (default: neck.fpn_convs.0, P2)',
+            )  # fmt: skip
+            command.add_argument('--scenes', type=_positive, default=4, help='rows (default: 4)')
+            command.add_argument(
+                '--objects', type=_positive, default=3,
+                help='the first scenes with so many are shown (default: 3)',
+            )  # fmt: skip
+        if name == 'tsne':
+            command.add_argument(
+                '--per-class', type=_positive, default=40, help='examples at most (default: 40)'
+            )
+    return parser.parse_args(argv)
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, got {value}')
+    return value
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Draw, or say in one sentence why not."""
+    args = parse_args(argv)
+    MMLogger.get_instance('plots', log_level='WARNING')
+    with mistakes_in_one_sentence():
+        try:
+            figure = args.draw(args)
+        except ValueError as error:
+            sys.exit(f'error: {error}')
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(args.output, dpi=130)
+    print(f'wrote {args.output}')
+
+
+if __name__ == '__main__':
+    main()
