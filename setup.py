@@ -31,7 +31,7 @@ setup(
     ],
     extras_require={
         'mini': ['scikit-learn', 'matplotlib', 'pillow', 'scipy'],
-        'plots': ['scikit-learn', 'scipy', 'matplotlib'],
+        'plots': ['scikit-learn', 'scipy', 'matplotlib', 'grad-cam'],
         'tests': ['pytest', 'POT', 'scipy', 'hypothesis', 'psutil', 'scikit-learn', 'ruff'],
     },
     classifiers=[

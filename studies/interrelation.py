@@ -6,6 +6,7 @@ _base_ = '_base_/mini.py'
 
 title = 'Class costs of WKD-L on the mini set'
 references = ['plain', 'constant']
+length = 200  # of 500: fifty runs in under two hours on one core
 
 teacher = [
     'configs/mini/faster-rcnn_teacher.py',
@@ -15,6 +16,7 @@ files = {
     method: f'work_dirs/mini/interrelation/{method}.safetensors'
     for method in (
         'cka-linear',
+        'cka-polynomial',
         'cka-rbf',
         'cosine-centroid',
         'cosine-centroid-centred',

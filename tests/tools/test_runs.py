@@ -120,7 +120,8 @@ def names(config):
 def test_sources_are_those_of_what_the_config_names():
     wkd_l = names(Config.fromfile(ROOT / 'configs/mini/wkd-l.py').to_dict())
     assert {
-        'detection/distilled_faster_rcnn.py',
+        'detection/detectors.py',
+        'detection/distilled_mixin.py',
         'detection/roi_logits_tap.py',
         'distillation/distiller.py',
         'functional/transport.py',  # imported by what is imported
