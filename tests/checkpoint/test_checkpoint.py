@@ -257,6 +257,27 @@ def test_numpy_data_other_than_numbers_is_refused(tmp_path, kind):
 
 
 @needs_allow_list
+@pytest.mark.parametrize(
+    ('fields', 'names', 'flags'),
+    [({'a': (np.dtype('f8'), 10**7)}, ('a',), 0), (None, None, 0x3F)],
+    ids=['a field beyond the data', 'numbers that claim to be pointers'],
+)
+def test_forged_state_of_a_dtype_changes_nothing(tmp_path, fields, names, flags):
+    allow_mmengine_checkpoints()
+    forged = Call(np.dtype, 'f8', False, True, state=(3, '<', None, names, fields, -1, -1, flags))
+    rebuild, arguments, _ = np.zeros(1).__reduce__()
+    array = Call(rebuild, *arguments, state=(1, (3,), forged, False, b'\0' * 24))
+    torch.save(dict(a=array, kind=forged), tmp_path / 'forged.pth')
+    content = read_checkpoint(tmp_path / 'forged.pth')
+    for kind in (content['a'].dtype, content['kind']):
+        assert kind == np.dtype('f8')
+        assert kind.fields is None
+        assert not kind.hasobject
+    assert content['a'].tolist() == [0, 0, 0]
+    assert np.dtype('f8').fields is None
+
+
+@needs_allow_list
 @pytest.mark.parametrize('kind', ['f4', 'f8', 'i4', 'i8', '?'])
 def test_numbers_of_numpy_are_read(tmp_path, kind):
     allow_mmengine_checkpoints()

@@ -70,9 +70,16 @@ def _empty_array(kind: Any, shape: Any, typecode: Any) -> np.ndarray:
 def _plain_dtype(kind: Any, align: bool = False, copy: bool = False) -> np.dtype:
     """Stands in for ``numpy.dtype``: numbers only, since others can hold forged pointers.
 
+    Gives numpy's own constants, whatever ``copy`` says: on a copy the pickle's state would be
+    set, and could forge fields beyond the data or claim that numbers are pointers. Constants
+    ignore it, the byte order too, so arrays are taken to be in that of this machine.
+
     Raises:
-        ValueError: For anything but the code of a number.
+        ValueError: For anything but the code of a number in native byte order.
     """
     if not isinstance(kind, str) or type(np.dtype(kind)) not in _DTYPES:
         raise ValueError(f'a checkpoint asks for numpy data of type {kind!r}')
-    return np.dtype(kind, align, copy)
+    plain = np.dtype(np.dtype(kind).type)
+    if plain != np.dtype(kind):
+        raise ValueError(f'a checkpoint asks for numpy data of type {kind!r}')
+    return plain
