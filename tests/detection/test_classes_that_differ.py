@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from mmdet.registry import MODELS
+from mmengine.logging import MessageHub
 from mmengine.visualization import Visualizer
 
 from wkd_det.testing import (
@@ -145,3 +146,24 @@ def test_teachers_classes_are_left_alone_by_a_copy(teacher_section, tmp_path, tr
     trains_on(*CLASSES)
     model = build(reordered(teacher_section, [1, 0, 2, 3], tmp_path / 'other.pth'), L)
     assert copy.deepcopy(model).distiller.teacher.class_order.indices == [1, 0, 2, 3]
+
+
+@pytest.mark.parametrize('others', [['bee', 'ant', 'cat', 'dog'], ['ant', 'bee', 'cat']], ids=len)
+def test_validation_data_of_other_names_do_not_decide(
+    teacher_section, trains_on, monkeypatch, others
+):
+    """mmengine's validation loop overwrites the names that its training loop has given."""
+    trains_on(*others)
+    model = build(teacher_section, L)
+    hub = MessageHub.get_instance('training')
+    monkeypatch.setitem(hub.runtime_info, 'dataset_meta', dict(classes=tuple(CLASSES)))
+    with pytest.raises(ValueError, match=r"training data have the classes \['ant', 'bee'"):
+        losses_of(model)
+
+
+def test_validation_data_of_the_same_names_are_fine(teacher_section, trains_on, monkeypatch):
+    trains_on(*CLASSES)
+    model = build(teacher_section, L)
+    hub = MessageHub.get_instance('training')
+    monkeypatch.setitem(hub.runtime_info, 'dataset_meta', dict(classes=tuple(CLASSES)))
+    assert losses_of(model)['loss_wkd_l'].isfinite()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mmengine.logging import print_log
+from mmengine.logging import MessageHub, print_log
 from mmengine.visualization import Visualizer
 
 from wkd_det.distillation.class_order import ClassOrder
@@ -94,13 +94,54 @@ def checkpoint_class_names(checkpoint: dict[str, Any]) -> list[str] | None:
 def training_class_names() -> list[str] | None:
     """Class names of the data set that the current runner trains on, or None.
 
-    The training loop of mmengine hands them to the visualizer when it is built, which is before
-    weights are initialised.
+    The loops of mmengine hand them to the visualizer when they are built, which is before weights
+    are initialised; the validation loop last. So these are the names of both data sets, or
+    :class:`NamesInTraining` refuses them before the first step.
     """
     if not Visualizer._instance_dict:
         return None
     meta = Visualizer.get_current_instance().dataset_meta or {}
     return _names(meta.get('classes'))
+
+
+class NamesInTraining:
+    """Refuses to train on classes that are not those the teacher was compared with.
+
+    Made when the teacher is loaded. mmengine tells the names of the training data after that, when
+    training begins; what an earlier run in the process has left does not count.
+
+    Args:
+        own: Number of the student's classes.
+    """
+
+    def __init__(self, own: int | None) -> None:
+        self._own = own
+        self._names = training_class_names()
+        self._before = _told_by_mmengine()
+
+    def check(self) -> None:
+        """Compare, in the first step.
+
+        Raises:
+            ValueError: With both lists of names.
+        """
+        told = _told_by_mmengine()
+        if told is None or told is self._before:
+            return
+        trained = _names(told.get('classes'))
+        if trained is None or len(trained) != self._own or trained == self._names:
+            return
+        raise ValueError(
+            f'the training data have the classes {trained}, the validation data '
+            f'{self._names or "unknown ones"}: give both the same metainfo, or the '
+            "teacher's classes cannot be matched"
+        )
+
+
+def _told_by_mmengine() -> Mapping[str, Any] | None:
+    if not MessageHub._instance_dict:
+        return None
+    return MessageHub.get_current_instance().runtime_info.get('dataset_meta')
 
 
 def _names(classes: Any) -> list[str] | None:

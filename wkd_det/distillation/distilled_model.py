@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wkd_det.distillation.class_names import match_classes
+from wkd_det.distillation.class_names import NamesInTraining, match_classes
 from wkd_det.distillation.distiller import Distiller, check_on_non_finite
 from wkd_det.distillation.teacher_source import TeacherSource
 
@@ -52,6 +52,7 @@ class DistilledModel:
         self.distiller: Distiller | None = None
         self._teacher_source = None if teacher is None else TeacherSource.from_config(teacher)
         self._missing_teacher: Exception | None = None
+        self._names_in_training: NamesInTraining | None = None
         if not distill:
             return
         if self._teacher_source is None:
@@ -112,6 +113,12 @@ class DistilledModel:
             own, other = self._num_classes(self), self._num_classes(teacher.module)
             rule = self._teacher_source.classes
             teacher.class_order = match_classes(own, other, teacher.class_names, rule)
+            if rule != 'any' and teacher.class_names is not None:
+                self._names_in_training = NamesInTraining(own)
             self.distiller.attach(self, teacher)
-        if inputs is not None:
-            self.distiller.teacher.follow(inputs)
+        if inputs is None:
+            return
+        if self._names_in_training is not None:
+            self._names_in_training.check()
+            self._names_in_training = None
+        self.distiller.teacher.follow(inputs)

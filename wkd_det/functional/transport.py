@@ -58,7 +58,8 @@ def sinkhorn_cost(
 
     Returns:
         Shape ``(N,)``, at least float32. Differentiable once, by ``source``, ``target`` and
-        ``cost``.
+        ``cost``; with ``log_domain`` an entry of ``cost`` that is 0 gets only the part of its
+        gradient that runs through the plan.
 
     Raises:
         ValueError: If shapes disagree, ``epsilon <= 0`` or ``num_iters < 1``.
