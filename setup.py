@@ -32,6 +32,7 @@ setup(
     extras_require={
         'mini': ['scikit-learn', 'matplotlib', 'pillow', 'scipy'],
         'plots': ['scikit-learn', 'scipy', 'matplotlib', 'grad-cam'],
+        'timm': ['timm'],
         'tests': ['pytest', 'POT', 'scipy', 'hypothesis', 'psutil', 'scikit-learn', 'ruff'],
     },
     classifiers=[

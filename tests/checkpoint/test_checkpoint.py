@@ -182,6 +182,11 @@ def test_addresses_that_end_in_the_same_name_are_different_files(served):
     assert served == [one, other]
 
 
+def test_a_process_that_has_not_met_the_others_fetches_by_itself(served, monkeypatch):
+    monkeypatch.setenv('LOCAL_RANK', '1')
+    assert read_checkpoint('https://example.com/remote.pth')['a'] == 1
+
+
 def test_a_failed_download_is_one_sentence_and_leaves_nothing(served, tmp_path):
     with pytest.raises(
         ConnectionError, match='absent.pth could not be downloaded: HTTP Error 404: Not Found'

@@ -161,6 +161,21 @@ def test_validation_data_of_other_names_do_not_decide(
         losses_of(model)
 
 
+@pytest.mark.parametrize('order', [[0, 1, 2, 3], [1, 0, 2, 3]], ids=['same', 'other'])
+def test_names_that_are_told_too_late(teacher_section, monkeypatch, order):
+    """mmengine's FlexibleRunner reads weights before it builds its loops."""
+    monkeypatch.setattr(Visualizer, '_instance_dict', {})
+    model = build(teacher_section, L)
+    names = tuple(CLASSES[index] for index in order)
+    hub = MessageHub.get_instance('training')
+    monkeypatch.setitem(hub.runtime_info, 'dataset_meta', dict(classes=names))
+    if names == tuple(CLASSES):
+        assert losses_of(model)['loss_wkd_l'].isfinite()
+    else:
+        with pytest.raises(ValueError, match='too late to match them'):
+            losses_of(model)
+
+
 def test_validation_data_of_the_same_names_are_fine(teacher_section, trains_on, monkeypatch):
     trains_on(*CLASSES)
     model = build(teacher_section, L)

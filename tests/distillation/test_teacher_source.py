@@ -88,3 +88,19 @@ def test_building_the_teacher_leaves_the_random_state(teacher_section):
     torch.manual_seed(5)
     TeacherSource(**teacher_section).load()
     assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_distilled_model_teaches_as_the_plain_one(teacher_section, tmp_path):
+    """A second generation: neither the first one's teacher nor its connectors are needed."""
+    first = distilled_config(teacher_section, dict(loss_wkd_l=wkd_l_term()))
+    model = MODELS.build(first)
+    model.init_weights()
+    torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / 'first.pth')
+    first['teacher'] = dict(first['teacher'], config='absent.py')
+    section = dict(config=first, checkpoint=str(tmp_path / 'first.pth'))
+    second = MODELS.build(distilled_config(section, dict(loss_wkd_l=wkd_l_term())))
+    second.init_weights()
+    teacher = second.distiller.teacher.module
+    assert teacher.distiller is None
+    for key, value in teacher.state_dict().items():
+        assert torch.equal(value, model.state_dict()[key]), key

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.dist import all_gather_object, get_rank
+from mmengine.dist import all_gather_object, get_rank, is_distributed
 from torch import Tensor
 
 from wkd_det.checkpoint.library_weights import TIMM, TORCHVISION, timm_weights, torchvision_address
@@ -94,7 +94,9 @@ def _download(address: str) -> Path:
     place = hashlib.sha256(address.encode()).hexdigest()[:16]
     path = Path(torch.hub.get_dir()) / 'checkpoints' / place / address.rsplit('/', 1)[-1]
     fault = None
-    if int(os.environ.get('LOCAL_RANK', get_rank())) == 0 and not path.is_file():
+    # Processes that have not met yet cannot wait for one of them; torch renames a finished file.
+    mine = not is_distributed() or int(os.environ.get('LOCAL_RANK', get_rank())) == 0
+    if mine and not path.is_file():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(address, str(path))

@@ -112,11 +112,13 @@ class NamesInTraining:
 
     Args:
         own: Number of the student's classes.
+        teacher_names: Names of the teacher's.
     """
 
-    def __init__(self, own: int | None) -> None:
+    def __init__(self, own: int | None, teacher_names: list[str]) -> None:
         self._own = own
         self._names = training_class_names()
+        self._teacher_names = teacher_names
         self._before = _told_by_mmengine()
 
     def check(self) -> None:
@@ -129,13 +131,19 @@ class NamesInTraining:
         if told is None or told is self._before:
             return
         trained = _names(told.get('classes'))
-        if trained is None or len(trained) != self._own or trained == self._names:
+        if trained is None or len(trained) != self._own:
             return
-        raise ValueError(
-            f'the training data have the classes {trained}, the validation data '
-            f'{self._names or "unknown ones"}: give both the same metainfo, or the '
-            "teacher's classes cannot be matched"
-        )
+        if self._names is None and trained != self._teacher_names:  # as with FlexibleRunner
+            raise ValueError(
+                f'the training data have the classes {trained}, the teacher '
+                f'{self._teacher_names}, and this runner names the former too late to match them'
+            )
+        if self._names is not None and trained != self._names:
+            raise ValueError(
+                f'the training data have the classes {trained}, the validation data '
+                f"{self._names}: give both the same metainfo, or the teacher's classes cannot be "
+                'matched'
+            )
 
 
 def _told_by_mmengine() -> Mapping[str, Any] | None:

@@ -114,7 +114,7 @@ class DistilledModel:
             rule = self._teacher_source.classes
             teacher.class_order = match_classes(own, other, teacher.class_names, rule)
             if rule != 'any' and teacher.class_names is not None:
-                self._names_in_training = NamesInTraining(own)
+                self._names_in_training = NamesInTraining(own, teacher.class_names)
             self.distiller.attach(self, teacher)
         if inputs is None:
             return

@@ -17,6 +17,8 @@ from wkd_det.distillation.class_names import RULES, checkpoint_class_names
 from wkd_det.distillation.strict import check_keys
 from wkd_det.distillation.teacher import Teacher
 
+_OF_A_STUDENT = ('teacher', 'distill', 'on_non_finite')
+
 
 class TeacherSource:
     """Where a teacher comes from.
@@ -68,6 +70,8 @@ class TeacherSource:
     def model_config(self) -> ConfigDict:
         """The model section of the teacher's config, overrides merged in.
 
+        Of a model that was distilled itself, the plain one: its own teacher is left out.
+
         Raises:
             FileNotFoundError: If the config is not there.
             KeyError: If it has no model section.
@@ -81,6 +85,8 @@ class TeacherSource:
         if 'model' not in config:
             raise KeyError(f'teacher.config {self.config} has no model section')
         config.merge_from_dict({f'model.{key}': value for key, value in self.overrides.items()})
+        for key in _OF_A_STUDENT:
+            config.model.pop(key, None)
         return config.model
 
     def load(self) -> Teacher:
