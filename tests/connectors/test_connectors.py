@@ -206,3 +206,14 @@ def test_kernels_must_be_odd(kernel_size):
 def test_the_bottleneck_needs_a_width():
     with pytest.raises(ValueError, match='mid_channels must be positive, got 0'):
         BottleneckConnector(4, 6, mid_channels=0)
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_a_synchronised_norm_is_left_to_its_processes(monkeypatch, processes):
+    """The others wait in the collective call of a training step."""
+    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: processes > 1)
+    monkeypatch.setattr(torch.distributed, 'get_world_size', lambda: processes)
+    norm = nn.SyncBatchNorm(4)
+    with normalise_single_values(norm, torch.zeros(0, 4, 7, 7)):
+        assert norm.training == (processes > 1)
+    assert norm.training

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -16,6 +16,9 @@ def normalise_single_values(module: nn.Module, features: Tensor) -> Iterator[Non
     A 1 x 1 map of one image (or an empty batch) has no variance, and batch normalisation refuses
     it in training mode; such maps occur at the top of a pyramid on small images.
 
+    A normalisation that is synchronised over processes takes its statistics from all of them, and
+    they wait for this one: it is left as it is.
+
     Args:
         module: Its batch normalisations are switched for the duration of the block.
         features: Shape ``(N, C, H, W)``.
@@ -24,6 +27,7 @@ def normalise_single_values(module: nn.Module, features: Tensor) -> Iterator[Non
     norms = []
     if samples * height * width <= 1:
         norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
+        norms = [m for m in norms if not _is_synchronised(m)]
     for norm in norms:
         norm.eval()
     try:
@@ -31,3 +35,12 @@ def normalise_single_values(module: nn.Module, features: Tensor) -> Iterator[Non
     finally:
         for norm in norms:
             norm.train()
+
+
+def _is_synchronised(norm: nn.Module) -> bool:
+    return (
+        isinstance(norm, nn.SyncBatchNorm)
+        and distributed.is_available()
+        and distributed.is_initialized()
+        and distributed.get_world_size() > 1
+    )
