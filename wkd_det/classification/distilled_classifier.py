@@ -59,14 +59,16 @@ class DistilledClassifier(DistilledModel, Classifier):
         if self.distiller is None:
             return super().loss(images, labels)
         taps = [term.tap for term in self.distiller.terms.values()]
-        with recording(self.network, {tap.module for tap in taps}) as outputs:
-            losses = super().loss(images, labels)
         teacher = TeacherPass(
             self.distiller.teacher.module,
             {tap.teacher_module for tap in taps},
             images,
             self.data_preprocessor,
         )
+        if self.distiller.is_on:
+            teacher.run()
+        with recording(self.network, {tap.module for tap in taps}) as outputs:
+            losses = super().loss(images, labels)
         return self._with_terms(losses, StudentPass(outputs, labels), teacher)
 
     def _num_classes(self, model: nn.Module) -> int | None:

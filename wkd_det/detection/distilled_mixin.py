@@ -41,11 +41,13 @@ class DistilledMixin(DistilledModel):
         if self.distiller is None:
             return super().loss(batch_inputs, batch_data_samples)
         record = Record(inputs=batch_inputs, samples=batch_data_samples)
-        with recording(self, record):
-            losses = super().loss(batch_inputs, batch_data_samples)
         teacher = TeacherPass(
             self.distiller.teacher.module, self._teacher_input, batch_inputs, record.image_sizes
         )
+        if self.distiller.is_on:
+            teacher.run_backbone()
+        with recording(self, record):
+            losses = super().loss(batch_inputs, batch_data_samples)
         return self._with_terms(losses, record, teacher)
 
     def _fetch_teacher(self, inputs: Tensor | None = None) -> None:

@@ -15,6 +15,8 @@ from wkd_det.detection.teacher_input import TeacherInput
 class TeacherPass:
     """Runs the teacher on one batch, each part at most once and only when a tap asks for it.
 
+    The backbone, which every tap needs, can run earlier by :meth:`run_backbone`.
+
     Args:
         teacher: The teacher detector, in eval mode.
         teacher_input: Makes the teacher's batch from the student's.
@@ -34,6 +36,13 @@ class TeacherPass:
         self._student_inputs = inputs
         self._image_sizes = image_sizes
         self._heads: list[tuple[Tensor, int, dict[str, Tensor]]] = []
+
+    def run_backbone(self) -> None:
+        """Run it now: before the student, whose graph does not fill the memory yet.
+
+        Then the teacher's intermediate results take turns in the same memory.
+        """
+        self._backbone  # noqa: B018  a cached property
 
     @cached_property
     @torch.no_grad()

@@ -60,6 +60,11 @@ class Distiller(nn.Module):
             term.attach(student, teacher)
         self.teacher = teacher
 
+    @property
+    def is_on(self) -> bool:
+        """Whether a term asks for anything: not when schedules have scaled all of them to 0."""
+        return any(term.scale for term in self.terms.values())
+
     def refuse_classes(self, reason: str) -> None:
         """Refuse terms whose loss needs student and teacher to have the same classes.
 
