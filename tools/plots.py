@@ -8,6 +8,7 @@ Commands:
     python tools/plots.py discrepancy ...   squared W2 of each class's features to the teacher's
     python tools/plots.py attention ...     Grad-CAM of all on the same scenes
     python tools/plots.py tsne ...          features of the classes in the plane
+    python tools/plots.py transport ...     which class lends mass to which, for one RoI
 
 Images come from the teacher's config (--data names another), --split val. docs/plots.md tells what
 each picture shows.
@@ -33,8 +34,10 @@ from torch.utils.data import Dataset
 from wkd_det.detection.activation_map import activation_map
 from wkd_det.detection.annotated_dataset import SPLITS, annotated_dataset
 from wkd_det.detection.open_detector import open_detector
+from wkd_det.detection.roi_logits_tap import RoILogitsTap
 from wkd_det.detection.shared_examples import SharedExamples, shared_examples
 from wkd_det.distillation import Teacher
+from wkd_det.losses import WKDLogitLoss
 from wkd_det.visualization import (
     Scene,
     attention_grid,
@@ -43,6 +46,7 @@ from wkd_det.visualization import (
     feature_scatter,
     fit_linearly,
     plot_class_discrepancy,
+    plot_transport_plan,
 )
 
 if TYPE_CHECKING:
@@ -185,6 +189,54 @@ def tsne(args: argparse.Namespace) -> Figure:
     )
 
 
+def transport(args: argparse.Namespace) -> Figure:
+    """Transport plan of WKD-L for the object whose transport costs most, or the next ones."""
+    opened = open_all(args)
+    if len(opened.students) != 1:
+        raise ValueError(f'a plan is that of one student, got --student {opened.students}')
+    student = opened.students[0]
+    loss = _logit_loss(opened, args, student)
+    examples = examples_of(opened, args)
+    objects = (examples.labels < len(opened.class_names)).nonzero().flatten()
+    if not args.rank <= len(objects):
+        raise ValueError(f'--rank {args.rank}: there are only {len(objects)} objects')
+    own, other = examples.logits[student][objects], examples.logits[TEACHER][objects]
+    plans = loss.plan(own, other, examples.labels[objects])
+    costs = (plans * loss.cost).sum(dim=(1, 2))
+    chosen = int(costs.argsort(descending=True, stable=True)[args.rank - 1])
+    index = int(objects[chosen])
+    box = ', '.join(f'{side:.0f}' for side in examples.boxes[index].tolist())
+    return plot_transport_plan(
+        plans[chosen],
+        loss.cost,
+        examples.class_names,
+        title=(
+            f'{student} to teacher: {examples.class_names[int(examples.labels[index])]} at '
+            f'[{box}], image {int(examples.items[index])} of {args.split}'
+        ),
+    )
+
+
+def _logit_loss(opened: Opened, args: argparse.Namespace, student: str) -> WKDLogitLoss:
+    """WKD-L as the command line describes it."""
+    cost = dict(type='ClassifierCost')
+    if args.cost is not None:
+        cost = dict(type='FileCost', path=args.cost)
+    loss = WKDLogitLoss(
+        cost=cost,
+        temperature=args.temperature,
+        sharpness=args.sharpness,
+        epsilon=args.epsilon,
+        separated=not args.joint,
+        log_domain=True,
+    )
+    tap, teacher = RoILogitsTap(), opened.networks[TEACHER]
+    tap.stages = [(0, 0)]  # whose logits the examples hold
+    tap.check(opened.networks[student].module, teacher.module, [])
+    loss.prepare(tap, teacher)
+    return loss
+
+
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
@@ -202,7 +254,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     common.add_argument('--split', choices=SPLITS, default='val', help='default: val')
     common.add_argument('--images', type=_positive, default=250, help='read at most (default: 250)')
     common.add_argument('--seed', type=int, default=0, help='of background RoIs and of t-SNE')
-    for function in (correlation, discrepancy, attention, tsne):
+    for function in (correlation, discrepancy, attention, tsne, transport):
         name = function.__name__
         command = commands.add_parser(name, help=function.__doc__, parents=[common])
         command.set_defaults(draw=function)
@@ -225,6 +277,20 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             command.add_argument(
                 '--per-class', type=_positive, default=40, help='examples at most (default: 40)'
             )
+        if name == 'transport':
+            command.add_argument(
+                '--rank', type=_positive, default=1,
+                help='1: the object whose transport costs most, 2: the next (default: 1)',
+            )  # fmt: skip
+            command.add_argument(
+                '--joint', action='store_true', help='of all classes, the true one among them'
+            )
+            command.add_argument('--cost', help="a cost file (default: the teacher's classifier)")
+            settings = dict(temperature=1.0, sharpness=2.0, epsilon=0.05)
+            for option, default in settings.items():
+                command.add_argument(
+                    f'--{option}', type=float, default=default, help=f'default: {default}'
+                )
     return parser.parse_args(argv)
 
 

@@ -143,6 +143,17 @@ def test_teacher_sees_what_its_own_preprocessor_would_give(tmp_path):
         assert model.loss(images, labels)['loss_l'] == 0  # and the teacher did not run
 
 
+def test_teacher_runs_before_the_student(tmp_path):
+    """Its intermediate results do not lie on top of the student's graph."""
+    section = save_classifier(classifier_config('resnet14'), tmp_path / 'teacher.pth')
+    model = build(distilled_config(section, dict(loss_l=class_logits_term())))
+    order = []
+    for name, network in dict(student=model, teacher=model.distiller.teacher.module).items():
+        network.network.register_forward_pre_hook(lambda *_, name=name: order.append(name))
+    losses_of(model)
+    assert order == ['teacher', 'student']
+
+
 def test_equal_networks_have_equal_features(tmp_path):
     student = classifier_config('resnet14')
     path = tmp_path / 'same.pth'

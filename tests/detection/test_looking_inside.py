@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
 from torch.testing import assert_close
 
 from wkd_det.detection.activation_map import activation_map
@@ -29,6 +30,7 @@ LAYER = 'neck.fpn_convs.0'
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):
     """Data; configs and checkpoints of a teacher and of two students, one of them distilled."""
+    init_default_scope('mmdet')
     path = tmp_path_factory.mktemp('looking')
     make_dataset(path / 'data', train=4, val=6, size=64, seed=0)
     teacher = tiny_faster_rcnn(num_classes=10, base_channels=12, fpn_channels=24)
@@ -177,6 +179,16 @@ def command(folder, figure, *extra, students=('plain', 'distilled')):
 )
 def test_figures_are_written(folder, capsys, figure, extra):
     main(command(folder, figure, *extra))
+    _check_picture(folder, figure, capsys)
+
+
+@pytest.mark.parametrize('extra', [[], ['--joint', '--rank', '3']])
+def test_transport_of_one_object(folder, capsys, extra):
+    main(command(folder, 'transport', *extra, students=['plain']))
+    _check_picture(folder, 'transport', capsys)
+
+
+def _check_picture(folder, figure, capsys):
     assert (folder / f'{figure}.png').read_bytes().startswith(b'\x89PNG')
     assert f'wrote {folder}/{figure}.png' in capsys.readouterr().out
 
@@ -187,6 +199,19 @@ def test_figures_are_written(folder, capsys, figure, extra):
         (dict(figure='discrepancy', extra=['--of', 'features']), 'examples to be fitted on'),
         (dict(figure='attention', extra=['--objects', '99']), 'no image of val has so many'),
         (dict(figure='tsne', extra=[], students=['plain', 'plain']), "got 'plain' twice"),
+        (dict(figure='transport', extra=[]), r"one student, got --student \['plain', 'distilled'"),
+        (
+            dict(figure='transport', extra=['--rank', '99'], students=['plain']),
+            r'--rank 99: there are only \d+ objects',
+        ),
+        (
+            dict(figure='transport', extra=['--epsilon', '0'], students=['plain']),
+            'epsilon must be positive, got 0.0',
+        ),
+        (
+            dict(figure='transport', extra=['--cost', 'nowhere.pth'], students=['plain']),
+            'nowhere.pth',
+        ),
     ],
 )
 def test_mistakes_in_one_sentence(folder, arguments, message):

@@ -68,6 +68,22 @@ def test_nothing_runs_twice_or_unasked(teacher_section, monkeypatch, terms, expe
     assert dict(head=calls.count['head'], pool=calls.count['pool']) == expected
 
 
+def test_teacher_runs_first_and_only_if_a_term_is_on(teacher_section, monkeypatch):
+    """Before the student: its intermediate results do not lie on top of the student's graph."""
+    model = MODELS.build(distilled_config(teacher_section, dict(loss_l=wkd_l_term())))
+    model.init_weights()
+    order = []
+    for name, network in dict(student=model, teacher=model.distiller.teacher.module).items():
+        network.backbone.register_forward_pre_hook(lambda *_, name=name: order.append(name))
+    data = model.data_preprocessor(random_batch(SIZES), True)
+    model.loss(data['inputs'], data['data_samples'])
+    assert order == ['teacher', 'student']
+    order.clear()
+    model.distiller.set_scale('loss_l', 0.0)
+    assert model.loss(data['inputs'], data['data_samples'])['loss_l'] == 0
+    assert order == ['student']
+
+
 def test_record_agrees_with_mmdet_and_leaves_nothing_behind():
     model = MODELS.build(tiny_faster_rcnn()).train()
     model.init_weights()

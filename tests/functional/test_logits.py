@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from wkd_det.functional import log_matmul, sinkhorn_cost, wkd_logit_loss
+from wkd_det.functional import log_matmul, sinkhorn_cost, wkd_logit_loss, wkd_transport_plan
 
 GOLDEN = Path(__file__).parents[1] / 'data' / 'wkd_golden.npz'
 SEPARATED = [f'logit_separated_{index}' for index in range(5)]
@@ -535,3 +535,34 @@ def test_the_separated_form_needs_another_class():
     one = torch.ones(2, 1)
     with pytest.raises(ValueError, match='needs at least 2 classes, got 1'):
         wkd_logit_loss(one, one, torch.zeros(1, 1), torch.zeros(2).long(), temperature=1.0)
+
+
+@DOMAINS
+@FORMS
+def test_plans_explain_the_transport(log_domain, separated):
+    """Loss = target term + lambda * cost of the plans, and the plans leave the target out."""
+    student, teacher, cost, target = problem()
+    chosen = target if separated else None
+    options = dict(temperature=2.0, epsilon=0.1, log_domain=log_domain)
+    plan = wkd_transport_plan(student, teacher, cost, chosen, **options)
+    whole = wkd_logit_loss(student, teacher, cost, chosen, transport_weight=3.0, **options)
+    without = wkd_logit_loss(student, teacher, cost, chosen, transport_weight=0.0, **options)
+    assert_close(whole - without, 3 * (plan * cost).sum((1, 2)).mean(), rtol=1e-9, atol=1e-12)
+    if separated:
+        rows = torch.arange(len(target))
+        assert float(plan[rows, target].abs().max()) == 0
+        assert float(plan[rows, :, target].abs().max()) == 0
+
+
+@FORMS
+def test_no_transport_without_weight(monkeypatch, separated):
+    """At weight 0, where a schedule ends, the separated form does not run the rounds."""
+    student, teacher, cost, target = problem()
+    student.requires_grad_(True)
+    if separated:
+        monkeypatch.setattr('wkd_det.functional.logits.sinkhorn_cost', None)
+    loss = wkd_logit_loss(
+        student, teacher, cost, target if separated else None, temperature=1.0, transport_weight=0.0
+    )
+    (gradient,) = torch.autograd.grad(loss, student)
+    assert bool(gradient.abs().sum() > 0) == separated

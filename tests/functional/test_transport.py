@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from wkd_det.functional import sinkhorn_cost
+from wkd_det.functional import sinkhorn_cost, sinkhorn_plan
 
 DOMAINS = pytest.mark.parametrize('log_domain', [False, True], ids=['plain', 'log'])
 FEW = settings(max_examples=25, deadline=None, derandomize=True)
@@ -457,3 +457,40 @@ def test_wrong_arguments(change, message):
     )
     with pytest.raises(ValueError, match=message):
         sinkhorn_cost(**(arguments | change))
+
+
+# The plan
+
+
+@DOMAINS
+@pytest.mark.parametrize('shared', [True, False], ids=['shared', 'own'])
+def test_plan_is_the_one_that_costs(log_domain, shared):
+    source, target, cost = histograms(5, 4), histograms(5, 4, seed=1), distances(4)
+    if not shared:
+        cost = torch.stack([distances(4, seed=seed) for seed in range(5)])
+    options = dict(epsilon=0.2, num_iters=7, log_domain=log_domain)
+    plan = sinkhorn_plan(source, target, cost, **options)
+    assert plan.shape == (5, 4, 4)
+    assert_close((plan * cost).sum((1, 2)), sinkhorn_cost(source, target, cost, **options))
+    for index in range(5):
+        own = (cost if shared else cost[index]).numpy()
+        guard = 0.0 if log_domain else 1e-8
+        expected = naive_plan(source[index].numpy(), target[index].numpy(), own, 0.2, 7, guard)
+        assert_close(plan[index], torch.from_numpy(expected), **EXACT)
+
+
+@DOMAINS
+def test_plan_has_the_marginals_and_no_gradient(log_domain):
+    source, target = histograms(3, 5).requires_grad_(True), histograms(3, 5, seed=1)
+    plan = sinkhorn_plan(
+        source, target, distances(5), epsilon=0.2, num_iters=200, log_domain=log_domain
+    )
+    assert not plan.requires_grad
+    assert_close(plan.sum(2), source.detach(), rtol=1e-5, atol=1e-7)
+    assert_close(plan.sum(1), target, rtol=1e-5, atol=1e-7)
+
+
+def test_plan_checks_its_arguments():
+    half = torch.full((1, 2), 0.5)
+    with pytest.raises(ValueError, match='epsilon must be positive, got 0'):
+        sinkhorn_plan(half, half, 1 - torch.eye(2), epsilon=0)

@@ -25,7 +25,7 @@ from wkd_det.functional.imitation import imitation_loss
 from wkd_det.functional.interrelation import cosine_interrelation, interrelation_to_cost
 from wkd_det.functional.kernel_alignment import cka
 from wkd_det.functional.logit_divergence import dkd_loss, kd_loss
-from wkd_det.functional.logits import wkd_logit_loss
+from wkd_det.functional.logits import wkd_logit_loss, wkd_transport_plan
 from wkd_det.functional.nst import nst_loss
 from wkd_det.functional.offsets import offset_loss, squared_offset_distance
 from wkd_det.functional.pkd import pkd_loss
@@ -36,7 +36,7 @@ from wkd_det.functional.structure import (
     off_diagonal_spread,
     structure_report,
 )
-from wkd_det.functional.transport import sinkhorn_cost
+from wkd_det.functional.transport import sinkhorn_cost, sinkhorn_plan
 
 __all__ = [
     'CONTEXT_GRIDS',
@@ -74,8 +74,10 @@ __all__ = [
     'pkd_loss',
     'shrink_covariance',
     'sinkhorn_cost',
+    'sinkhorn_plan',
     'squared_offset_distance',
     'structure_report',
     'wkd_feature_loss',
     'wkd_logit_loss',
+    'wkd_transport_plan',
 ]

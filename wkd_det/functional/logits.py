@@ -8,7 +8,7 @@ from torch import Tensor
 from wkd_det.functional.logit_check import check_logits, check_target, check_temperature
 from wkd_det.functional.precision import promote, without_autocast
 from wkd_det.functional.reduction import weighted_mean
-from wkd_det.functional.transport import sinkhorn_cost
+from wkd_det.functional.transport import sinkhorn_cost, sinkhorn_plan
 
 
 def wkd_logit_loss(
@@ -81,21 +81,78 @@ def wkd_logit_loss(
     _check(student, teacher, target, temperature, transport_weight)
     with without_autocast(student):
         student, teacher, cost = promote(student, teacher.detach(), cost)
-        per_sample, index, support = 0.0, None, None
-        if target is not None:
-            index = target[:, None]
-            per_sample = _target_loss(student, teacher, index)
-            support = torch.ones_like(student, dtype=torch.bool).scatter_(1, index, False)
-        transport = sinkhorn_cost(
-            _histogram(student, temperature, index),
-            _histogram(teacher, temperature, index),
+        per_sample = 0.0 if target is None else _target_loss(student, teacher, target[:, None])
+        if transport_weight or target is None:
+            source, goal, support = _transported(student, teacher, target, temperature)
+            transport = sinkhorn_cost(
+                source,
+                goal,
+                cost,
+                epsilon=epsilon,
+                num_iters=num_iters,
+                log_domain=log_domain,
+                support=support,
+            )
+            per_sample = per_sample + transport_weight * transport
+        return weighted_mean(per_sample, weight, avg_factor)
+
+
+@torch.no_grad()
+def wkd_transport_plan(
+    student: Tensor,
+    teacher: Tensor,
+    cost: Tensor,
+    target: Tensor | None = None,
+    *,
+    temperature: float,
+    epsilon: float = 0.05,
+    num_iters: int = 10,
+    log_domain: bool = False,
+) -> Tensor:
+    """The plans behind the transport of :func:`wkd_logit_loss`, to look at: no gradient.
+
+    Args:
+        student: Logits, shape ``(N, C)``.
+        teacher: Logits, shape ``(N, C)``.
+        cost: Class costs, shape ``(C, C)``.
+        target: Class indices, shape ``(N,)``, for the separated form.
+        temperature: Of the transported distributions, > 0.
+        epsilon: Entropic regularisation, in units of ``cost``.
+        num_iters: Sinkhorn rounds.
+        log_domain: See :func:`sinkhorn_cost`.
+
+    Returns:
+        Mass from the student's class ``i`` to the teacher's class ``j``, shape ``(N, C, C)``. In
+        the separated form the row and the column of the target are 0.
+
+    Raises:
+        ValueError: As there.
+    """
+    _check(student, teacher, target, temperature, 1.0)
+    with without_autocast(student):
+        student, teacher, cost = promote(student, teacher, cost)
+        source, goal, support = _transported(student, teacher, target, temperature)
+        return sinkhorn_plan(
+            source,
+            goal,
             cost,
             epsilon=epsilon,
             num_iters=num_iters,
             log_domain=log_domain,
             support=support,
         )
-        return weighted_mean(per_sample + transport_weight * transport, weight, avg_factor)
+
+
+def _transported(
+    student: Tensor, teacher: Tensor, target: Tensor | None, temperature: float
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """What is transported: the student's histograms, the teacher's, and their support."""
+    index, support = None, None
+    if target is not None:
+        index = target[:, None]
+        support = torch.ones_like(student, dtype=torch.bool).scatter_(1, index, False)
+    source, goal = (_histogram(logits, temperature, index) for logits in (student, teacher))
+    return source, goal, support
 
 
 def _histogram(logits: Tensor, temperature: float, left_out: Tensor | None) -> Tensor:

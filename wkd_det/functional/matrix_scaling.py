@@ -47,13 +47,30 @@ def scaled_transport(
     Returns:
         Shape ``(N,)``. Differentiable once, by the first four arguments.
     """
-    # Groups of samples that share a kernel: one group of all, or each sample its own.
-    if kernel.dim() == 2:
-        kernel, kernel_cost = kernel[None], kernel_cost[None]
-        source, target, support = source[None], target[None], support[None]
-    else:
-        source, target, support = source[:, None], target[:, None], support[:, None]
+    kernel_cost = kernel_cost if kernel.dim() == 3 else kernel_cost[None]
+    source, target, kernel, support = _grouped(source, target, kernel, support)
     return _Scaling.apply(source, target, kernel, kernel_cost, support, num_iters).flatten()
+
+
+@torch.no_grad()
+def scaling_vectors(
+    source: Tensor, target: Tensor, kernel: Tensor, support: Tensor, num_iters: int
+) -> tuple[Tensor, Tensor]:
+    """What :func:`scaled_transport` arrives at: ``u`` and ``v``, each ``(N, C)``, no gradient."""
+    source, target, kernel, support = _grouped(source, target, kernel, support)
+    whole = (slice(None), slice(None))
+    walk = _Walk(source, target, kernel, kernel, support, num_iters, whole)
+    walk.rounds(keep=False)
+    return tuple(vector.flatten(0, 1) for vector in (walk.row, walk.column))
+
+
+def _grouped(
+    source: Tensor, target: Tensor, kernel: Tensor, support: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Groups of samples that share a kernel: one group of all, or each sample its own."""
+    if kernel.dim() == 2:
+        return source[None], target[None], kernel[None], support[None]
+    return source[:, None], target[:, None], kernel, support[:, None]
 
 
 class _Scaling(torch.autograd.Function):
@@ -122,6 +139,12 @@ class _Walk:
 
     def forward(self, *, keep: bool) -> Tensor:
         """Results of the samples; with ``keep`` the way back stays open."""
+        self.rounds(keep=keep)
+        self.arriving = torch.bmm(self.column, self.kernel_cost.mT)
+        return (self.row * self.arriving).sum(dim=2)
+
+    def rounds(self, *, keep: bool) -> None:
+        """Scale rows and columns in turns; with ``keep`` remember every sum."""
         kernel, transposed = self.kernel, self.kernel.mT
         row, column = self.start.clone(), torch.empty_like(self.target)
         self.sums = []
@@ -134,8 +157,6 @@ class _Walk:
             torch.bmm(column, transposed, out=row_sum).add_(_GUARD)
             torch.div(self.source, row_sum, out=row)
         self.row, self.column = row, column
-        self.arriving = torch.bmm(column, self.kernel_cost.mT)
-        return (row * self.arriving).sum(dim=2)
 
     def backward(
         self,

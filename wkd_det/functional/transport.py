@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wkd_det.functional.log_matmul import log_matmul_exp
-from wkd_det.functional.matrix_scaling import scaled_transport
+from wkd_det.functional.matrix_scaling import scaled_transport, scaling_vectors
 from wkd_det.functional.precision import promote, without_autocast
 
 
@@ -82,6 +82,59 @@ def sinkhorn_cost(
         return scale(source, target, cost, epsilon, num_iters, support)
 
 
+@torch.no_grad()
+def sinkhorn_plan(
+    source: Tensor,
+    target: Tensor,
+    cost: Tensor,
+    *,
+    epsilon: float,
+    num_iters: int = 10,
+    log_domain: bool = False,
+    support: Tensor | None = None,
+) -> Tensor:
+    r"""The plan whose cost :func:`sinkhorn_cost` gives, to look at: no gradient, memory of plans.
+
+    .. math::
+        P_{ij} = u_i \, e^{-C_{ij} / \epsilon} \, v_j
+
+    Args:
+        source: Row marginals, shape ``(N, C)``.
+        target: Column marginals, shape ``(N, C)``.
+        cost: Shape ``(C, C)`` or ``(N, C, C)``.
+        epsilon: Entropic regularisation, > 0.
+        num_iters: Rounds of scaling, >= 1.
+        log_domain: Iterate on logarithms of the scalings.
+        support: Bool, shape ``(N, C)``: where the row scaling starts.
+
+    Returns:
+        Mass from class ``i`` of the source to class ``j`` of the target, shape ``(N, C, C)``.
+
+    Raises:
+        ValueError: As there.
+
+    Example:
+        >>> plan = sinkhorn_plan(
+        ...     torch.tensor([[1.0, 0.0]]), torch.full((1, 2), 0.5), 1 - torch.eye(2), epsilon=1.0
+        ... )
+        >>> plan.round(decimals=4)
+        tensor([[[0.5000, 0.5000],
+                 [0.0000, 0.0000]]])
+    """
+    _check(source, target, cost, epsilon, num_iters, support)
+    with without_autocast(source):
+        source, target, cost = promote(source, target, cost)
+        if support is None:
+            support = torch.ones_like(source, dtype=torch.bool)
+        log_kernel = cost / -epsilon
+        if log_domain:
+            row, column = _log_scalings(source, target, log_kernel, num_iters, support)
+            return (row[:, :, None] + log_kernel + column[:, None, :]).exp()
+        kernel = log_kernel.exp()
+        row, column = scaling_vectors(source, target, kernel, support, num_iters)
+        return row[:, :, None] * kernel * column[:, None, :]
+
+
 def _scale(
     source: Tensor, target: Tensor, cost: Tensor, epsilon: float, num_iters: int, support: Tensor
 ) -> Tensor:
@@ -93,13 +146,21 @@ def _scale_in_log_domain(
     source: Tensor, target: Tensor, cost: Tensor, epsilon: float, num_iters: int, support: Tensor
 ) -> Tensor:
     log_kernel = cost / -epsilon
+    log_row, log_column = _log_scalings(source, target, log_kernel, num_iters, support)
+    # cost is folded in as a logarithm: exp(log_row + log sum_j exp(column_j - C_ij/eps) C_ij)
+    return (log_row + log_matmul_exp(log_column, (log_kernel + _log(cost)).mT)).exp().sum(dim=1)
+
+
+def _log_scalings(
+    source: Tensor, target: Tensor, log_kernel: Tensor, num_iters: int, support: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Logarithms of row and column scaling after the rounds, each ``(N, C)``."""
     log_source, log_target = _log(source), _log(target)
     log_row = torch.zeros_like(source).masked_fill(~support, -torch.inf)
     for _ in range(num_iters):
         log_column = log_target - log_matmul_exp(log_row, log_kernel)
         log_row = log_source - log_matmul_exp(log_column, log_kernel.mT)
-    # cost is folded in as a logarithm: exp(log_row + log sum_j exp(column_j - C_ij/eps) C_ij)
-    return (log_row + log_matmul_exp(log_column, (log_kernel + _log(cost)).mT)).exp().sum(dim=1)
+    return log_row, log_column
 
 
 def _log(tensor: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from wkd_det.functional import interrelation_to_cost, wkd_logit_loss
+from wkd_det.functional import interrelation_to_cost, wkd_logit_loss, wkd_transport_plan
 from wkd_det.losses.nonnegative import check_nonnegative
 
 
@@ -144,16 +144,17 @@ class WKDLogitLoss(nn.Module):
         weight: Tensor | None = None,
         avg_factor: float | Tensor | None = None,
     ) -> Tensor:
-        """Loss of logits ``(N, C)``, scalar; ``target`` ``(N,)`` is needed when separated."""
-        if not self.ready:
-            raise RuntimeError('WKDLogitLoss has no class cost yet: call prepare or set_distance')
-        if self.separated and target is None:
-            raise ValueError('target is needed by the separated form; or set separated=False')
+        """Loss of logits ``(N, C)``, scalar; ``target`` ``(N,)`` is needed when separated.
+
+        Raises:
+            RuntimeError: Without class costs.
+            ValueError: If the target is missing, or as in the function.
+        """
         return self.loss_weight * wkd_logit_loss(
             student,
             teacher,
             self.cost,
-            target if self.separated else None,
+            self._checked(target),
             temperature=self.temperature,
             transport_weight=self.transport_weight,
             epsilon=self.epsilon,
@@ -162,6 +163,38 @@ class WKDLogitLoss(nn.Module):
             weight=weight,
             avg_factor=avg_factor,
         )
+
+    def plan(self, student: Tensor, teacher: Tensor, target: Tensor | None = None) -> Tensor:
+        """Which class lends mass to which, with the settings of this loss.
+
+        Args:
+            student: Logits, shape ``(N, C)``.
+            teacher: Logits, shape ``(N, C)``.
+            target: Class indices, shape ``(N,)``; needed when separated.
+
+        Returns:
+            Shape ``(N, C, C)``; see :func:`wkd_det.functional.wkd_transport_plan`.
+
+        Raises:
+            RuntimeError, ValueError: As the loss.
+        """
+        return wkd_transport_plan(
+            student,
+            teacher,
+            self.cost,
+            self._checked(target),
+            temperature=self.temperature,
+            epsilon=self.epsilon,
+            num_iters=self.num_iters,
+            log_domain=self.log_domain,
+        )
+
+    def _checked(self, target: Tensor | None) -> Tensor | None:
+        if not self.ready:
+            raise RuntimeError('WKDLogitLoss has no class cost yet: call prepare or set_distance')
+        if self.separated and target is None:
+            raise ValueError('target is needed by the separated form; or set separated=False')
+        return target if self.separated else None
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *args: Any, **kwargs: Any
