@@ -295,6 +295,13 @@ def test_search_is_in_the_record(tmp_path):
     ]
 
 
+def test_curves_of_runs_shorter_than_a_log_interval(tmp_path):
+    spec = read_spec(write(tmp_path))
+    short = dict(result(0.0), losses={})
+    learning_curves(spec, {'plain': {1: short}}, tmp_path / 'curves.png')
+    assert (tmp_path / 'curves.png').read_bytes().startswith(b'\x89PNG')
+
+
 def test_band():
     steps, mean, error = band([{'10': 1.0, '20': 2.0}, {'20': 4.0, '30': 9.0}])
     assert steps.tolist() == [20]

@@ -35,7 +35,7 @@ def learning_curves(spec: Spec, results: Results, output: Path) -> None:
         axis.fill_between(steps, mean - error, mean + error, color=color, alpha=0.18, linewidth=0)
     axis.set_xlabel('step')
     axis.set_ylabel(spec.metric if along else 'task loss')
-    if not along:
+    if not along and any(len(line.get_xdata()) for line in axis.lines):  # else nothing to scale
         axis.set_yscale('log')
     axis.grid(alpha=0.3, which='both')
     axis.legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
