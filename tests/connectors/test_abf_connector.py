@@ -93,7 +93,7 @@ def test_one_level_and_single_values():
     ('arguments', 'message'),
     [
         (dict(teacher_channels=(7, 8)), 'same number of levels, got 3 and 2'),
-        (dict(mid_channels=0), 'mid_channels must be positive, got 0'),
+        (dict(mid_channels=0), 'mid_channels must be an integer of at least 1, got 0'),
     ],
 )
 def test_errors(arguments, message):

@@ -204,7 +204,7 @@ def test_kernels_must_be_odd(kernel_size):
 
 
 def test_the_bottleneck_needs_a_width():
-    with pytest.raises(ValueError, match='mid_channels must be positive, got 0'):
+    with pytest.raises(ValueError, match='mid_channels must be an integer of at least 1, got 0'):
         BottleneckConnector(4, 6, mid_channels=0)
 
 

@@ -232,11 +232,27 @@ def test_features_that_are_not_finite(method):
     ('options', 'message'),
     [
         (dict(method='cosine'), r"method must be one of \['cka-linear', .* got 'cosine'"),
-        (dict(method='cka-linear', max_per_class=0), 'max_per_class must be at least 1, got 0'),
-        (dict(method='cka-linear', min_per_class=0), 'min_per_class must be at least 1, got 0'),
-        (dict(method='cka-linear', prior_examples=-1), 'prior_examples must be finite .* got -1'),
+        (
+            dict(method='cka-linear', max_per_class=0),
+            'max_per_class must be an integer .* got 0',
+        ),
+        (
+            dict(method='cka-linear', min_per_class=0),
+            'min_per_class must be an integer .* got 0',
+        ),
+        (
+            dict(method='cka-linear', prior_examples=-1),
+            'prior_examples must not .* got -1',
+        ),
     ],
 )
 def test_wrong_options(options, message):
     with pytest.raises(ValueError, match=message):
         BuildOptions(**options)
+
+
+def test_more_are_asked_for_than_are_kept():
+    """The sample is to blame, not the data."""
+    options = dict(min_per_class=9, max_per_class=8)
+    with pytest.raises(ValueError, match='min_per_class must not exceed the 8 examples that are'):
+        build(source_of(), 'cka-linear', **options)

@@ -133,9 +133,9 @@ def test_files_that_are_damaged_or_absent(tmp_path, path):
 
 def test_options_are_checked(path):
     for value in (0, -1, float('inf')):
-        with pytest.raises(ValueError, match=f'background_distance must be positive .* {value}'):
+        with pytest.raises(ValueError, match=f'background_distance must be .*, got {value}'):
             PrototypeCost(path, background_distance=value)
-        with pytest.raises(ValueError, match=f'value must be positive and finite, got {value}'):
+        with pytest.raises(ValueError, match=f'value must be (positive|finite), got {value}'):
             ConstantCost(value=value)
 
 

@@ -249,7 +249,7 @@ def test_a_query_knows_class_place_and_octave():
     ('arguments', 'message'),
     [
         (dict(num_heads=3), 'multiple of num_heads, got 16 and 3'),
-        (dict(max_instances=0), 'max_instances must be at least 1, got 0'),
+        (dict(max_instances=0), 'max_instances must be an integer of at least 1, got 0'),
         (dict(jitter=-0.1), 'jitter must not be negative, got -0.1'),
     ],
 )

@@ -88,7 +88,10 @@ def test_half_precision_and_no_images_give_float32(distribution, distance):
         (dict(distance='g2denet'), r"one of \['w2', 'kl', 'symmetric_kl'\] for dist.*'g2denet'"),
         (dict(epsilon=0.1), "epsilon means nothing to distribution='diag', distance='w2': its"),
         (dict(distribution='pmf', epsilon=0), 'epsilon must be positive, got 0'),
-        (dict(distribution='pmf', num_iters=0), 'num_iters must be at least 1, got 0'),
+        (
+            dict(distribution='pmf', num_iters=0),
+            'num_iters must be an integer of at least 1, got 0',
+        ),
         (dict(eps=0), 'eps must be positive, got 0'),
     ],
 )

@@ -12,6 +12,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from wkd_det.connectors.single_value_norm import normalise_single_values
+from wkd_det.functional.number_check import check_integers
 
 
 @MODELS.register_module()
@@ -55,8 +56,7 @@ class ABFConnector(nn.Module):
                 'student_channels and teacher_channels must name the same number of levels, got '
                 f'{len(student_channels)} and {len(teacher_channels)}'
             )
-        if mid_channels < 1:
-            raise ValueError(f'mid_channels must be positive, got {mid_channels}')
+        check_integers(mid_channels=mid_channels)
         plain = dict(norm_cfg=dict(type='BN'), act_cfg=None)
         self.inward = nn.ModuleList(
             ConvModule(channels, mid_channels, 1, **plain) for channels in student_channels

@@ -7,6 +7,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from wkd_det.connectors.single_value_norm import normalise_single_values
+from wkd_det.functional.number_check import check_integers
 
 
 @MODELS.register_module()
@@ -25,8 +26,7 @@ class BottleneckConnector(nn.Module):
         self, student_channels: int, teacher_channels: int, *, mid_channels: int = 256
     ) -> None:
         super().__init__()
-        if mid_channels < 1:
-            raise ValueError(f'mid_channels must be positive, got {mid_channels}')
+        check_integers(mid_channels=mid_channels)
         plain = dict(norm_cfg=None, act_cfg=None, bias=False)
         self.layers = nn.Sequential(
             ConvModule(student_channels, mid_channels, 1, **plain),

@@ -13,6 +13,7 @@ from wkd_det.detection.teacher_pass import TeacherPass
 from wkd_det.detection.widths import level_strides, level_widths
 from wkd_det.distillation.tap import TAPS, Tap
 from wkd_det.distillation.weights import check_weights
+from wkd_det.functional.number_check import is_integer
 
 
 class MapTap(Tap):
@@ -164,7 +165,7 @@ def _are_indices(levels: Any) -> bool:
     return (
         isinstance(levels, Sequence)
         and len(levels) > 0
-        and all(isinstance(level, int) and level >= 0 for level in levels)
+        and all(is_integer(level, 0) for level in levels)
         and len(set(levels)) == len(levels)
     )
 

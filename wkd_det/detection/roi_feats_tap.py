@@ -14,6 +14,7 @@ from wkd_det.detection.roi_tap import RoITap
 from wkd_det.detection.teacher_pass import TeacherPass
 from wkd_det.detection.widths import roi_width
 from wkd_det.distillation.tap import TAPS
+from wkd_det.functional.number_check import check_integers
 
 
 @TAPS.register_module('roi_feats')
@@ -47,8 +48,8 @@ class RoIFeatsTap(RoITap):
         super().__init__(
             rois=rois, stage=stage, teacher_stage=teacher_stage, stage_weights=stage_weights
         )
-        if roi_size is not None and (not isinstance(roi_size, int) or roi_size < 1):
-            raise ValueError(f'roi_size must be a positive integer, got {roi_size!r}')
+        if roi_size is not None:
+            check_integers(roi_size=roi_size)
         if connector_at not in ('map', 'roi'):
             raise ValueError(f"connector_at must be 'map' or 'roi', got {connector_at!r}")
         self.roi_size = roi_size

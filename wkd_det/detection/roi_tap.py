@@ -11,6 +11,7 @@ from wkd_det.detection.record import can_record
 from wkd_det.detection.roi_heads import stage_pairs
 from wkd_det.distillation.tap import Tap
 from wkd_det.distillation.weights import check_weights
+from wkd_det.functional.number_check import is_integer
 
 
 class RoITap(Tap):
@@ -69,5 +70,5 @@ class RoITap(Tap):
 
 def _is_choice(value: Any) -> bool:
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return len(value) > 0 and all(isinstance(index, int) for index in value)
-    return isinstance(value, int)
+        return len(value) > 0 and all(is_integer(index, 0) for index in value)
+    return is_integer(value, 0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from wkd_det.functional.number_check import is_integer
+
 
 @dataclass(frozen=True)
 class TermSchedule:
@@ -54,7 +56,7 @@ class TermSchedule:
             value = getattr(self, name)
             if value is None and name != 'warm_up':
                 continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            if not is_integer(value, 0):
                 raise ValueError(f'{name} must be a number of steps from 0 on, got {value!r}')
         if self.decay_to is not None:
             if self.decay_from is None:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from wkd_det.functional.blocks import equal_parts
+from wkd_det.functional.precision import without_autocast
 
 _BLOCK_ELEMENTS = 2**18  # of a block of images that is centred and squared: 1 MiB in float32
 _BLOCK_ELEMENTS_OF_ACCELERATORS = 2**24  # 64 MiB: there, few launches count
@@ -100,7 +101,12 @@ class _Moments(torch.autograd.Function):
     def backward(
         ctx: FunctionCtx, grad_mean: Tensor, grad_variance: Tensor
     ) -> tuple[Tensor | None, ...]:
-        flat, cells, inside, size, divisor, deviation, kept = ctx.saved_tensors
+        with without_autocast(grad_mean):  # backward() may be called inside an autocast block
+            return _Moments._backward(ctx.saved_tensors, grad_mean, grad_variance), *[None] * 4
+
+    @staticmethod
+    def _backward(saved: tuple[Tensor, ...], grad_mean: Tensor, grad_variance: Tensor) -> Tensor:
+        flat, cells, inside, size, divisor, deviation, kept = saved
         # Each pixel of a cell moves its mean by 1 / m and its variance by 2 (x - mean) / divisor;
         # an empty cell has no pixel, so its share below reaches nobody.
         slope = grad_variance * kept * (2 / divisor)
@@ -112,7 +118,7 @@ class _Moments(torch.autograd.Function):
             torch.add(centred, offset[rows] @ cells.t(), out=grad[rows])
             if inside is not None:
                 grad[rows].masked_fill_(~_of(inside, rows), 0)
-        return grad, None, None, None, None
+        return grad
 
 
 def _centred(flat: Tensor, inside: Tensor | None, rows: slice) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wkd_det.functional.class_matrix import listed_classes
+from wkd_det.functional.number_check import check_integers, check_nonnegative, check_positive
 from wkd_det.functional.precision import promote, without_autocast
 
 SHRINKAGE_TARGETS = ('pooled', 'diagonal')
@@ -65,8 +66,8 @@ def gaussian_interrelation(
         >>> gaussian_interrelation(mean, torch.ones(3, 1), scale=4.0)[0]  # exp(-1/4), exp(-9/4)
         tensor([1.0000, 0.7788, 0.1054])
     """
-    if scale is not None and not 0 < scale < float('inf'):
-        raise ValueError(f'scale must be positive and finite, got {scale}')
+    if scale is not None:
+        check_positive(scale=scale)
     covariance = shrink_covariance(
         covariance, shrinkage=shrinkage, shrinkage_target=shrinkage_target, counts=counts
     )
@@ -149,10 +150,9 @@ def class_gaussian_distance(
                 [13.,  0.]])
     """
     _check_moments(mean, covariance, class_names)
-    if not 0 <= mean_cov_ratio < float('inf'):
-        raise ValueError(f'mean_cov_ratio must be finite and not negative, got {mean_cov_ratio}')
-    if block_size is not None and (not isinstance(block_size, int) or block_size < 1):
-        raise ValueError(f'block_size must be an integer of at least 1, got {block_size!r}')
+    check_nonnegative(mean_cov_ratio=mean_cov_ratio)
+    if block_size is not None:
+        check_integers(block_size=block_size)
     with without_autocast(mean):
         (result_like,) = promote(mean)
         between = mean.double() * mean_cov_ratio**0.5

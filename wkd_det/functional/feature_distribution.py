@@ -9,6 +9,7 @@ from torch import Tensor
 
 from wkd_det.functional import cell_distances
 from wkd_det.functional.map_check import check_maps
+from wkd_det.functional.number_check import check_integers, check_nonnegative, check_positive
 from wkd_det.functional.precision import promote, without_autocast
 from wkd_det.functional.reduction import weighted_mean
 
@@ -163,15 +164,9 @@ def check_feature_options(
                 f'its options are {list(known)}'
             )
     options = dict({name: _DEFAULTS[name] for name in known}, **options)
-    if not isinstance(grid, int) or grid < 1:
-        raise ValueError(f'grid must be an integer of at least 1, got {grid!r}')
-    if not options.get('mean_cov_ratio', 0) >= 0:
-        raise ValueError(f'mean_cov_ratio must not be negative, got {options["mean_cov_ratio"]}')
-    for name in ('eps', 'epsilon'):
-        if not options.get(name, 1) > 0:
-            raise ValueError(f'{name} must be positive, got {options[name]}')
-    if not options.get('num_iters', 1) >= 1:
-        raise ValueError(f'num_iters must be at least 1, got {options["num_iters"]}')
+    check_integers(grid=grid, num_iters=options.get('num_iters', 1))
+    check_nonnegative(mean_cov_ratio=options.get('mean_cov_ratio', 0))
+    check_positive(eps=options.get('eps', 1), epsilon=options.get('epsilon', 1))
     return options
 
 

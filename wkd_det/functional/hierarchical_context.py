@@ -8,10 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wkd_det.functional.number_check import is_integer
 from wkd_det.functional.precision import promote, without_autocast
 from wkd_det.functional.pyramid import level_masks
 
 CONTEXT_GRIDS = (4, 2, 1)
+
+
+def check_grids(grids: Sequence[int]) -> None:
+    """Refuse all but positive integers.
+
+    Raises:
+        ValueError: With the values.
+    """
+    if not all(is_integer(grid, 1) for grid in grids):
+        raise ValueError(f'grids must be integers of at least 1, got {tuple(grids)}')
 
 
 def hierarchical_context_loss(
@@ -60,8 +71,7 @@ def hierarchical_context_loss(
         tensor(9.)
     """
     masks = level_masks(student, teacher, mask)
-    if any(not isinstance(grid, int) or grid < 1 for grid in grids):
-        raise ValueError(f'grids must be integers of at least 1, got {tuple(grids)}')
+    check_grids(grids)
     with without_autocast(student[0]):
         return torch.stack(
             [

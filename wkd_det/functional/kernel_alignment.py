@@ -9,6 +9,7 @@ from torch import Tensor
 
 from wkd_det.functional.class_matrix import listed_classes
 from wkd_det.functional.gram_block import KERNELS, GramBlock
+from wkd_det.functional.number_check import check_integers, check_positive
 from wkd_det.functional.precision import promote, without_autocast
 
 _BLOCK_ELEMENTS = 2**25  # Gram entries held at once by default: 128 MB in float32
@@ -150,9 +151,5 @@ def _check_options(
         raise ValueError(f'CKA needs at least 2 examples per class, got {features.shape[1]}')
     if kernel not in KERNELS:
         raise ValueError(f'kernel must be one of {KERNELS}, got {kernel!r}')
-    if not isinstance(degree, int) or degree < 1:
-        raise ValueError(f'degree must be an integer of at least 1, got {degree!r}')
-    if not bandwidth > 0:
-        raise ValueError(f'bandwidth must be positive, got {bandwidth}')
-    if block_size is not None and (not isinstance(block_size, int) or block_size < 1):
-        raise ValueError(f'block_size must be an integer of at least 1, got {block_size!r}')
+    check_integers(degree=degree, block_size=1 if block_size is None else block_size)
+    check_positive(bandwidth=bandwidth)

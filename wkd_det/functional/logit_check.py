@@ -39,13 +39,3 @@ def check_target(target: Tensor, logits: Tensor, form: str) -> None:
         low, high = torch.stack(target.aminmax()).tolist()
         if low < 0 or high >= classes:
             raise ValueError(f'target must lie in [0, {classes}), got values from {low} to {high}')
-
-
-def check_temperature(temperature: float) -> None:
-    """Refuse a temperature that is not above 0.
-
-    Raises:
-        ValueError: With the value.
-    """
-    if not temperature > 0:
-        raise ValueError(f'temperature must be positive, got {temperature}')

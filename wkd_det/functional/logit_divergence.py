@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wkd_det.functional.logit_check import check_logits, check_target, check_temperature
+from wkd_det.functional.logit_check import check_logits, check_target
+from wkd_det.functional.number_check import check_nonnegative, check_positive
 from wkd_det.functional.precision import promote, without_autocast
 from wkd_det.functional.reduction import weighted_mean
 
@@ -48,7 +49,7 @@ def kd_loss(
         tensor(0.1308)
     """
     check_logits(student, teacher)
-    check_temperature(temperature)
+    check_positive(temperature=temperature)
     with without_autocast(student):
         student, teacher = promote(student, teacher.detach())
         divergence = _divergence(
@@ -102,10 +103,8 @@ def dkd_loss(
     """
     check_logits(student, teacher)
     check_target(target, student, 'DKD')
-    check_temperature(temperature)
-    for name, value in dict(alpha=alpha, beta=beta).items():
-        if not value >= 0:
-            raise ValueError(f'{name} must not be negative, got {value}')
+    check_positive(temperature=temperature)
+    check_nonnegative(alpha=alpha, beta=beta)
     with without_autocast(student):
         student, teacher = promote(student, teacher.detach())
         is_target = F.one_hot(target, student.shape[1]).bool()

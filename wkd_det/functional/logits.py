@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from wkd_det.functional.logit_check import check_logits, check_target, check_temperature
+from wkd_det.functional.logit_check import check_logits, check_target
+from wkd_det.functional.number_check import check_nonnegative, check_positive
 from wkd_det.functional.precision import promote, without_autocast
 from wkd_det.functional.reduction import weighted_mean
 from wkd_det.functional.transport import sinkhorn_cost, sinkhorn_plan
@@ -176,8 +177,7 @@ def _check(
     transport_weight: float,
 ) -> None:
     check_logits(student, teacher)
-    check_temperature(temperature)
-    if not transport_weight >= 0:
-        raise ValueError(f'transport_weight must not be negative, got {transport_weight}')
+    check_positive(temperature=temperature)
+    check_nonnegative(transport_weight=transport_weight)
     if target is not None:
         check_target(target, student, 'the separated form')

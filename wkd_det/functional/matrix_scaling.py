@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from wkd_det.functional.blocks import equal_parts
+from wkd_det.functional.precision import without_autocast
 
 _GUARD = 1e-8  # keeps the divisions finite where the kernel underflows; the reference's value
 _BLOCK_ELEMENTS = 2**20  # of the scratch of a block of samples: 4 MiB in float32
@@ -112,10 +113,11 @@ class _Scaling(torch.autograd.Function):
             ]
             return (*slopes, None, None, None, None)
         grads = [torch.zeros_like(tensor) for tensor in ctx.saved_tensors[:4]]
-        for block in _blocks(ctx.saved_tensors[0], ctx.num_iters):
-            walk = _Walk(*ctx.saved_tensors, ctx.num_iters, block)
-            walk.forward(keep=True)
-            walk.backward(*grads, seed=grad[block][..., None])
+        with without_autocast(grad):  # backward() may be called inside an autocast block
+            for block in _blocks(ctx.saved_tensors[0], ctx.num_iters):
+                walk = _Walk(*ctx.saved_tensors, ctx.num_iters, block)
+                walk.forward(keep=True)
+                walk.backward(*grads, seed=grad[block][..., None])
         return (*grads, None, None)
 
 

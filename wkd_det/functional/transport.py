@@ -7,6 +7,7 @@ from torch import Tensor
 
 from wkd_det.functional.log_matmul import log_matmul_exp
 from wkd_det.functional.matrix_scaling import scaled_transport, scaling_vectors
+from wkd_det.functional.number_check import check_integers, check_positive
 from wkd_det.functional.precision import promote, without_autocast
 
 
@@ -188,10 +189,8 @@ def _check(
             f'cost must have the shape (N, C, C), N = {samples}, or (C, C) = '
             f'({classes}, {classes}), got {tuple(cost.shape)}'
         )
-    if not epsilon > 0:
-        raise ValueError(f'epsilon must be positive, got {epsilon}')
-    if num_iters < 1:
-        raise ValueError(f'num_iters must be at least 1, got {num_iters}')
+    check_positive(epsilon=epsilon)
+    check_integers(num_iters=num_iters)
     if support is not None and (support.shape != source.shape or support.dtype != torch.bool):
         raise ValueError(
             f'support must be bool and have the shape {tuple(source.shape)}, '

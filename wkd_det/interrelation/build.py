@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from wkd_det.functional import cka, cosine_interrelation, gaussian_interrelation
+from wkd_det.functional.number_check import check_integers, check_nonnegative
 from wkd_det.interrelation.class_matching import BACKGROUND
 from wkd_det.interrelation.class_moments import ClassMoments
 from wkd_det.interrelation.class_sample import ClassSample
@@ -49,14 +50,10 @@ class BuildOptions:
     def __post_init__(self) -> None:
         if self.method not in METHODS:
             raise ValueError(f'method must be one of {sorted(METHODS)}, got {self.method!r}')
-        if self.max_per_class is not None and self.max_per_class < 1:
-            raise ValueError(f'max_per_class must be at least 1, got {self.max_per_class}')
-        if self.min_per_class < 1:
-            raise ValueError(f'min_per_class must be at least 1, got {self.min_per_class}')
-        if not 0 <= self.prior_examples < float('inf'):
-            raise ValueError(
-                f'prior_examples must be finite and not negative, got {self.prior_examples}'
-            )
+        check_integers(min_per_class=self.min_per_class)
+        if self.max_per_class is not None:
+            check_integers(max_per_class=self.max_per_class)
+        check_nonnegative(prior_examples=self.prior_examples)
 
 
 def build_interrelation(
@@ -105,6 +102,11 @@ def _from_examples(
     size = options.max_per_class
     if size is None and method.reads == 'examples':
         size = CKA_EXAMPLES
+    if size is not None and size < options.min_per_class:
+        raise ValueError(
+            f'min_per_class must not exceed the {size} examples that are kept of a class '
+            f'(max_per_class), got {options.min_per_class}'
+        )
     empty = (
         ClassMoments(len(names), full=method.full)
         if size is None

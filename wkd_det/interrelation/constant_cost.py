@@ -8,6 +8,8 @@ import torch
 from mmdet.registry import MODELS
 from torch import Tensor
 
+from wkd_det.functional.number_check import check_positive
+
 
 @MODELS.register_module()
 class ConstantCost:
@@ -24,8 +26,7 @@ class ConstantCost:
     """
 
     def __init__(self, *, value: float = 1.0) -> None:
-        if not 0 < value < float('inf'):
-            raise ValueError(f'value must be positive and finite, got {value}')
+        check_positive(value=value)
         self.value = value
 
     def __call__(self, tap: Any, teacher: Any) -> Tensor:

@@ -9,6 +9,7 @@ from mmdet.registry import MODELS
 from torch import Tensor
 
 from wkd_det.functional import cosine_interrelation
+from wkd_det.functional.number_check import check_positive
 from wkd_det.interrelation.class_matching import BACKGROUND, positions_of, wanted_class_names
 from wkd_det.interrelation.prototype_file import read_prototypes
 from wkd_det.interrelation.unknown_classes import with_unknown_classes
@@ -42,10 +43,8 @@ class PrototypeCost:
         center: bool = False,
         background_distance: float | None = None,
     ) -> None:
-        if background_distance is not None and not 0 < background_distance < float('inf'):
-            raise ValueError(
-                f'background_distance must be positive and finite, got {background_distance}'
-            )
+        if background_distance is not None:
+            check_positive(background_distance=background_distance)
         self.path = path
         self.center = center
         self.background_distance = background_distance

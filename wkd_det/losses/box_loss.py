@@ -8,9 +8,9 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from wkd_det.functional import squared_offset_distance
+from wkd_det.functional.number_check import check_nonnegative
 from wkd_det.functional.precision import promote, without_autocast
 from wkd_det.functional.reduction import weighted_mean
-from wkd_det.losses.nonnegative import check_nonnegative
 
 
 @MODELS.register_module()

@@ -8,7 +8,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from wkd_det.functional import dkd_loss
-from wkd_det.losses.nonnegative import check_nonnegative
+from wkd_det.functional.number_check import check_nonnegative, check_positive
 
 
 @MODELS.register_module()
@@ -39,8 +39,7 @@ class DKDLoss(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f'temperature must be positive, got {temperature}')
+        check_positive(temperature=temperature)
         check_nonnegative(alpha=alpha, beta=beta, loss_weight=loss_weight)
         self.alpha = alpha
         self.beta = beta

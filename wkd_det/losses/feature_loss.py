@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from wkd_det.losses.nonnegative import check_nonnegative
+from wkd_det.functional.number_check import check_nonnegative
 
 
 class FeatureLoss(nn.Module):

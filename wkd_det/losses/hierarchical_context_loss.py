@@ -9,7 +9,8 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from wkd_det.functional import CONTEXT_GRIDS, hierarchical_context_loss
-from wkd_det.losses.nonnegative import check_nonnegative
+from wkd_det.functional.hierarchical_context import check_grids
+from wkd_det.functional.number_check import check_nonnegative
 
 
 @MODELS.register_module()
@@ -32,8 +33,7 @@ class HierarchicalContextLoss(nn.Module):
     def __init__(self, *, grids: Sequence[int] = CONTEXT_GRIDS, loss_weight: float = 1.0) -> None:
         super().__init__()
         check_nonnegative(loss_weight=loss_weight)
-        if any(not isinstance(grid, int) or grid < 1 for grid in grids):
-            raise ValueError(f'grids must be integers of at least 1, got {tuple(grids)}')
+        check_grids(grids)
         self.grids = tuple(grids)
         self.loss_weight = loss_weight
 

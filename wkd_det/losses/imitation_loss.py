@@ -9,7 +9,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from wkd_det.functional import imitation_loss
-from wkd_det.losses.nonnegative import check_nonnegative
+from wkd_det.functional.number_check import check_nonnegative
 
 
 @MODELS.register_module()

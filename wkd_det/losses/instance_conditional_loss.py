@@ -11,12 +11,12 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from wkd_det.functional import attended_loss
+from wkd_det.functional.number_check import check_integers, check_nonnegative
 from wkd_det.functional.precision import without_autocast
 from wkd_det.losses.instance_decoder import InstanceDecoder
 from wkd_det.losses.instance_encoder import InstanceEncoder
 from wkd_det.losses.instance_sampler import InstanceSampler
 from wkd_det.losses.instances import Instances
-from wkd_det.losses.nonnegative import check_nonnegative
 from wkd_det.losses.perceptron import perceptron
 
 
@@ -95,12 +95,11 @@ class InstanceConditionalLoss(nn.Module):
             loss_weight=loss_weight,
             auxiliary_weight=auxiliary_weight,
         )
-        if num_heads < 1 or width < 1 or width % num_heads or width % 2:
+        check_integers(max_instances=max_instances, num_heads=num_heads, width=width)
+        if width % num_heads or width % 2:
             raise ValueError(
                 f'width must be even and a multiple of num_heads, got {width} and {num_heads}'
             )
-        if max_instances < 1:
-            raise ValueError(f'max_instances must be at least 1, got {max_instances}')
         self.loss_weight = loss_weight
         self.auxiliary_weight = auxiliary_weight
         self.sampler = InstanceSampler(

@@ -8,7 +8,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from wkd_det.functional import kd_loss
-from wkd_det.losses.nonnegative import check_nonnegative
+from wkd_det.functional.number_check import check_nonnegative, check_positive
 
 
 @MODELS.register_module()
@@ -29,8 +29,7 @@ class KDLoss(nn.Module):
 
     def __init__(self, *, temperature: float = 1.0, loss_weight: float = 1.0) -> None:
         super().__init__()
-        if not temperature > 0:
-            raise ValueError(f'temperature must be positive, got {temperature}')
+        check_positive(temperature=temperature)
         check_nonnegative(loss_weight=loss_weight)
         self.temperature = temperature
         self.loss_weight = loss_weight

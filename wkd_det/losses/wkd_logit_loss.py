@@ -11,7 +11,7 @@ from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from wkd_det.functional import interrelation_to_cost, wkd_logit_loss, wkd_transport_plan
-from wkd_det.losses.nonnegative import check_nonnegative
+from wkd_det.functional.number_check import check_integers, check_nonnegative, check_positive
 
 
 @MODELS.register_module()
@@ -57,14 +57,11 @@ class WKDLogitLoss(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        for name, value in dict(temperature=temperature, epsilon=epsilon).items():
-            if not value > 0:
-                raise ValueError(f'{name} must be positive, got {value}')
+        check_positive(temperature=temperature, epsilon=epsilon)
         check_nonnegative(
             sharpness=sharpness, transport_weight=transport_weight, loss_weight=loss_weight
         )
-        if num_iters < 1:
-            raise ValueError(f'num_iters must be at least 1, got {num_iters}')
+        check_integers(num_iters=num_iters)
         self.temperature = temperature
         self.sharpness = sharpness
         self.transport_weight = transport_weight
