@@ -2,6 +2,7 @@
 
 Commands:
     python tools/benchmark.py losses           the losses against the formulas taken literally
+    python tools/benchmark.py family           every form of the feature loss beside WKD-F
     python tools/benchmark.py step             a distilled step against its unavoidable parts
     python tools/benchmark.py classification   the same of classifiers, and what a batch costs
     python tools/benchmark.py methods          every method of a folder of configs against KD
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import torch
 from benchmarks.classification import benchmark_classification, format_classification
+from benchmarks.family import benchmark_family, format_family
 from benchmarks.interrelation import benchmark_interrelation, format_interrelation
 from benchmarks.losses import benchmark_losses, format_losses
 from benchmarks.methods import benchmark_methods, format_methods
@@ -54,6 +56,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add = partial(commands.add_parser, parents=[common])
     add('losses', help='the losses against the plain formulas').set_defaults(
         benchmark=benchmark_losses, format_cases=format_losses
+    )
+    add('family', help='every form of the feature loss beside WKD-F').set_defaults(
+        benchmark=benchmark_family, format_cases=format_family
     )
     add('step', help='a distilled training step against its unavoidable parts').set_defaults(
         benchmark=benchmark_step, format_cases=format_step

@@ -12,16 +12,18 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'tools'))
 
 import benchmark  # noqa: E402
-from benchmarks import classification, losses, methods, step  # noqa: E402
+from benchmarks import classification, family, losses, methods, step  # noqa: E402
 from benchmarks.memory import peak_extra_bytes  # noqa: E402
 from benchmarks.report import at_least, at_most  # noqa: E402
 from benchmarks.timing import time_in_turns  # noqa: E402
+
+from wkd_det.functional import FEATURE_DISTANCES  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
 def _at_the_root_and_brief(monkeypatch):
     monkeypatch.chdir(ROOT)
-    for module in (classification, losses, methods, step):
+    for module in (classification, family, losses, methods, step):
         monkeypatch.setattr(
             module,
             'time_in_turns',
@@ -49,6 +51,16 @@ def test_losses_agree_with_the_plain_formulas_and_are_judged(tmp_path, capsys):
     table = capsys.readouterr().out
     assert 'times less extra memory than direct' in table
     assert 'times the 42 bare products' in table
+
+
+def test_every_form_of_the_feature_loss_is_timed(tmp_path, capsys):
+    code, figures = run(tmp_path, 'family')
+    assert code == 0
+    (case,) = figures['cases']
+    assert set(case['forms']) == {' '.join(pair) for pair in FEATURE_DISTANCES}
+    assert case['forms']['diag w2']['ratio'] == [1.0, 1.0, 1.0]
+    assert case['forms']['full w2']['ratio'][0] > 1
+    assert 'pmf w2' in capsys.readouterr().out
 
 
 def test_step_is_compared_with_the_sum_of_its_parts(tmp_path, capsys):
