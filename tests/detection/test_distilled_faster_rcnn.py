@@ -249,7 +249,11 @@ def test_roi_features_are_those_of_the_student_own_head(teacher_section, distill
             KeyError,
             "unknown keys .'kernel'.*kernel_size",
         ),
-        (dict(loss_x=wkd_f_term(roi_size=0)), ValueError, 'roi_size must be a positive integer'),
+        (
+            dict(loss_x=wkd_f_term(roi_size=0)),
+            ValueError,
+            'roi_size must be an integer of at least 1',
+        ),
         (dict(loss_x=wkd_f_term(connector_at='fpn')), ValueError, "'map' or 'roi'"),
         (dict(loss_x=wkd_f_neck_term(levels=[7])), ValueError, 'student has 5 levels'),
         (dict(loss_x=wkd_f_neck_term(levels=[])), ValueError, 'levels must be a non-empty list'),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
@@ -26,7 +26,8 @@ def collect(source: FeatureSource, accumulator: Accumulator, *, progress: bool) 
     Args:
         source: The same in every process.
         accumulator: Empty.
-        progress: Show a bar with the remaining time (of the first process).
+        progress: Show how far the first process is: a bar with the remaining time on a terminal,
+            ten lines in a log.
 
     Returns:
         The accumulator of all examples, in every process.
@@ -35,8 +36,7 @@ def collect(source: FeatureSource, accumulator: Accumulator, *, progress: bool) 
         ValueError: If a feature is not finite; the message names the class.
     """
     items = range(get_rank(), len(source), get_world_size())
-    shown = progress and get_rank() == 0 and len(items) > 0
-    bar = ProgressBar(len(items), file=sys.stderr) if shown else None
+    update = _progress(len(items)) if progress and get_rank() == 0 and len(items) else None
     waiting: list[ClassExamples] = []
     for examples in source.examples(items):
         if len(examples.labels):
@@ -44,12 +44,27 @@ def collect(source: FeatureSource, accumulator: Accumulator, *, progress: bool) 
             waiting.append(examples)
         if sum(len(one.labels) for one in waiting) >= _ROWS_AT_ONCE:
             _flush(waiting, accumulator)
+        if update is not None:
+            update()
+    _flush(waiting, accumulator)
+    return merged_over_processes(accumulator)
+
+
+def _progress(total: int) -> Callable[[], None]:
+    """To be called after each of ``total`` items."""
+    done = 0
+    bar = ProgressBar(total, file=sys.stderr) if sys.stderr.isatty() else None
+
+    def update() -> None:
+        nonlocal done
+        done += 1
         if bar is not None:
             bar.update()
-    _flush(waiting, accumulator)
-    if bar is not None:
-        bar.file.write('\n')
-    return merged_over_processes(accumulator)
+            sys.stderr.write('\n' if done == total else '')
+        elif done * 10 // total > (done - 1) * 10 // total:
+            print(f'features of {done}/{total} images', file=sys.stderr, flush=True)
+
+    return update
 
 
 def merged_over_processes(accumulator: Accumulator) -> Accumulator:
