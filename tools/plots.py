@@ -213,6 +213,7 @@ def transport(args: argparse.Namespace) -> Figure:
         title=(
             f'{student} to teacher: {examples.class_names[int(examples.labels[index])]} at '
             f'[{box}], image {int(examples.items[index])} of {args.split}'
+            f'{"" if args.joint else ", the true class left out"}'
         ),
     )
 

@@ -48,7 +48,7 @@ def plot_transport_plan(
     top = figure.add_subplot(grid[0, 1], sharex=main)
     right = figure.add_subplot(grid[1, 2])
     image = main.imshow(plan.clamp(min=1e-6), cmap='Blues', norm=LogNorm(1e-4, 1.0), aspect='auto')
-    _write(main, plan)
+    _write(main, plan, dark=0.03)  # where the logarithmic colours are
     left.barh(range(classes), plan.sum(1), color='tab:orange')
     left.invert_xaxis()
     top.bar(range(classes), plan.sum(0), color='tab:green')
@@ -56,7 +56,7 @@ def plot_transport_plan(
     left.set_title("student's", fontsize=9)
     moved = plan * cost
     spent = right.imshow(moved, cmap='Reds', aspect='auto')
-    _write(right, moved)
+    _write(right, moved, dark=0.5 * float(moved.max()))
     right.set_title(f'mass times cost, {float(moved.sum()):.4f} in all', fontsize=9)
     figure.colorbar(image, ax=main, shrink=0.7, label='mass')
     figure.colorbar(spent, ax=right, shrink=0.7)
@@ -70,9 +70,9 @@ def plot_transport_plan(
     return figure
 
 
-def _write(axis: object, matrix: Tensor) -> None:
+def _write(axis: object, matrix: Tensor, *, dark: float) -> None:
     largest = float(matrix.max())
     for row, column in (matrix >= max(_SHOWN, 0.02 * largest)).nonzero().tolist():
         value = float(matrix[row, column])
-        color = 'white' if value > 0.5 * largest else 'black'
+        color = 'white' if value > dark else 'black'
         axis.text(column, row, f'{value:.2g}', ha='center', va='center', fontsize=6, color=color)
