@@ -42,11 +42,24 @@ TERMS = dict(
 )
 
 
-def build(section):
+def terms_of_other_methods():
+    """Those with taps and connectors of their own, as the configs have them, at tiny widths."""
+    folder = ROOT / 'configs/_base_/distill'
+    names = ('fcfd', 'icd', 'fgfi', 'reviewkd', 'wkd_box')
+    parts = {name: Config.fromfile(folder / f'{name}.py') for name in names}
+    parts['icd'].loss_icd.loss.update(width=16, num_heads=2)
+    parts['reviewkd'].loss_reviewkd.connector.mid_channels = 16
+    terms = dict(parts.pop('fcfd').fcfd)
+    for part in parts.values():
+        terms.update({name: term for name, term in part.items() if name.startswith('loss_')})
+    return terms
+
+
+def build(section, terms=TERMS):
     """A student whose passes are exact over any split of the batch: the same RoIs for an image,
     as many in each, and batch normalisation by its running statistics."""
     init_default_scope('mmdet')
-    config = distilled_config(section, TERMS)
+    config = distilled_config(section, terms)
     config.train_cfg.rpn_proposal.max_per_img = 10
     config.train_cfg.rcnn.sampler.num = 1000  # all of them, so none is drawn
     torch.manual_seed(0)
@@ -100,6 +113,7 @@ def process(rank, folder):
     whole_objective(rank, model)
     a_download_that_fails(found)
     a_term_that_is_not_finite(rank, folder, found)
+    other_methods(rank, folder, found)
     weights_of_two_strategies(folder, found)
     torch.save(found, folder / f'rank{rank}.pth')
     distributed.barrier()
@@ -131,6 +145,22 @@ def whole_objective(rank, model):
     for _ in range(2):
         total, _ = model.module.parse_losses(losses_of(model, [rank], boxes=3 - 3 * rank))
         total.backward()
+
+
+def other_methods(rank, folder, found):
+    """Two steps, the second process without a box."""
+    section, _ = section_of(folder, str(folder / 'teacher.pth'))
+    terms = terms_of_other_methods()
+    model = MMDistributedDataParallel(build(section, terms), broadcast_buffers=False)
+    torch.manual_seed(rank)
+    found['methods'] = []
+    for _ in range(2):
+        model.zero_grad()
+        losses = losses_of(model, [rank], boxes=3 - 3 * rank)
+        total, _ = model.module.parse_losses(losses)
+        total.backward()
+        found['methods'].append({name: float(losses[name]) for name in terms})
+    found['gradients of methods'] = gradients(model)
 
 
 def a_download_that_fails(found):
@@ -304,6 +334,26 @@ def test_a_term_that_is_not_finite_in_one_stops_both(ranks):
     assert 'term loss_wkd_l is not finite in another process' in ranks[0]['raised']
     assert 'term loss_wkd_l is nan' in ranks[1]['raised']
     assert re.search(r'student \(\d+, 5\) in .*; teacher \(\d+, 5\) in', ranks[1]['raised'])
+
+
+def test_other_methods_train_in_two_processes_also_without_a_box_in_one(ranks):
+    """DDP would stop the second step if a parameter had had no gradient in the first."""
+    with_boxes, without = (found['methods'] for found in ranks)
+    assert all(value > 0 for step in with_boxes for value in step.values())
+    for step in without:
+        assert step['loss_fcfd_app'] > 0
+        assert step['loss_fgfi'] == step['loss_wkd_box'] == 0
+    own, other = (found['gradients of methods'] for found in ranks)
+    for name, value in own.items():
+        assert value.isfinite().all(), name
+        assert torch.equal(value, other[name]), name
+    taught = [name for name in own if name.startswith('distiller.')]
+    assert len(taught) > 50
+    silent = [name for name in taught if not own[name].any()]
+    # Connectors of levels with no RoI, or no location near an object: gradients of 0, not none.
+    by_level = ('loss_fcfd_kd_ts.connectors.', 'loss_fgfi.connectors.')
+    assert not [name for name in silent if not any(part in name for part in by_level)]
+    assert len(silent) < len(taught) / 4
 
 
 def test_fsdp_trains_the_weights_of_ddp_with_the_whole_teacher_in_each_process(ranks, folder):
