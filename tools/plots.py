@@ -37,6 +37,7 @@ from wkd_det.detection.open_detector import open_detector
 from wkd_det.detection.roi_logits_tap import RoILogitsTap
 from wkd_det.detection.shared_examples import SharedExamples, shared_examples
 from wkd_det.distillation import Teacher
+from wkd_det.functional import transported_histograms
 from wkd_det.losses import WKDLogitLoss
 from wkd_det.visualization import (
     Scene,
@@ -201,15 +202,20 @@ def transport(args: argparse.Namespace) -> Figure:
     if not args.rank <= len(objects):
         raise ValueError(f'--rank {args.rank}: there are only {len(objects)} objects')
     own, other = examples.logits[student][objects], examples.logits[TEACHER][objects]
-    plans = loss.plan(own, other, examples.labels[objects])
+    labels = examples.labels[objects]
+    plans = loss.plan(own, other, labels)
     costs = (plans * loss.cost).sum(dim=(1, 2))
     chosen = int(costs.argsort(descending=True, stable=True)[args.rank - 1])
     index = int(objects[chosen])
+    left_out = None if args.joint else labels
+    source, goal, _ = transported_histograms(own, other, left_out, args.temperature)
     box = ', '.join(f'{side:.0f}' for side in examples.boxes[index].tolist())
     return plot_transport_plan(
         plans[chosen],
         loss.cost,
         examples.class_names,
+        student=source[chosen],
+        teacher=goal[chosen],
         title=(
             f'{student} to teacher: {examples.class_names[int(examples.labels[index])]} at '
             f'[{box}], image {int(examples.items[index])} of {args.split}'
@@ -222,7 +228,7 @@ def _logit_loss(opened: Opened, args: argparse.Namespace, student: str) -> WKDLo
     """WKD-L as the command line describes it."""
     cost = dict(type='ClassifierCost')
     if args.cost is not None:
-        cost = dict(type='FileCost', path=args.cost)
+        cost = dict(type='FileCost', path=args.cost, by_position=args.by_position)
     loss = WKDLogitLoss(
         cost=cost,
         temperature=args.temperature,
@@ -287,6 +293,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                 '--joint', action='store_true', help='of all classes, the true one among them'
             )
             command.add_argument('--cost', help="a cost file (default: the teacher's classifier)")
+            command.add_argument(
+                '--by-position', action='store_true', help='trust the order of a file without names'
+            )
             settings = dict(temperature=1.0, sharpness=2.0, epsilon=0.05)
             for option, default in settings.items():
                 command.add_argument(

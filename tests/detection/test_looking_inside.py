@@ -16,11 +16,14 @@ from wkd_det.detection.activation_map import activation_map
 from wkd_det.detection.annotated_dataset import annotated_dataset
 from wkd_det.detection.open_detector import open_detector
 from wkd_det.detection.shared_examples import shared_examples
+from wkd_det.functional import cosine_interrelation, interrelation_to_cost, wkd_transport_plan
 from wkd_det.testing import distilled_config, save_detector, tiny_faster_rcnn, wkd_f_term
+from wkd_det.visualization import plot_transport_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'tools'))
 
+import plots  # noqa: E402
 from make_mini_dataset import CLASSES, make_dataset  # noqa: E402
 from plots import main  # noqa: E402
 
@@ -182,10 +185,43 @@ def test_figures_are_written(folder, capsys, figure, extra):
     _check_picture(folder, figure, capsys)
 
 
-@pytest.mark.parametrize('extra', [[], ['--joint', '--rank', '3']])
-def test_transport_of_one_object(folder, capsys, extra):
+@pytest.mark.parametrize(
+    ('extra', 'rank', 'joint'), [([], 1, False), (['--joint', '--rank', '3'], 3, True)]
+)
+def test_transport_of_one_object(folder, capsys, monkeypatch, extra, rank, joint):
+    shown = {}
+
+    def draw(plan, cost, class_names, **rest):
+        shown.update(plan=plan, cost=cost, **rest)
+        return plot_transport_plan(plan, cost, class_names, **rest)
+
+    monkeypatch.setattr(plots, 'plot_transport_plan', draw)
     main(command(folder, 'transport', *extra, students=['plain']))
     _check_picture(folder, 'transport', capsys)
+    # By hand: the object of that rank by its cost, from the student to the teacher.
+    opened = {
+        name: open_detector(str(folder / f'{name}.py'), folder / f'{name}.pth').module
+        for name in ('teacher', 'plain')
+    }
+    dataset = annotated_dataset(Config.fromfile(folder / 'teacher.py'), 'val')
+    examples = shared_examples(opened, dataset, range(len(dataset)), CLASSES)
+    objects = (examples.labels < 10).nonzero().flatten()
+    labels = examples.labels[objects]
+    student, teacher = (examples.logits[name][objects] for name in ('plain', 'teacher'))
+    rows = opened['teacher'].roi_head.bbox_head.fc_cls.weight
+    cost = interrelation_to_cost(cosine_interrelation(rows.double()), sharpness=2.0).float()
+    plans = wkd_transport_plan(
+        student, teacher, cost, None if joint else labels, temperature=1.0, log_domain=True
+    )
+    best = (plans * cost).sum((1, 2)).argsort(descending=True)[rank - 1]
+    assert_close(shown['cost'], cost)
+    assert_close(shown['plan'], plans[best])
+    for side, logits in (('student', student[best]), ('teacher', teacher[best])):
+        kept = logits if joint else logits.scatter(0, labels[best], -torch.inf)
+        assert_close(shown[side], kept.softmax(0))
+    image = int(examples.items[objects[best]])
+    assert f'plain to teacher: {CLASSES[labels[best]]} at [' in shown['title']
+    assert f'image {image} of val' in shown['title']
 
 
 def _check_picture(folder, figure, capsys):

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from wkd_det.functional.number_check import check_integers, check_nonnegative, check_positive
 
@@ -15,14 +16,14 @@ def test_numbers_of_all_kinds_pass():
         check_nonnegative(weight=value)
         check_positive(weight=value)
     check_nonnegative(weight=0, other=0.0)
-    check_integers(grid=1)
+    check_integers(grid=1, other=np.int64(2))
     check_integers(0, step=0)
 
 
 @pytest.mark.parametrize('check', [check_nonnegative, check_positive])
-@pytest.mark.parametrize('value', ['1', True, None, [1.0]])
+@pytest.mark.parametrize('value', ['1', True, None, [1.0], torch.tensor(1.0)])
 def test_what_is_no_number(check, value):
-    with pytest.raises(TypeError, match=r'weight must be a number, got '):
+    with pytest.raises(ValueError, match=r'weight must be a number, got '):
         check(weight=value)
 
 
@@ -31,6 +32,7 @@ def test_what_is_no_number(check, value):
     [
         (check_nonnegative, -0.5, 'weight must not be negative, got -0.5'),
         (check_nonnegative, math.nan, 'weight must not be negative, got nan'),
+        (check_integers, np.True_, 'weight must be an integer of at least 1, got np.True_'),
         (check_nonnegative, math.inf, 'weight must be finite, got inf'),
         (check_positive, 0, 'weight must be positive, got 0'),
         (check_positive, math.nan, 'weight must be positive, got nan'),

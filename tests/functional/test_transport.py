@@ -494,3 +494,20 @@ def test_plan_checks_its_arguments():
     half = torch.full((1, 2), 0.5)
     with pytest.raises(ValueError, match='epsilon must be positive, got 0'):
         sinkhorn_plan(half, half, 1 - torch.eye(2), epsilon=0)
+
+
+# Autocast
+
+
+@pytest.mark.parametrize('shared', [True, False], ids=['shared', 'own'])
+def test_gradient_of_the_cost_inside_autocast(shared):
+    """Nothing of it is a float32 product that autocast could round."""
+    source, target = (histograms(4, 5, seed=seed, dtype=torch.float32) for seed in (0, 1))
+    cost = distances(5, dtype=torch.float32)
+    cost = (cost if shared else cost.expand(4, 5, 5).clone()).requires_grad_(True)
+    found = []
+    for enabled in (False, True):
+        with torch.autocast('cpu', dtype=torch.bfloat16, enabled=enabled):
+            value = sinkhorn_cost(source, target, cost, epsilon=0.2).sum()
+            found.append(torch.autograd.grad(value, cost)[0])
+    assert torch.equal(*found)

@@ -110,11 +110,22 @@ def test_discrepancy_is_drawn(tmp_path):
 
 def test_plan_is_drawn_with_its_cost(tmp_path):
     plan = torch.tensor([[0.5, 0.25, 0.0], [0.0, 0.25, 0.0], [0.0, 0.0, 0.0]])
-    figure = plot_transport_plan(plan, 1 - torch.eye(3), NAMES)
+    sides = dict(student=torch.tensor([0.75, 0.25, 0.0]), teacher=torch.tensor([0.3, 0.6, 0.1]))
+    figure = plot_transport_plan(plan, 1 - torch.eye(3), NAMES, **sides)
     drawn(figure, tmp_path)
+    _, left, top, _, *_ = figure.axes
+    # The probabilities as they are, and what the plan has made of them.
+    widths = [bar.get_width() for bar in left.patches]
+    heights = [bar.get_height() for bar in top.patches]
+    assert widths == pytest.approx([0.75, 0.25, 0.0, 0.75, 0.25, 0.0])
+    assert heights == pytest.approx([0.3, 0.6, 0.1, 0.5, 0.5, 0.0])
     assert 'mass times cost, 0.2500 in all' in texts(figure)
     with pytest.raises(ValueError, match=r'cost must have the shape \(3, 3\), got \(2, 2\)'):
-        plot_transport_plan(plan, torch.zeros(2, 2), NAMES)
+        plot_transport_plan(plan, torch.zeros(2, 2), NAMES, **sides)
+    with pytest.raises(ValueError, match=r'teacher must have the shape \(3,\), got \(2,\)'):
+        plot_transport_plan(
+            plan, torch.zeros(3, 3), NAMES, student=torch.ones(3), teacher=torch.ones(2)
+        )
 
 
 # t-SNE

@@ -14,6 +14,7 @@ from wkd_det.detection.pyramid_tap import PyramidTap
 from wkd_det.detection.record import Record
 from wkd_det.detection.teacher_pass import TeacherPass
 from wkd_det.distillation.tap import TAPS
+from wkd_det.functional.number_check import is_number
 
 
 @TAPS.register_module('imitation')
@@ -49,8 +50,8 @@ class ImitationTap(PyramidTap):
         teacher_levels: Sequence[int] | None = None,
     ) -> None:
         super().__init__(levels=levels, teacher_levels=teacher_levels)
-        if not 0 <= threshold < 1:
-            raise ValueError(f'threshold must lie in [0, 1), got {threshold}')
+        if not is_number(threshold) or not 0 <= threshold < 1:
+            raise ValueError(f'threshold must lie in [0, 1), got {threshold!r}')
         self.threshold = threshold
 
     def check(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from wkd_det.functional.number_check import is_integer
+from wkd_det.functional.number_check import check_nonnegative, is_integer
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,7 @@ class TermSchedule:
     stop: int | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.factor < math.inf:
-            raise ValueError(f'factor must be finite and not negative, got {self.factor}')
+        check_nonnegative(factor=self.factor)
         for name in ('warm_up', 'decay_from', 'decay_to', 'stop'):
             value = getattr(self, name)
             if value is None and name != 'warm_up':

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from wkd_det.functional.number_check import is_number
+
 
 def check_weights(name: str, weights: Sequence[float] | None, count: int, unit: str) -> None:
     """Refuse weights that are no list of finite numbers >= 0, one for each comparison.
@@ -21,7 +23,7 @@ def check_weights(name: str, weights: Sequence[float] | None, count: int, unit: 
     if weights is None:
         return
     numbers = isinstance(weights, Sequence) and all(
-        isinstance(weight, (int, float)) and 0 <= weight < math.inf for weight in weights
+        is_number(weight) and 0 <= weight < math.inf for weight in weights
     )
     if not numbers or len(weights) != count:
         raise ValueError(

@@ -25,7 +25,11 @@ from wkd_det.functional.imitation import imitation_loss
 from wkd_det.functional.interrelation import cosine_interrelation, interrelation_to_cost
 from wkd_det.functional.kernel_alignment import cka
 from wkd_det.functional.logit_divergence import dkd_loss, kd_loss
-from wkd_det.functional.logits import wkd_logit_loss, wkd_transport_plan
+from wkd_det.functional.logits import (
+    transported_histograms,
+    wkd_logit_loss,
+    wkd_transport_plan,
+)
 from wkd_det.functional.nst import nst_loss
 from wkd_det.functional.offsets import offset_loss, squared_offset_distance
 from wkd_det.functional.pkd import pkd_loss
@@ -77,6 +81,7 @@ __all__ = [
     'sinkhorn_plan',
     'squared_offset_distance',
     'structure_report',
+    'transported_histograms',
     'wkd_feature_loss',
     'wkd_logit_loss',
     'wkd_transport_plan',

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from wkd_det.functional.class_matrix import check_symmetric
+from wkd_det.functional.number_check import is_integer
 
 
 def nearest_classes(cost: Tensor, *, num_neighbors: int) -> list[list[int]]:
@@ -111,7 +112,7 @@ def grouping_agreement(
 
 
 def _check_neighbors(num_neighbors: int, classes: int) -> None:
-    if not isinstance(num_neighbors, int) or not 1 <= num_neighbors < classes:
+    if not is_integer(num_neighbors, 1) or num_neighbors >= classes:
         raise ValueError(
             f'num_neighbors must be an integer in [1, {classes - 1}], got {num_neighbors!r}'
         )

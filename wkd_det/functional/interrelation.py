@@ -14,6 +14,7 @@ from torch import Tensor
 from wkd_det.functional.class_gaussian import gaussian_interrelation
 from wkd_det.functional.class_matrix import check_interrelation, listed_classes
 from wkd_det.functional.kernel_alignment import cka
+from wkd_det.functional.number_check import check_nonnegative
 from wkd_det.functional.precision import promote, without_autocast
 
 __all__ = ['cka', 'cosine_interrelation', 'gaussian_interrelation', 'interrelation_to_cost']
@@ -114,8 +115,7 @@ def interrelation_to_cost(interrelation: Tensor, *, sharpness: float) -> Tensor:
         tensor([[0.0000, 0.6321],
                 [0.6321, 0.0000]])
     """
-    if not 0 <= sharpness < float('inf'):
-        raise ValueError(f'sharpness must be finite and not negative, got {sharpness}')
+    check_nonnegative(sharpness=sharpness)
     check_interrelation(interrelation)
     (interrelation,) = promote(interrelation)
     distance = 1 - (interrelation + interrelation.mT) / 2

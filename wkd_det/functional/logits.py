@@ -9,7 +9,7 @@ from wkd_det.functional.logit_check import check_logits, check_target
 from wkd_det.functional.number_check import check_nonnegative, check_positive
 from wkd_det.functional.precision import promote, without_autocast
 from wkd_det.functional.reduction import weighted_mean
-from wkd_det.functional.transport import sinkhorn_cost, sinkhorn_plan
+from wkd_det.functional.transport import check_transport, sinkhorn_cost, sinkhorn_plan
 
 
 def wkd_logit_loss(
@@ -82,9 +82,10 @@ def wkd_logit_loss(
     _check(student, teacher, target, temperature, transport_weight)
     with without_autocast(student):
         student, teacher, cost = promote(student, teacher.detach(), cost)
+        check_transport(student, teacher, cost, epsilon, num_iters)
         per_sample = 0.0 if target is None else _target_loss(student, teacher, target[:, None])
         if transport_weight or target is None:
-            source, goal, support = _transported(student, teacher, target, temperature)
+            source, goal, support = transported_histograms(student, teacher, target, temperature)
             transport = sinkhorn_cost(
                 source,
                 goal,
@@ -132,7 +133,7 @@ def wkd_transport_plan(
     _check(student, teacher, target, temperature, 1.0)
     with without_autocast(student):
         student, teacher, cost = promote(student, teacher, cost)
-        source, goal, support = _transported(student, teacher, target, temperature)
+        source, goal, support = transported_histograms(student, teacher, target, temperature)
         return sinkhorn_plan(
             source,
             goal,
@@ -144,10 +145,21 @@ def wkd_transport_plan(
         )
 
 
-def _transported(
+def transported_histograms(
     student: Tensor, teacher: Tensor, target: Tensor | None, temperature: float
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """What is transported: the student's histograms, the teacher's, and their support."""
+    """What WKD-L transports: softmaxes at a temperature, without the target if one is given.
+
+    Args:
+        student: Logits, shape ``(N, C)``.
+        teacher: Logits, shape ``(N, C)``.
+        target: Class indices, shape ``(N,)``, which get no mass.
+        temperature: Of the softmax, > 0.
+
+    Returns:
+        The student's histograms and the teacher's, each ``(N, C)``, and their support, bool, or
+        None for all classes.
+    """
     index, support = None, None
     if target is not None:
         index = target[:, None]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 
 def check_nonnegative(**values: Any) -> None:
-    """Refuse all but finite numbers of at least 0.
+    """Refuse all but finite numbers of at least 0 (True, False and tensors are no numbers).
 
     Raises:
-        TypeError: If one is no number (True and False are none).
-        ValueError: If one is out of range. Both name it.
+        ValueError: Naming the one that is something else.
 
     >>> check_nonnegative(loss_weight=-1)
     Traceback (most recent call last):
@@ -26,11 +25,10 @@ def check_nonnegative(**values: Any) -> None:
 
 
 def check_positive(**values: Any) -> None:
-    """Refuse all but finite numbers above 0.
+    """Refuse all but finite numbers above 0 (True, False and tensors are no numbers).
 
     Raises:
-        TypeError: If one is no number.
-        ValueError: If one is out of range. Both name it.
+        ValueError: Naming the one that is something else.
     """
     for name, value in values.items():
         _check_is_number(name, value)
@@ -56,14 +54,19 @@ def check_integers(least: int = 1, /, **values: Any) -> None:
 
 def is_integer(value: Any, least: int) -> bool:
     """Whether it is an integer of at least ``least``; True and False are none."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a real number; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _check_is_number(name: str, value: Any) -> None:
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise TypeError(f'{name} must be a number, got {value!r}')
+    if not is_number(value):
+        raise ValueError(f'{name} must be a number, got {value!r}')
 
 
 def _check_is_finite(name: str, value: Real) -> None:
-    if not math.isfinite(value):
+    if value == math.inf:
         raise ValueError(f'{name} must be finite, got {value}')

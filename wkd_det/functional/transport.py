@@ -74,7 +74,7 @@ def sinkhorn_cost(
         >>> sinkhorn_cost(half, half, cost, epsilon=1.0).round(decimals=4)  # 1 / (1 + e)
         tensor([0.2689])
     """
-    _check(source, target, cost, epsilon, num_iters, support)
+    check_transport(source, target, cost, epsilon, num_iters, support)
     with without_autocast(source):
         source, target, cost = promote(source, target, cost)
         if support is None:
@@ -122,7 +122,7 @@ def sinkhorn_plan(
         tensor([[[0.5000, 0.5000],
                  [0.0000, 0.0000]]])
     """
-    _check(source, target, cost, epsilon, num_iters, support)
+    check_transport(source, target, cost, epsilon, num_iters, support)
     with without_autocast(source):
         source, target, cost = promote(source, target, cost)
         if support is None:
@@ -170,14 +170,19 @@ def _log(tensor: Tensor) -> Tensor:
     return torch.where(positive, tensor, 1.0).log().masked_fill(~positive, -torch.inf)
 
 
-def _check(
+def check_transport(
     source: Tensor,
     target: Tensor,
     cost: Tensor,
     epsilon: float,
     num_iters: int,
-    support: Tensor | None,
+    support: Tensor | None = None,
 ) -> None:
+    """Refuse arguments that :func:`sinkhorn_cost` does not take.
+
+    Raises:
+        ValueError: Naming the first one.
+    """
     if source.dim() != 2 or source.shape != target.shape:
         raise ValueError(
             'source and target must share a shape (N, C), '

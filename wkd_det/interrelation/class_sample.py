@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wkd_det.functional.number_check import check_integers
 from wkd_det.interrelation.class_moments import ClassMoments
 
 
@@ -26,8 +27,7 @@ class ClassSample:
     """
 
     def __init__(self, num_classes: int, size: int, *, seed: int = 0) -> None:
-        if size < 1:
-            raise ValueError(f'size must be at least 1, got {size}')
+        check_integers(size=size)
         self.num_classes = num_classes
         self.size = size
         self.seed = seed

@@ -52,7 +52,8 @@ def collect(source: FeatureSource, accumulator: Accumulator, *, progress: bool) 
 
 def _progress(total: int) -> Callable[[], None]:
     """To be called after each of ``total`` items."""
-    done = 0
+    done, processes = 0, get_world_size()
+    share = f' of the first of {processes} processes' if processes > 1 else ''
     bar = ProgressBar(total, file=sys.stderr) if sys.stderr.isatty() else None
 
     def update() -> None:
@@ -62,7 +63,7 @@ def _progress(total: int) -> Callable[[], None]:
             bar.update()
             sys.stderr.write('\n' if done == total else '')
         elif done * 10 // total > (done - 1) * 10 // total:
-            print(f'features of {done}/{total} images', file=sys.stderr, flush=True)
+            print(f'features: {done}/{total}{share}', file=sys.stderr, flush=True)
 
     return update
 

@@ -14,17 +14,26 @@ _SHOWN = 0.005  # of the mass: what is written into a cell
 
 
 def plot_transport_plan(
-    plan: Tensor, cost: Tensor, class_names: Sequence[str], *, title: str = ''
+    plan: Tensor,
+    cost: Tensor,
+    class_names: Sequence[str],
+    *,
+    student: Tensor,
+    teacher: Tensor,
+    title: str = '',
 ) -> Figure:
     """A transport plan from the student's class probabilities (rows) to the teacher's (columns).
 
-    Beside the plan its marginals; to its right what the mass that moves costs, cell by cell. The
-    colours of the plan are logarithmic: most of the mass stays where it is.
+    Beside the plan the probabilities, and outlined the marginals of the plan, which few rounds of
+    scaling need not have brought to the teacher's; to its right what the mass that moves costs,
+    cell by cell. The colours of the plan are logarithmic: most of the mass stays where it is.
 
     Args:
         plan: Shape ``(C, C)``, rows belong to the student.
         cost: Shape ``(C, C)``.
         class_names: ``C`` names.
+        student: Probabilities that are transported, shape ``(C,)``.
+        teacher: Probabilities that they are brought to, shape ``(C,)``.
         title: Above the picture.
 
     Raises:
@@ -39,7 +48,14 @@ def plot_transport_plan(
             raise ValueError(
                 f'{name} must have the shape ({classes}, {classes}), got {tuple(matrix.shape)}'
             )
-    plan, cost = plan.detach().cpu().double(), cost.detach().cpu().double()
+    for name, histogram in (('student', student), ('teacher', teacher)):
+        if histogram.shape != (classes,):
+            raise ValueError(
+                f'{name} must have the shape ({classes},), got {tuple(histogram.shape)}'
+            )
+    plan, cost, student, teacher = (
+        tensor.detach().cpu().double() for tensor in (plan, cost, student, teacher)
+    )
     side = max(3.6, 0.32 * classes)
     figure = Figure(figsize=(2 * side + 3.6, side + 1.8), layout='constrained')
     grid = figure.add_gridspec(2, 3, width_ratios=[1, side, side + 0.4], height_ratios=[1, side])
@@ -49,10 +65,13 @@ def plot_transport_plan(
     right = figure.add_subplot(grid[1, 2])
     image = main.imshow(plan.clamp(min=1e-6), cmap='Blues', norm=LogNorm(1e-4, 1.0), aspect='auto')
     _write(main, plan, dark=0.03)  # where the logarithmic colours are
-    left.barh(range(classes), plan.sum(1), color='tab:orange')
+    outline = dict(fill=False, edgecolor='black', linewidth=0.8)
+    left.barh(range(classes), student, color='tab:orange')
+    left.barh(range(classes), plan.sum(1), **outline)
     left.invert_xaxis()
-    top.bar(range(classes), plan.sum(0), color='tab:green')
-    top.set_title("teacher's probabilities", fontsize=9)
+    top.bar(range(classes), teacher, color='tab:green')
+    top.bar(range(classes), plan.sum(0), **outline)
+    top.set_title("teacher's probabilities; outlined: mass of the plan", fontsize=9)
     left.set_title("student's", fontsize=9)
     moved = plan * cost
     spent = right.imshow(moved, cmap='Reds', aspect='auto')
