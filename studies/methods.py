@@ -2,7 +2,7 @@
 #
 # The published weights are for COCO. Beside a task loss of 3.3 in the first step here, the map
 # terms of NST, PKD, ICD, ReviewKD and FCFD begin at 13 to 65: theirs are searched around a tenth
-# of the published weight, all others around the published one. In a combination one factor scales
+# of the weight of the mini config (the published one, but for FCFD), all others around the published one. In a combination one factor scales
 # all weights.
 #
 # Command: python tools/compare.py studies/methods.py --jobs 2
