@@ -1,9 +1,8 @@
 # All distillation methods on the mini set, each with the same search over its weight.
 #
-# The published weights are for COCO. Beside a task loss of 3.3 in the first step here, the map
-# terms of NST, PKD, ICD, ReviewKD and FCFD begin at 13 to 65: theirs are searched around a tenth
-# of the weight of the mini config (the published one, but for FCFD), all others around the published one. In a combination one factor scales
-# all weights.
+# The published weights, which the mini configs have, are for COCO. Beside a task loss of 3.3 in
+# the first step here, the map terms of NST, PKD, ICD, ReviewKD and FCFD begin at 13 to 65: theirs
+# are searched around a tenth of them. In a combination one factor scales all weights.
 #
 # Command: python tools/compare.py studies/methods.py --jobs 2
 # Runs:    3 of the search for each method with a weight, and 5 of the table for each method
