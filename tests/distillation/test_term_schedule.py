@@ -48,8 +48,8 @@ def test_a_decay_may_end_after_training():
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(factor=-1), 'factor must be finite and not negative, got -1'),
-        (dict(factor=math.nan), 'factor must be finite and not negative, got nan'),
+        (dict(factor=-1), 'factor must not be negative, got -1'),
+        (dict(factor=math.nan), 'factor must not be negative, got nan'),
         (dict(warm_up=-1), 'warm_up must be a number of steps from 0 on, got -1'),
         (dict(warm_up=None), 'warm_up must be a number of steps from 0 on, got None'),
         (dict(decay_from=0.5), 'decay_from must be a number of steps from 0 on, got 0.5'),

@@ -77,7 +77,7 @@ def test_moments_of_a_sample():
 
 
 def test_wrong_sizes():
-    with pytest.raises(ValueError, match='size must be at least 1, got 0'):
+    with pytest.raises(ValueError, match='size must be an integer of at least 1, got 0'):
         ClassSample(3, 0)
     with pytest.raises(ValueError, match=r'got \(3, 10, 0\) and \(3, 10, 1\)'):
         sample_of(range(8)).merge(sample_of(range(8), seed=1))
