@@ -199,7 +199,7 @@ def transport(args: argparse.Namespace) -> Figure:
     loss = _logit_loss(opened, args, student)
     examples = examples_of(opened, args)
     objects = (examples.labels < len(opened.class_names)).nonzero().flatten()
-    if not args.rank <= len(objects):
+    if args.rank > len(objects):
         raise ValueError(f'--rank {args.rank}: there are only {len(objects)} objects')
     own, other = examples.logits[student][objects], examples.logits[TEACHER][objects]
     labels = examples.labels[objects]

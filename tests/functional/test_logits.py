@@ -512,7 +512,7 @@ def test_no_samples_give_zero_with_a_graph(separated):
         (dict(temperature=math.nan), 'temperature must be positive, got nan'),
         (dict(transport_weight=-1.0), 'transport_weight must not be negative, got -1.0'),
         (dict(epsilon=0.0), 'epsilon must be positive, got 0.0'),
-        (dict(num_iters=0), 'num_iters must be an integer .* got 0'),
+        (dict(num_iters=0), 'num_iters must be an integer of at least 1, got 0'),
         (dict(target=torch.tensor([0])), r'target must have the shape \(2,\), got \(1,\)'),
         (dict(target=torch.tensor([[0], [1]])), r'shape \(2,\), got \(2, 1\)'),
         (dict(target=torch.tensor([0, 3])), r'lie in \[0, 3\), got values from 0 to 3'),

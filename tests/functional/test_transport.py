@@ -446,7 +446,7 @@ def test_a_cost_for_each_sample_is_that_of_each_alone(log_domain):
         (dict(epsilon=0.0), 'epsilon must be positive, got 0.0'),
         (dict(epsilon=-1.0), 'epsilon must be positive, got -1.0'),
         (dict(epsilon=math.nan), 'epsilon must be positive, got nan'),
-        (dict(num_iters=0), 'num_iters must be an integer .* got 0'),
+        (dict(num_iters=0), 'num_iters must be an integer of at least 1, got 0'),
         (dict(support=torch.ones(2, 2, dtype=torch.bool)), r'support must be bool .*\(2, 2\)'),
         (dict(support=torch.ones(2, 3)), 'support must be bool .* got torch.float32'),
     ],

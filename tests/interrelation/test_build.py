@@ -234,15 +234,15 @@ def test_features_that_are_not_finite(method):
         (dict(method='cosine'), r"method must be one of \['cka-linear', .* got 'cosine'"),
         (
             dict(method='cka-linear', max_per_class=0),
-            'max_per_class must be an integer .* got 0',
+            'max_per_class must be an integer of at least 1, got 0',
         ),
         (
             dict(method='cka-linear', min_per_class=0),
-            'min_per_class must be an integer .* got 0',
+            'min_per_class must be an integer of at least 1, got 0',
         ),
         (
             dict(method='cka-linear', prior_examples=-1),
-            'prior_examples must not .* got -1',
+            'prior_examples must not be negative, got -1',
         ),
     ],
 )

@@ -283,7 +283,7 @@ def test_the_limit_of_the_warning_is_where_the_loss_is_lost():
         (dict(sharpness=-1), 'sharpness must not be negative, got -1'),
         (dict(transport_weight=-1), 'transport_weight must not be negative, got -1'),
         (dict(loss_weight=-1), 'loss_weight must not be negative, got -1'),
-        (dict(num_iters=0), 'num_iters must be an integer .* got 0'),
+        (dict(num_iters=0), 'num_iters must be an integer of at least 1, got 0'),
     ],
 )
 def test_numbers_outside_their_range(option, message):

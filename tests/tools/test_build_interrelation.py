@@ -181,7 +181,8 @@ def test_a_file_that_is_there_is_kept_unless_forced(monkeypatch, folder, tmp_pat
     [
         (['--method', 'cka-linear'], 'needs at least 2 examples of a class, got fewer of '),
         (['--method', 'cka-linear', '--stage', '1'], 'stage must lie in [0, 1)'),
-        (['--method', 'cka-linear', '--max-per-class', '0'], 'max_per_class must be an integer'),
+        (['--method', 'cka-linear', '--max-per-class', '0'],
+         'max_per_class must be an integer of at least 1, got 0'),
         (['--method', 'cka-linear', '--grouping', 'coco'], "nothing for the class 'zero'"),
         (['--method', 'cka-linear', '--split', 'val', '--cfg-options',
           'val_dataloader.dataset.ann_file=annotations/absent.json'], 'absent.json'),

@@ -35,7 +35,7 @@ class TeacherPass:
         """Run now: before the student, whose graph does not fill the memory yet.
 
         Then the teacher's intermediate results take turns in the same memory. Behind the graph
-        each gets fresh pages, which costs a tenth of a step on a CPU, and the peak is higher.
+        each gets fresh pages, which costs up to a tenth of a step on a CPU.
         """
         self.outputs  # noqa: B018  a cached property
 

@@ -101,24 +101,20 @@ class _Moments(torch.autograd.Function):
     def backward(
         ctx: FunctionCtx, grad_mean: Tensor, grad_variance: Tensor
     ) -> tuple[Tensor | None, ...]:
-        with without_autocast(grad_mean):  # backward() may be called inside an autocast block
-            return _Moments._backward(ctx.saved_tensors, grad_mean, grad_variance), *[None] * 4
-
-    @staticmethod
-    def _backward(saved: tuple[Tensor, ...], grad_mean: Tensor, grad_variance: Tensor) -> Tensor:
-        flat, cells, inside, size, divisor, deviation, kept = saved
+        flat, cells, inside, size, divisor, deviation, kept = ctx.saved_tensors
         # Each pixel of a cell moves its mean by 1 / m and its variance by 2 (x - mean) / divisor;
         # an empty cell has no pixel, so its share below reaches nobody.
         slope = grad_variance * kept * (2 / divisor)
         offset = grad_mean / size - slope * deviation
         grad = torch.empty_like(flat)
-        for rows in _blocks(flat):
-            centred, _ = _centred(flat, inside, rows)
-            centred *= slope[rows] @ cells.t()
-            torch.add(centred, offset[rows] @ cells.t(), out=grad[rows])
-            if inside is not None:
-                grad[rows].masked_fill_(~_of(inside, rows), 0)
-        return grad
+        with without_autocast(grad):  # backward() may be called inside an autocast block
+            for rows in _blocks(flat):
+                centred, _ = _centred(flat, inside, rows)
+                centred *= slope[rows] @ cells.t()
+                torch.add(centred, offset[rows] @ cells.t(), out=grad[rows])
+                if inside is not None:
+                    grad[rows].masked_fill_(~_of(inside, rows), 0)
+        return grad, None, None, None, None
 
 
 def _centred(flat: Tensor, inside: Tensor | None, rows: slice) -> tuple[Tensor, Tensor]:

@@ -151,5 +151,7 @@ def _check_options(
         raise ValueError(f'CKA needs at least 2 examples per class, got {features.shape[1]}')
     if kernel not in KERNELS:
         raise ValueError(f'kernel must be one of {KERNELS}, got {kernel!r}')
-    check_integers(degree=degree, block_size=1 if block_size is None else block_size)
+    check_integers(degree=degree)
     check_positive(bandwidth=bandwidth)
+    if block_size is not None:
+        check_integers(block_size=block_size)

@@ -82,7 +82,6 @@ def wkd_logit_loss(
     _check(student, teacher, target, temperature, transport_weight)
     with without_autocast(student):
         student, teacher, cost = promote(student, teacher.detach(), cost)
-        check_transport(student, teacher, cost, epsilon, num_iters)
         per_sample = 0.0 if target is None else _target_loss(student, teacher, target[:, None])
         if transport_weight or target is None:
             source, goal, support = transported_histograms(student, teacher, target, temperature)
@@ -96,6 +95,8 @@ def wkd_logit_loss(
                 support=support,
             )
             per_sample = per_sample + transport_weight * transport
+        else:
+            check_transport(student, teacher, cost, epsilon, num_iters)
         return weighted_mean(per_sample, weight, avg_factor)
 
 

@@ -60,7 +60,8 @@ def scaling_vectors(
     """What :func:`scaled_transport` arrives at: ``u`` and ``v``, each ``(N, C)``, no gradient."""
     source, target, kernel, support = _grouped(source, target, kernel, support)
     whole = (slice(None), slice(None))
-    walk = _Walk(source, target, kernel, kernel, support, num_iters, whole)
+    no_cost = kernel  # of that shape; the rounds do not read it
+    walk = _Walk(source, target, kernel, no_cost, support, num_iters, whole)
     walk.rounds(keep=False)
     return tuple(vector.flatten(0, 1) for vector in (walk.row, walk.column))
 

@@ -76,9 +76,7 @@ def sinkhorn_cost(
     """
     check_transport(source, target, cost, epsilon, num_iters, support)
     with without_autocast(source):
-        source, target, cost = promote(source, target, cost)
-        if support is None:
-            support = torch.ones_like(source, dtype=torch.bool)
+        source, target, cost, support = _prepared(source, target, cost, support)
         scale = _scale_in_log_domain if log_domain else _scale
         return scale(source, target, cost, epsilon, num_iters, support)
 
@@ -124,9 +122,7 @@ def sinkhorn_plan(
     """
     check_transport(source, target, cost, epsilon, num_iters, support)
     with without_autocast(source):
-        source, target, cost = promote(source, target, cost)
-        if support is None:
-            support = torch.ones_like(source, dtype=torch.bool)
+        source, target, cost, support = _prepared(source, target, cost, support)
         log_kernel = cost / -epsilon
         if log_domain:
             row, column = _log_scalings(source, target, log_kernel, num_iters, support)
@@ -134,6 +130,16 @@ def sinkhorn_plan(
         kernel = log_kernel.exp()
         row, column = scaling_vectors(source, target, kernel, support, num_iters)
         return row[:, :, None] * kernel * column[:, None, :]
+
+
+def _prepared(
+    source: Tensor, target: Tensor, cost: Tensor, support: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """In one floating type, and a support of all classes by default."""
+    source, target, cost = promote(source, target, cost)
+    if support is None:
+        support = torch.ones_like(source, dtype=torch.bool)
+    return source, target, cost, support
 
 
 def _scale(
