@@ -18,7 +18,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['wkd_det', 'wkd_det.*']),
-    package_data={'wkd_det.interrelation': ['groupings/*.json']},
+    package_data={'wkd_det.costs': ['groupings/*.json']},
     python_requires='>=3.9',
     install_requires=[
         'torch>=2.1,<2.10',

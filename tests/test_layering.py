@@ -77,7 +77,7 @@ def test_the_reader_of_imports_sees_them(tmp_path):
     path.write_text(
         'import os.path, wkd_det.losses\n'
         'from wkd_det import detection\n'
-        'def function():\n    from wkd_det.functional.logits import wkd_logit_loss\n'
+        'def function():\n    from wkd_det.losses.wkd_logit import wkd_logit_loss\n'
     )
     assert {'os.path', 'wkd_det.losses', 'wkd_det.detection'} <= imports_of(path)
     assert layers_used(path) >= {'losses', 'detection', 'functional'}

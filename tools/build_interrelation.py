@@ -28,21 +28,19 @@ from mmengine.hub import get_config
 from mmengine.logging import MMLogger
 
 import wkd_det  # noqa: F401  registers everything and lets torch read mmengine's checkpoints
-from wkd_det.classification.open_image_features import open_image_features
-from wkd_det.detection.annotated_dataset import SPLITS
-from wkd_det.detection.open_roi_features import open_roi_features
-from wkd_det.detection.roi_feature_source import LAYERS
-from wkd_det.interrelation import (
-    METHODS,
-    BuildOptions,
-    FeatureSource,
-    build_interrelation,
-    check_suffix,
-    read_cost_file,
-    write_cost_file,
+from wkd_det.costs.build import METHODS, BuildOptions, build_interrelation
+from wkd_det.costs.features import FeatureSource
+from wkd_det.costs.files import check_suffix, read_cost_file, write_cost_file
+from wkd_det.costs.report import (
+    groups_of,
+    interrelation_report,
+    read_grouping,
+    report_text,
+    write_report,
 )
-from wkd_det.interrelation.grouping import groups_of, read_grouping
-from wkd_det.interrelation.report import interrelation_report, report_text, write_report
+from wkd_det.inspection.image_features import open_image_features
+from wkd_det.inspection.opening import SPLITS
+from wkd_det.inspection.roi_features import LAYERS, open_roi_features
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -16,13 +16,11 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
-from runs.length import set_length
-from runs.process_group import ProcessGroup
-from runs.train_log import Progress
-from runs.training_run import ChangedError, RunError, TrainingRun
 
 import wkd_det  # noqa: F401  registers the distilled detectors
-from wkd_det.detection.paint_detections import paint_detections
+from wkd_det.experiments.processes import ProcessGroup, Progress
+from wkd_det.experiments.run import ChangedError, RunError, TrainingRun, set_length
+from wkd_det.inspection.detections import paint_detections
 
 METRIC = 'coco/bbox_mAP'
 

@@ -17,16 +17,18 @@ from pathlib import Path
 
 from mmdet_tool import mistakes_in_one_sentence
 
-from wkd_det.interrelation import read_cost_file
-from wkd_det.interrelation.grouping import groups_of, read_grouping, shipped_groupings
-from wkd_det.interrelation.report import (
+from wkd_det.costs.files import read_cost_file
+from wkd_det.costs.report import (
+    groups_of,
     interrelation_report,
     names_of,
+    read_grouping,
     report_text,
+    shipped_groupings,
     with_class_names,
     write_report,
 )
-from wkd_det.visualization import MAPS, plot_interrelation
+from wkd_det.inspection.class_pictures import MAPS, plot_interrelation
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:

@@ -31,17 +31,12 @@ from mmengine.logging import MMLogger
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from wkd_det.detection.activation_map import activation_map
-from wkd_det.detection.annotated_dataset import SPLITS, annotated_dataset
-from wkd_det.detection.open_detector import open_detector
-from wkd_det.detection.roi_logits_tap import RoILogitsTap
-from wkd_det.detection.shared_examples import SharedExamples, shared_examples
-from wkd_det.distillation import Teacher
+from wkd_det.detection.taps.rois import RoILogitsTap
+from wkd_det.distillation.teacher import Teacher
 from wkd_det.functional import transported_histograms
-from wkd_det.losses import WKDLogitLoss
-from wkd_det.visualization import (
-    Scene,
-    attention_grid,
+from wkd_det.inspection.attention import Scene, activation_map, attention_grid
+from wkd_det.inspection.detections import open_detector
+from wkd_det.inspection.network_pictures import (
     class_discrepancy,
     correlation_difference,
     feature_scatter,
@@ -49,6 +44,9 @@ from wkd_det.visualization import (
     plot_class_discrepancy,
     plot_transport_plan,
 )
+from wkd_det.inspection.opening import SPLITS, annotated_dataset
+from wkd_det.inspection.shared_examples import SharedExamples, shared_examples
+from wkd_det.losses import WKDLogitLoss
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -19,7 +19,7 @@ from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 
-from wkd_det.distillation import Teacher, TeacherSource
+from wkd_det.distillation.teacher import Teacher, TeacherSource
 
 
 def teacher_arguments(arguments: list[str], folder: Path) -> list[str]:

@@ -3,8 +3,9 @@
 ``custom_imports = dict(imports=['wkd_det'])`` registers everything that configs name.
 """
 
-from wkd_det import classification, connectors, detection, hooks, interrelation, losses
-from wkd_det.checkpoint import allow_mmengine_checkpoints
+from wkd_det import classification, connectors, detection, hooks, losses
+from wkd_det.costs import sources  # noqa: F401  registers them
+from wkd_det.runtime.checkpoints import allow_mmengine_checkpoints
 from wkd_det.version import __version__
 
 allow_mmengine_checkpoints()
@@ -15,6 +16,5 @@ __all__ = [
     'connectors',
     'detection',
     'hooks',
-    'interrelation',
     'losses',
 ]

@@ -16,13 +16,9 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner.checkpoint import save_checkpoint
 from torch import nn
 
-from wkd_det.checkpoint import (
-    allow_mmengine_checkpoints,
-    load_strictly,
-    read_checkpoint,
-    read_tensor,
-    weights_of,
-)
+from wkd_det.runtime.checkpoints import allow_mmengine_checkpoints, read_checkpoint
+from wkd_det.runtime.files import read_tensor
+from wkd_det.runtime.state import load_strictly, weights_of
 
 needs_allow_list = pytest.mark.skipif(
     not hasattr(torch.serialization, 'clear_safe_globals'), reason='torch has no allow-list'

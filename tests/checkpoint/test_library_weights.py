@@ -8,8 +8,8 @@ import timm
 import torch
 import torchvision
 
-from wkd_det.checkpoint import read_checkpoint
-from wkd_det.checkpoint import reading as reading_module
+from wkd_det.runtime import checkpoints as reading_module
+from wkd_det.runtime.checkpoints import read_checkpoint
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ import torchvision
 from mmdet.registry import MODELS
 from mmengine.runner.checkpoint import load_state_dict
 
-from wkd_det.classification import CifarModel, network_weights
+from wkd_det.classification.classifier import network_weights
+from wkd_det.classification.networks.zoo import CifarModel
 from wkd_det.testing import classifier_config, image_batch
 
 

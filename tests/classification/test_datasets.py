@@ -9,14 +9,13 @@ import torchvision
 from mmdet.registry import DATASETS
 from PIL import Image
 
-from wkd_det.classification import (
+from wkd_det.classification.data import build_transform, collate_images
+from wkd_det.classification.datasets import (
     CIFAR100Dataset,
     DigitsDataset,
     ImageFolderDataset,
     ImageNetDataset,
-    collate_images,
 )
-from wkd_det.classification.datasets import build_transform
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.model import ExponentialMovingAverage
 
-from wkd_det.classification import Classifier
-from wkd_det.classification.teacher_pass import TeacherPass
+from wkd_det.classification.classifier import Classifier
+from wkd_det.classification.distilled import TeacherPass
 from wkd_det.losses import WKDFeatureLoss
 from wkd_det.testing import (
     class_logits_term,

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from wkd_det.classification import TimmModel, TorchvisionModel
-from wkd_det.classification.feature_layout import FeatureLayout, probe_layouts
+from wkd_det.classification.networks.zoo import TimmModel, TorchvisionModel
+from wkd_det.distillation.module_tap import FeatureLayout, probe_layouts
 
 
 @pytest.mark.parametrize(

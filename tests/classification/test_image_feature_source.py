@@ -9,10 +9,9 @@ from mmengine.config import Config, ConfigDict
 from torch import nn
 from torch.testing import assert_close
 
-from wkd_det.classification import Classifier
-from wkd_det.classification.image_feature_source import ImageFeatureSource
-from wkd_det.classification.open_image_features import open_image_features
-from wkd_det.interrelation import BuildOptions, build_interrelation
+from wkd_det.classification.classifier import Classifier
+from wkd_det.costs.build import BuildOptions, build_interrelation
+from wkd_det.inspection.image_features import ImageFeatureSource, open_image_features
 from wkd_det.testing import classifier_config, save_classifier
 
 NAMES = [str(digit) for digit in range(10)]

@@ -15,19 +15,16 @@ import torchvision
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from wkd_det.classification.models import (
+from wkd_det.classification.networks.layers import channel_shuffle
+from wkd_det.classification.networks.mobilenets import MobileNetV1, MobileNetV2
+from wkd_det.classification.networks.resnets import CifarResNet, FourStageResNet, WideResNet
+from wkd_det.classification.networks.vgg import VGG
+from wkd_det.classification.networks.zoo import (
     CIFAR_NETWORKS,
-    VGG,
     CifarModel,
-    CifarResNet,
-    FourStageResNet,
-    MobileNetV1,
-    MobileNetV2,
     TimmModel,
     TorchvisionModel,
-    WideResNet,
 )
-from wkd_det.classification.models.layers import channel_shuffle
 
 DATA = Path(__file__).parents[1] / 'data'
 ZOO = json.loads((DATA / 'cifar_zoo.json').read_text())

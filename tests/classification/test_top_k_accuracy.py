@@ -2,7 +2,7 @@ import pytest
 import torch
 from mmengine.evaluator import Evaluator
 
-from wkd_det.classification import TopKAccuracy
+from wkd_det.classification.classifier import TopKAccuracy
 
 
 def samples(scores, labels):

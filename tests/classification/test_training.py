@@ -9,7 +9,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
-from wkd_det.classification import CifarModel, network_weights
+from wkd_det.classification.classifier import network_weights
+from wkd_det.classification.networks.zoo import CifarModel
 from wkd_det.testing import classifier_config, save_classifier
 
 ROOT = Path(__file__).parents[2]

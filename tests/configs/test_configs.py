@@ -19,8 +19,8 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
 from wkd_det.detection import detectors
-from wkd_det.detection.num_classes import num_classes
-from wkd_det.distillation import TeacherSource
+from wkd_det.detection.geometry import num_classes
+from wkd_det.distillation.teacher import TeacherSource
 
 ROOT = Path(__file__).parents[2]
 MMDET = Path(mmdet.__file__).parent / '.mim'

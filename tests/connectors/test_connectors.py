@@ -14,8 +14,8 @@ from wkd_det.connectors import (
     ConvConnector,
     IdentityConnector,
     TransposedConvConnector,
+    normalise_single_values,
 )
-from wkd_det.connectors.single_value_norm import normalise_single_values
 
 # Float32 sums of some hundred products.
 FLOAT32 = dict(rtol=1e-5, atol=1e-5)

@@ -13,7 +13,7 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 import wkd_det.detection.detectors as detectors
-from wkd_det.detection import DistilledMixin, distilled
+from wkd_det.detection.detectors import DistilledMixin, distilled
 from wkd_det.detection.export import plain_config
 from wkd_det.testing import (
     distilled_from,
@@ -24,7 +24,7 @@ from wkd_det.testing import (
     wkd_f_term,
     wkd_l_term,
 )
-from wkd_det.testing.tiny_kinds import CONFIGS
+from wkd_det.testing.detectors import CONFIGS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'hooks'))
 

@@ -6,7 +6,7 @@ from mmdet.models.detectors import FasterRCNN
 from mmdet.registry import MODELS
 from mmengine.model import ExponentialMovingAverage
 
-from wkd_det.detection import DistilledFasterRCNN
+from wkd_det.detection.detectors import DistilledFasterRCNN
 from wkd_det.testing import (
     distilled_config,
     random_batch,

@@ -15,7 +15,7 @@ from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
-from wkd_det.detection import DistilledFasterRCNN
+from wkd_det.detection.detectors import DistilledFasterRCNN
 from wkd_det.testing import distilled_config, random_batch, save_detector, wkd_f_term, wkd_l_term
 
 ROOT = Path(__file__).resolve().parents[2]

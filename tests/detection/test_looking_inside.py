@@ -12,13 +12,13 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from torch.testing import assert_close
 
-from wkd_det.detection.activation_map import activation_map
-from wkd_det.detection.annotated_dataset import annotated_dataset
-from wkd_det.detection.open_detector import open_detector
-from wkd_det.detection.shared_examples import shared_examples
 from wkd_det.functional import cosine_interrelation, interrelation_to_cost, wkd_transport_plan
+from wkd_det.inspection.attention import activation_map
+from wkd_det.inspection.detections import open_detector
+from wkd_det.inspection.network_pictures import plot_transport_plan
+from wkd_det.inspection.opening import annotated_dataset
+from wkd_det.inspection.shared_examples import shared_examples
 from wkd_det.testing import distilled_config, save_detector, tiny_faster_rcnn, wkd_f_term
-from wkd_det.visualization import plot_transport_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / 'tools'))

@@ -19,7 +19,7 @@ from wkd_det.testing import (
     wkd_f_term,
     wkd_l_term,
 )
-from wkd_det.testing.tiny_kinds import CONFIGS
+from wkd_det.testing.detectors import CONFIGS
 
 NECK = dict(loss_neck=wkd_f_neck_term(levels=None))
 ROIS = dict(

@@ -15,11 +15,10 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from torch.testing import assert_close
 
-from wkd_det.checkpoint import weights_hash
-from wkd_det.detection.annotated_dataset import annotated_dataset
-from wkd_det.detection.open_roi_features import open_roi_features
-from wkd_det.detection.roi_feature_source import RoIFeatureSource
-from wkd_det.interrelation import BuildOptions, build_interrelation
+from wkd_det.costs.build import BuildOptions, build_interrelation
+from wkd_det.inspection.opening import annotated_dataset
+from wkd_det.inspection.roi_features import RoIFeatureSource, open_roi_features
+from wkd_det.runtime.state import weights_hash
 from wkd_det.testing import save_detector, tiny_faster_rcnn
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,8 @@ from mmdet.registry import MODELS
 from mmdet.structures.bbox import bbox_overlaps
 from mmengine.model import ExponentialMovingAverage
 
-from wkd_det.detection.imitation_tap import near_objects
-from wkd_det.hooks import CPUAmpOptimWrapper
+from wkd_det.detection.taps.objects import near_objects
+from wkd_det.hooks.cpu_amp import CPUAmpOptimWrapper
 from wkd_det.testing import distilled_config, random_batch, save_detector, tiny_faster_rcnn
 
 SIZES = [(96, 128), (128, 100)]
@@ -454,7 +454,7 @@ def test_rois_from_other_strides_are_refused(teacher_section):
 def test_classes_of_the_teacher_in_another_order(teacher_section, tmp_path, monkeypatch):
     """The rows of its head permuted with their names: every loss stays what it was."""
     names = ['ant', 'bee', 'cat', 'dog']
-    monkeypatch.setattr('wkd_det.distillation.class_names.training_class_names', lambda: names)
+    monkeypatch.setattr('wkd_det.distillation.classes.training_class_names', lambda: names)
     order = [2, 0, 3, 1]
     checkpoint = torch.load(teacher_section['checkpoint'], weights_only=True)
     weights = checkpoint['state_dict']

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from mmdet.models.data_preprocessors import DetDataPreprocessor, MultiBranchDataPreprocessor
 from mmdet.registry import MODELS
 
-from wkd_det.detection.teacher_input import TeacherInput
-from wkd_det.detection.teacher_pass import TeacherPass
+from wkd_det.detection.teacher_view import TeacherInput, TeacherPass
 from wkd_det.testing import distilled_config, random_batch, wkd_f_neck_term, wkd_f_term
 
 SIZES = [(70, 96), (96, 50)]

@@ -4,7 +4,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox2roi
 
-from wkd_det.detection.record import Record, recording
+from wkd_det.detection.student_view import Record, recording
 from wkd_det.testing import (
     distilled_config,
     random_batch,
@@ -147,7 +147,7 @@ def test_nothing_stays_attached_after_a_failure(failing, monkeypatch):
 def test_head_whose_preparation_fails_is_left_alone(monkeypatch):
     """Something in the way of one attribute takes the others back too."""
     model = MODELS.build(tiny_faster_rcnn())
-    monkeypatch.setattr('wkd_det.detection.record._noting_stages', lambda *_: 1 / 0)
+    monkeypatch.setattr('wkd_det.detection.student_view._noting_stages', lambda *_: 1 / 0)
     record = Record(inputs=torch.zeros(1, 3, 32, 32), samples=[])
     with pytest.raises(ZeroDivisionError), recording(model, record):
         raise AssertionError('the block must not run')

@@ -5,7 +5,7 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 
-from wkd_det.detection.widths import level_widths
+from wkd_det.detection.geometry import level_widths
 
 BACKBONE = [8, 16, 32, 64]
 FPN = dict(type='FPN', in_channels=BACKBONE, out_channels=12, num_outs=5)

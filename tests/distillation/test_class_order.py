@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wkd_det.distillation.class_order import ClassOrder
+from wkd_det.distillation.classes import ClassOrder
 
 
 def test_permutation_of_logits_and_matrix():

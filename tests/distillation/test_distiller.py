@@ -8,7 +8,7 @@ from mmdet.registry import MODELS
 from mmengine.logging import MessageHub
 from torch import nn
 
-from wkd_det.distillation import Distiller
+from wkd_det.distillation.distiller import Distiller
 from wkd_det.testing import (
     distilled_config,
     random_batch,

@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from torch import distributed, multiprocessing, nn
 
 import wkd_det  # noqa: F401  registers everything, also in the processes started here
-from wkd_det.checkpoint import read_checkpoint
+from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.testing import (
     distilled_config,
     random_batch,

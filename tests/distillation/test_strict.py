@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mmengine.registry import Registry
 
-from wkd_det.distillation.strict import build_strict, check_keys, keyword_names
+from wkd_det.runtime.config import build_strict, check_keys, keyword_names
 
 REGISTRY = Registry('strict test')
 

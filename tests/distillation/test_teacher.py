@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from wkd_det.distillation import Distiller, Teacher
+from wkd_det.distillation.distiller import Distiller
+from wkd_det.distillation.teacher import Teacher
 
 
 def network():

@@ -3,7 +3,7 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from wkd_det.distillation.teacher_source import TeacherSource
+from wkd_det.distillation.teacher import TeacherSource
 from wkd_det.testing import distilled_config, save_detector, tiny_faster_rcnn, wkd_l_term
 
 TERMS = dict(loss_wkd_l=wkd_l_term())

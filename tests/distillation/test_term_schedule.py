@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from wkd_det.distillation import TermSchedule
+from wkd_det.distillation.schedule import TermSchedule
 
 
 def course(last, **options):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 
-from wkd_det.distillation.term_watch import TermWatch
+from wkd_det.distillation.distiller import TermWatch
 from wkd_det.testing import distilled_config, random_batch, wkd_f_neck_term, wkd_l_term
 
 
@@ -12,7 +12,7 @@ from wkd_det.testing import distilled_config, random_batch, wkd_f_neck_term, wkd
 def warnings(monkeypatch):
     found = []
     monkeypatch.setattr(
-        'wkd_det.distillation.term_watch.print_log', lambda text, **_: found.append(text)
+        'wkd_det.distillation.distiller.print_log', lambda text, **_: found.append(text)
     )
     return found
 

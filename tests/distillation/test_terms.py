@@ -10,7 +10,9 @@ import torch
 from mmdet.registry import MODELS
 from torch import nn
 
-from wkd_det.distillation import TAPS, Distiller, Tap, Teacher
+from wkd_det.distillation.distiller import Distiller
+from wkd_det.distillation.tap import TAPS, Tap
+from wkd_det.distillation.teacher import Teacher
 
 
 @TAPS.register_module('levels')

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from wkd_det.functional import cell_mean_and_variance, cell_moments
-from wkd_det.functional.bures import cell_mean_and_covariance
-from wkd_det.functional.cell_moments import cell_membership, grid_membership
+from wkd_det.functional import cell_mean_and_variance
+from wkd_det.ops import cells as cell_moments
+from wkd_det.ops.cells import cell_mean_and_covariance, cell_membership, grid_membership
 
 # Some hundred float64 operations on numbers near 1.
 EXACT = dict(rtol=1e-10, atol=1e-11)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from wkd_det.functional.cell_pixels import cell_pixels
+from wkd_det.ops.cells import cell_pixels
 
 
 def features(*shape):

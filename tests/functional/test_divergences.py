@@ -7,7 +7,7 @@ import torch
 from torch.distributions import Exponential, Laplace, Normal, kl_divergence
 from torch.testing import assert_close
 
-from wkd_det.functional.divergences import exponential_kl, gaussian_kl, laplace_kl
+from wkd_det.ops.divergences import exponential_kl, gaussian_kl, laplace_kl
 
 EXACT = dict(rtol=1e-12, atol=1e-12)  # a dozen float64 operations
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from wkd_det.functional.gram_distance import squared_gram_distance
+from wkd_det.ops.divergences import squared_gram_distance
 
 SHAPES = pytest.mark.parametrize('shape', [(3, 7), (7, 3), (4, 4), (1, 5), (5, 1)])
 

@@ -11,6 +11,8 @@ import scipy.linalg
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from wkd_det.costs.gaussians import class_gaussian_distance, shrink_covariance
+from wkd_det.costs.matrix import check_cost, check_interrelation, check_symmetric
 from wkd_det.functional import (
     bures_squared,
     cka,
@@ -18,8 +20,6 @@ from wkd_det.functional import (
     gaussian_interrelation,
     interrelation_to_cost,
 )
-from wkd_det.functional.class_gaussian import class_gaussian_distance, shrink_covariance
-from wkd_det.functional.class_matrix import check_cost, check_interrelation, check_symmetric
 
 GOLDEN = Path(__file__).parents[1] / 'data' / 'wkd_golden.npz'
 KERNELS = [

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from wkd_det.functional import log_matmul
-from wkd_det.functional.log_matmul import log_matmul_exp
+from wkd_det.ops import scaling
+from wkd_det.ops.scaling import log_matmul_exp
 
 # A sum of a few exponentials in float64.
 EXACT = dict(rtol=1e-12, atol=1e-12)
@@ -119,7 +119,7 @@ def test_gradient_of_one_factor_alone(needed):
 def test_blocks_change_nothing(monkeypatch):
     results = []
     for block in (2**22, 1, 2 * 4 * 5):
-        monkeypatch.setattr(log_matmul, '_BLOCK_ELEMENTS', block)
+        monkeypatch.setattr(scaling, '_PRODUCT_BLOCK_ELEMENTS', block)
         left, right = (tensor.requires_grad_() for tensor in factors(7, 4, 5))
         out = log_matmul_exp(left, right)
         out.square().sum().backward()
@@ -131,7 +131,7 @@ def test_blocks_change_nothing(monkeypatch):
 
 @pytest.mark.parametrize('block', [2**22, 1, 2 * 4 * 5])
 def test_a_matrix_for_each_row(monkeypatch, block):
-    monkeypatch.setattr(log_matmul, '_BLOCK_ELEMENTS', block)
+    monkeypatch.setattr(scaling, '_PRODUCT_BLOCK_ELEMENTS', block)
     left, _ = factors(7, 4, 5)
     right = torch.stack([factors(1, 4, 5, seed=seed)[1] for seed in range(7)])
     right[3, 1] = -torch.inf
@@ -145,7 +145,7 @@ def test_a_matrix_for_each_row(monkeypatch, block):
 
 
 def test_scratch_is_bounded_forward_and_backward(monkeypatch):
-    monkeypatch.setattr(log_matmul, '_BLOCK_ELEMENTS', 3 * 20 * 20)
+    monkeypatch.setattr(scaling, '_PRODUCT_BLOCK_ELEMENTS', 3 * 20 * 20)
     left, right = (tensor.requires_grad_() for tensor in factors(50, 20, 20))
     with LargestTensor() as largest:
         log_matmul_exp(left, right).sum().backward()

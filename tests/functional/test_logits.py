@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from wkd_det.functional import log_matmul, sinkhorn_cost, wkd_logit_loss, wkd_transport_plan
+from wkd_det.functional import sinkhorn_cost, wkd_logit_loss, wkd_transport_plan
+from wkd_det.ops import scaling
 
 GOLDEN = Path(__file__).parents[1] / 'data' / 'wkd_golden.npz'
 SEPARATED = [f'logit_separated_{index}' for index in range(5)]
@@ -438,7 +439,7 @@ def test_large_logits_stay_finite(separated, log_domain, dtype):
 def test_memory_is_that_of_matrices_not_of_one_cost_a_sample(monkeypatch):
     samples, classes = 64, 100
     student, teacher, cost, target = problem(samples, classes, dtype=torch.float32)
-    monkeypatch.setattr(log_matmul, '_BLOCK_ELEMENTS', 2 * classes * classes)
+    monkeypatch.setattr(scaling, '_PRODUCT_BLOCK_ELEMENTS', 2 * classes * classes)
     for log_domain in (False, True):
         with LargestTensor() as largest:
             value_and_gradient(
@@ -562,7 +563,7 @@ def test_no_transport_without_weight(monkeypatch, separated):
     student, teacher, cost, target = problem()
     student.requires_grad_(True)
     if separated:
-        monkeypatch.setattr('wkd_det.functional.logits.sinkhorn_cost', None)
+        monkeypatch.setattr('wkd_det.losses.wkd_logit.sinkhorn_cost', None)
     loss = wkd_logit_loss(
         student, teacher, cost, target if separated else None, temperature=1.0, transport_weight=0.0
     )

@@ -10,13 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from wkd_det.functional import (
-    feature_distribution_loss,
-    fitnet_loss,
-    ickd_loss,
-    nst_loss,
-    pkd_loss,
-)
+from wkd_det.functional import feature_distribution_loss, fitnet_loss, ickd_loss, nst_loss, pkd_loss
 
 EXACT = dict(rtol=1e-10, atol=1e-12)  # some hundred float64 operations
 

@@ -8,7 +8,7 @@ import scipy.linalg
 import torch
 from torch.testing import assert_close
 
-from wkd_det.functional.matrix_root import matrix_root
+from wkd_det.ops.divergences import matrix_root
 
 
 def matrices(count=3, size=4, rank=9, seed=0):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from wkd_det.functional import matrix_scaling
-from wkd_det.functional.matrix_scaling import scaled_transport
+from wkd_det.ops import scaling
+from wkd_det.ops.scaling import scaled_transport
 
 GUARD = 1e-8
 
@@ -53,8 +53,8 @@ SHARED = pytest.mark.parametrize('shared', [True, False], ids=['one kernel', 'ow
 
 @pytest.fixture(params=[1, 3, 128], ids='blocks of {}'.format)
 def blocks(request, monkeypatch):
-    monkeypatch.setattr(matrix_scaling, '_BLOCK_ELEMENTS', 0)
-    monkeypatch.setattr(matrix_scaling, '_BLOCK_SAMPLES', request.param)
+    monkeypatch.setattr(scaling, '_SCALING_BLOCK_ELEMENTS', 0)
+    monkeypatch.setattr(scaling, '_SCALING_BLOCK_SAMPLES', request.param)
 
 
 @SHARED
@@ -83,7 +83,7 @@ def test_gradcheck(shared, wanted):
 @pytest.mark.parametrize('axis', [0, 1])
 def test_blocks_cover_all_and_differ_by_one_at_most(samples, axis):
     shape = (samples, 1, 81) if axis == 0 else (1, samples, 81)
-    parts = [block[axis] for block in matrix_scaling._blocks(torch.zeros(shape), 10)]
+    parts = [block[axis] for block in scaling._blocks(torch.zeros(shape), 10)]
     covered = [list(range(samples)[part]) for part in parts]
     assert sum(covered, []) == list(range(samples))
     assert not parts or max(map(len, covered)) - min(map(len, covered)) <= 1

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from wkd_det.functional.number_check import check_integers, check_nonnegative, check_positive
+from wkd_det.ops.checks import check_integers, check_nonnegative, check_positive
 
 
 def test_numbers_of_all_kinds_pass():

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from mmdet.models.losses.utils import weight_reduce_loss
 from torch.testing import assert_close
 
-from wkd_det.functional.precision import promote, without_autocast
-from wkd_det.functional.reduction import weighted_mean
+from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 
 # mmdet adds the rounding unit of float32 to avg_factor; ours does not.
 MMDET = dict(rtol=1e-6, atol=1e-7)

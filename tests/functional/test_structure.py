@@ -12,11 +12,12 @@ import scipy.spatial
 import scipy.stats
 import torch
 
-from wkd_det.functional.class_neighbors import grouping_agreement, nearest_classes
-from wkd_det.functional.structure import (
+from wkd_det.costs.structure import (
     additive_effect,
     effective_rank,
+    grouping_agreement,
     matrix_correlation,
+    nearest_classes,
     off_diagonal_spread,
     structure_report,
 )

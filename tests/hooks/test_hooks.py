@@ -14,8 +14,9 @@ from mmdet.registry import HOOKS, MODELS, OPTIM_WRAPPERS
 from mmengine.fileio import get_file_backend
 from mmengine.logging import MessageHub
 
-from wkd_det.hooks import CPUAmpOptimWrapper, ExactCheckpointHook
-from wkd_det.hooks.random_state import random_state, set_random_state
+from wkd_det.hooks.cpu_amp import CPUAmpOptimWrapper
+from wkd_det.hooks.exact_checkpoint import ExactCheckpointHook
+from wkd_det.runtime.state import random_state, set_random_state
 from wkd_det.testing import (
     distilled_config,
     distilled_from,
@@ -26,7 +27,7 @@ from wkd_det.testing import (
     wkd_f_term,
     wkd_l_term,
 )
-from wkd_det.testing.tiny_kinds import CONFIGS
+from wkd_det.testing.detectors import CONFIGS
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / 'tools')]
 
@@ -98,7 +99,7 @@ def checkpoint_runner(tmp_path, saved, *, iteration=0, accumulating=False):
 def warnings(monkeypatch):
     found = []
     monkeypatch.setattr(
-        'wkd_det.hooks.exact_checkpoint_hook.print_log', lambda text, **_: found.append(text)
+        'wkd_det.hooks.exact_checkpoint.print_log', lambda text, **_: found.append(text)
     )
     return found
 

@@ -9,9 +9,9 @@ from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from wkd_det.distillation import TermSchedule
+from wkd_det.distillation.schedule import TermSchedule
 from wkd_det.functional import wkd_logit_loss
-from wkd_det.testing.toy_distillation import ToyModel
+from wkd_det.testing.classifiers import ToyModel
 
 TERMS = ('loss_wkd_l', 'loss_wkd_f')
 

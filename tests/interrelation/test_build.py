@@ -7,15 +7,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from wkd_det.costs.build import METHODS, BuildOptions, build_interrelation
+from wkd_det.costs.features import ClassExamples, FeatureSource
+from wkd_det.costs.similarity import with_unknown_classes
 from wkd_det.functional import cka, cosine_interrelation, gaussian_interrelation
-from wkd_det.interrelation import (
-    METHODS,
-    BuildOptions,
-    ClassExamples,
-    FeatureSource,
-    build_interrelation,
-)
-from wkd_det.interrelation.unknown_classes import with_unknown_classes
 
 NAMES = ['ant', 'bee', 'cat', 'dog', 'background']
 EXACT = dict(rtol=1e-10, atol=1e-10)
@@ -124,7 +119,7 @@ def test_alignment_takes_as_many_examples_as_the_rarest_class_has(method, option
 
 
 def _sample(source, size):
-    from wkd_det.interrelation import ClassSample
+    from wkd_det.costs.statistics import ClassSample
 
     sample = ClassSample(5, size)
     sample.add(source.features, source.labels, torch.arange(len(source.labels)))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from wkd_det.interrelation import ClassMoments
+from wkd_det.costs.statistics import ClassMoments
 
 # Float64 sums of some hundred terms.
 EXACT = dict(rtol=1e-12, atol=1e-12)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from wkd_det.interrelation import ClassMoments, ClassSample
+from wkd_det.costs.statistics import ClassMoments, ClassSample
 
 
 def stream(number=300, classes=3):

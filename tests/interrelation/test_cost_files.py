@@ -13,7 +13,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
-from wkd_det.interrelation import ClassifierCost, FileCost, read_cost_file, write_cost_file
+from wkd_det.costs.files import read_cost_file, write_cost_file
+from wkd_det.costs.sources import ClassifierCost, FileCost
 
 # Float64 rounding of a cosine.
 EXACT = dict(rtol=1e-12, atol=1e-12)

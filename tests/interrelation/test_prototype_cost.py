@@ -12,8 +12,9 @@ from mmdet.registry import MODELS
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
+from wkd_det.costs.files import read_prototypes
+from wkd_det.costs.sources import ConstantCost, PrototypeCost
 from wkd_det.functional import cosine_interrelation
-from wkd_det.interrelation import ConstantCost, PrototypeCost, read_prototypes
 
 NAMES = ['ant', 'bee', 'cat', 'dog']
 WANTED = ['dog', 'ant', 'bee', 'background']

@@ -7,15 +7,16 @@ import json
 import pytest
 import torch
 
-from wkd_det.functional import structure_report
-from wkd_det.interrelation import CostFile
-from wkd_det.interrelation.grouping import groups_of, read_grouping
-from wkd_det.interrelation.report import (
+from wkd_det.costs.files import CostFile
+from wkd_det.costs.report import (
+    groups_of,
     interrelation_report,
+    read_grouping,
     report_text,
     with_class_names,
     write_report,
 )
+from wkd_det.functional import structure_report
 
 NAMES = ['cat', 'dog', 'bus', 'car', 'background']
 GROUPS = dict(cat='animal', dog='animal', bus='vehicle', car='vehicle')

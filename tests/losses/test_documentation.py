@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from wkd_det import losses
-from wkd_det.distillation.strict import keyword_names
 from wkd_det.functional import FEATURE_DISTANCES
-from wkd_det.hooks import TermScheduleHook
+from wkd_det.hooks.term_schedule import TermScheduleHook
+from wkd_det.runtime.config import keyword_names
 
 TEXT = (Path(__file__).parents[2] / 'docs/losses.md').read_text(encoding='utf-8')
 

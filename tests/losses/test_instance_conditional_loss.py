@@ -11,10 +11,8 @@ from mmdet.registry import MODELS
 from torch.testing import assert_close
 
 from wkd_det.losses import InstanceConditionalLoss
-from wkd_det.losses.instance_decoder import InstanceDecoder
-from wkd_det.losses.instance_encoder import InstanceEncoder
-from wkd_det.losses.instance_sampler import InstanceSampler
-from wkd_det.losses.instances import Instances
+from wkd_det.losses.icd import InstanceDecoder
+from wkd_det.losses.icd_queries import InstanceEncoder, Instances, InstanceSampler
 
 SIZES = [(64, 48), (64, 64)]
 TINY = dict(num_classes=4, student_channels=3, teacher_channels=5, width=16, num_heads=2)

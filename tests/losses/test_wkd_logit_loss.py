@@ -10,8 +10,8 @@ import torch
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
+from wkd_det.costs.files import write_cost_file
 from wkd_det.functional import interrelation_to_cost, wkd_logit_loss
-from wkd_det.interrelation import write_cost_file
 from wkd_det.losses import WKDLogitLoss
 
 # The buffer is float32, as is everything after it.

@@ -14,8 +14,10 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from wkd_det.distillation import Teacher
-from wkd_det.interrelation import METHODS, FileCost, read_cost_file
+from wkd_det.costs.build import METHODS
+from wkd_det.costs.files import read_cost_file
+from wkd_det.costs.sources import FileCost
+from wkd_det.distillation.teacher import Teacher
 from wkd_det.testing import save_detector, tiny_faster_rcnn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -262,6 +264,6 @@ def test_interrupted(monkeypatch, folder, tmp_path):
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('wkd_det.interrelation.class_moments.ClassMoments.add', interrupt)
+    monkeypatch.setattr('wkd_det.costs.statistics.ClassMoments.add', interrupt)
     printed = refused(monkeypatch, folder, output, '--method', 'cosine-centroid', '--force')
     assert printed == f'interrupted: {output} was not written'

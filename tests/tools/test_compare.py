@@ -19,7 +19,8 @@ sys.path.insert(0, str(ROOT / 'tools'))
 
 from compare import main  # noqa: E402
 from make_mini_dataset import CLASSES, make_dataset  # noqa: E402
-from runs.json_file import read_json, write_json  # noqa: E402
+
+from wkd_det.runtime.files import read_json, write_json  # noqa: E402
 
 WEIGHT = 'model.distill.loss_wkd_l.loss.loss_weight'
 

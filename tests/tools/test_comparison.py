@@ -4,23 +4,26 @@ import csv
 import io
 import math
 import os
-import sys
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from wkd_det.experiments.comparison import is_made
+from wkd_det.experiments.figures import band, forest_plot, learning_curves
+from wkd_det.experiments.plan import best_factor, final_runs, search_runs, weights_of
+from wkd_det.experiments.report import (
+    csv_text,
+    markdown_search,
+    markdown_table,
+    mean_of,
+    paired_difference,
+    summarise,
+)
+from wkd_det.experiments.spec import read_spec
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'tools'))
-
-from compare import is_made  # noqa: E402
-from comparison.figures import band, forest_plot, learning_curves  # noqa: E402
-from comparison.plan import best_factor, final_runs, search_runs, weights_of  # noqa: E402
-from comparison.report import csv_text, markdown_search, markdown_table, summarise  # noqa: E402
-from comparison.spec import read_spec  # noqa: E402
-from comparison.statistics import mean_of, paired_difference  # noqa: E402
-
 STUDENT = 'configs/mini/faster-rcnn_student.py'
 WKD_L = 'configs/mini/wkd-l.py'
 WEIGHT = 'model.distill.loss_wkd_l.loss.loss_weight'

@@ -15,7 +15,8 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from PIL import Image
 
-from wkd_det.detection import DistilledFasterRCNN, export
+from wkd_det.detection import export
+from wkd_det.detection.detectors import DistilledFasterRCNN
 from wkd_det.detection.export import export_student, plain_config
 from wkd_det.testing import save_detector
 

@@ -2,19 +2,14 @@
 
 import json
 import math
-import sys
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'tools'))
-
-from runs import sources  # noqa: E402
-from runs.fingerprint import differences, fingerprint, identity  # noqa: E402
-from runs.length import set_length, training_length  # noqa: E402
-from runs.train_log import (  # noqa: E402
+from wkd_det.experiments import fingerprint as sources
+from wkd_det.experiments.fingerprint import differences, fingerprint, identity
+from wkd_det.experiments.processes import (
     device_memory,
     read_progress,
     read_scalars,
@@ -22,6 +17,9 @@ from runs.train_log import (  # noqa: E402
     training_records,
     validation_records,
 )
+from wkd_det.experiments.run import set_length, training_length
+
+ROOT = Path(__file__).resolve().parents[2]
 
 ITERATION = (
     '2026/01/02 03:04:05 - mmengine - INFO - Iter(train) [ 50/500]  base_lr: 1.0e-03 lr: 1.0e-03  '

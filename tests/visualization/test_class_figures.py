@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from wkd_det.visualization import (
-    Scene,
-    attention_grid,
+from wkd_det.inspection.attention import Scene, attention_grid
+from wkd_det.inspection.network_pictures import (
     class_correlation,
     class_discrepancy,
     correlation_difference,

@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from wkd_det.visualization import MAPS, class_map, dendrogram, heat_map, plot_interrelation
-from wkd_det.visualization.clustering import clustered_order
-from wkd_det.visualization.group_colors import group_colors
+from wkd_det.inspection.class_pictures import (
+    MAPS,
+    class_map,
+    clustered_order,
+    dendrogram,
+    group_colors,
+    heat_map,
+    plot_interrelation,
+)
 
 GROUPS = ['a', 'b', 'c'] * 4
 NAMES = [f'{group}{index}' for index, group in enumerate(GROUPS)]

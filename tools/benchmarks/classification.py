@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from benchmarks.networks import ROOT, training_step
 from benchmarks.report import at_least, at_most, format_table, format_verdicts
 from benchmarks.timing import spread, time_in_turns
-from wkd_det.checkpoint import weights_of
-from wkd_det.classification.datasets import build_transform
-from wkd_det.distillation import Teacher
+from wkd_det.classification.data import build_transform
+from wkd_det.distillation.teacher import Teacher
+from wkd_det.runtime.state import weights_of
 
 _CONFIGS = ROOT / 'configs/classification'
 _CASES = {

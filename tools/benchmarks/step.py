@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from benchmarks.networks import ROOT, plain_student, training_step, untrained
 from benchmarks.report import at_most, format_table, format_verdicts
 from benchmarks.timing import spread, time_in_turns
-from wkd_det.detection.record import Record, recording
-from wkd_det.detection.roi_heads import run_box_head
+from wkd_det.detection.heads import run_box_head
+from wkd_det.detection.student_view import Record, recording
 from wkd_det.testing import random_batch
 
 _MINI = 'configs/mini/wkd-lf.py'

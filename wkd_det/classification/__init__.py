@@ -1,26 +1,29 @@
 """Image classification: networks, distilled classifiers, data and metrics."""
 
-from wkd_det.classification.classifier import Classifier, network_keys, network_of, network_weights
+from wkd_det.classification.classifier import (
+    Classifier,
+    TopKAccuracy,
+    last_layer,
+    network_keys,
+    network_of,
+    network_weights,
+)
+from wkd_det.classification.data import ImagePreprocessor, collate_images
 from wkd_det.classification.datasets import (
     CIFAR100Dataset,
     DigitsDataset,
     ImageFolderDataset,
     ImageNetDataset,
-    collate_images,
 )
-from wkd_det.classification.distilled_classifier import DistilledClassifier
-from wkd_det.classification.image_preprocessor import ImagePreprocessor
-from wkd_det.classification.last_layer import last_layer
-from wkd_det.classification.logits_tap import LogitsTap
-from wkd_det.classification.models import (
+from wkd_det.classification.distilled import DistilledClassifier, LogitsTap
+from wkd_det.classification.networks.mobilenets import MobileNetV1
+from wkd_det.classification.networks.zoo import (
     CIFAR_NETWORKS,
     CifarModel,
-    MobileNetV1,
     TimmModel,
     TorchvisionModel,
 )
-from wkd_det.classification.module_tap import ModuleTap
-from wkd_det.classification.top_k_accuracy import TopKAccuracy
+from wkd_det.distillation.module_tap import ModuleTap
 
 __all__ = [
     'CIFAR100Dataset',

@@ -1,17 +1,46 @@
-"""An image classifier that mmengine's Runner trains."""
+"""The layer of a network that gives the logits."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
-from mmdet.registry import MODELS
+from mmdet.registry import METRICS, MODELS
+from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
-from wkd_det.checkpoint import load_strictly, read_checkpoint, weights_of
+from wkd_det.runtime.checkpoints import read_checkpoint
+from wkd_det.runtime.state import load_strictly, weights_of
+
+
+def last_layer(network: nn.Module, num_classes: int | None) -> tuple[str, nn.Module]:
+    """Name and module of the layer with one output a class; the last one, if there are more;
+    linear before convolutional.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    for kind, width in ((nn.Linear, 'out_features'), (nn.Conv2d, 'out_channels')):
+        layers = [
+            (name, module)
+            for name, module in network.named_modules()
+            if isinstance(module, kind) and getattr(module, width) == num_classes
+        ]
+        if layers:
+            return layers[-1]
+    raise ValueError(
+        f'{type(network).__name__} has no layer with {num_classes} outputs, one a class'
+    )
+
+
+def class_rows(network: nn.Module, num_classes: int | None) -> Tensor:
+    """Weight vectors of the classes, shape ``(C, D)``."""
+    return last_layer(network, num_classes)[1].weight.flatten(1)
+
 
 _PREFIX = 'network.'
 
@@ -139,3 +168,46 @@ def network_weights(checkpoint: str) -> dict[str, Tensor]:
 def network_of(model: nn.Module) -> nn.Module:
     """The network of a classifier; any other module is a network itself."""
     return model.network if isinstance(model, Classifier) else model
+
+
+@METRICS.register_module()
+class TopKAccuracy(BaseMetric):
+    """Share of images whose label is among the k classes of highest score, in percent.
+
+    Convention:
+        Of equal scores the lower class comes first, so a constant output does not score 100 %.
+
+    Args:
+        topk: Values of k; each gives a figure ``accuracy/top<k>``.
+        **options: Of mmengine's ``BaseMetric``.
+
+    Raises:
+        ValueError: If a k is not positive, or (when evaluated) above the number of classes.
+    """
+
+    default_prefix = 'accuracy'
+
+    def __init__(self, topk: Sequence[int] = (1, 5), **options: Any) -> None:
+        if not topk or min(topk) < 1:
+            raise ValueError(f'topk must hold positive numbers, got {topk}')
+        super().__init__(**options)
+        self.topk = tuple(topk)
+
+    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
+        """Note the rank of each image's label, 0 for the best."""
+        scores = torch.stack([sample['pred_score'] for sample in data_samples])
+        labels = torch.stack([torch.as_tensor(sample['gt_label']) for sample in data_samples])
+        if scores.shape[1] < max(self.topk):
+            raise ValueError(f'topk is {self.topk}, but there are {scores.shape[1]} classes')
+        labels = labels.to(scores.device)[:, None]
+        own = scores.gather(1, labels)
+        earlier = torch.arange(scores.shape[1], device=scores.device) < labels
+        better = (scores > own) | ((scores == own) & earlier)
+        # NaN is above nothing: an image without a finite score is not recognised.
+        ranks = better.sum(dim=1).where(own[:, 0].isfinite(), scores.shape[1])
+        self.results.extend(ranks.tolist())
+
+    def compute_metrics(self, results: list[int]) -> dict[str, float]:
+        """Percent by ``top<k>``."""
+        ranks = torch.tensor(results)
+        return {f'top{k}': (ranks < k).double().mean().item() * 100 for k in self.topk}

@@ -16,9 +16,10 @@ from mmdet.registry import HOOKS, MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import Registry, init_default_scope
 
-from wkd_det.checkpoint import load_strictly, read_checkpoint, weights_of
-from wkd_det.detection.distilled_mixin import DistilledMixin
-from wkd_det.distillation.strict import keyword_names
+from wkd_det.detection.detectors import DistilledMixin
+from wkd_det.runtime.checkpoints import read_checkpoint
+from wkd_det.runtime.config import keyword_names
+from wkd_det.runtime.state import load_strictly, weights_of
 
 CONFIG_NAME, CHECKPOINT_NAME = 'student.py', 'student.pth'
 WEIGHTS = ('averaged', 'last')

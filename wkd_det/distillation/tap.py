@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
-from wkd_det.distillation.class_order import ClassOrder
+from wkd_det.distillation.classes import ClassOrder
 
 TAPS = Registry('wkd_det tap')
 
@@ -90,21 +90,3 @@ class Tap:
         network's own; the term brings the teacher's into the student's order.
         """
         raise NotImplementedError
-
-
-def find_tap(section: str, name: Any) -> Callable[..., Tap]:
-    """What makes the tap that a term names; its keyword arguments are options of the term.
-
-    A student whose taps have other names than the registered ones has a method of this name.
-
-    Args:
-        section: Where the term stands in the config.
-        name: What it names.
-
-    Raises:
-        KeyError: With the valid names.
-    """
-    found = TAPS.get(name) if isinstance(name, str) else None
-    if found is None:
-        raise KeyError(f'{section}.tap must be one of {sorted(TAPS.module_dict)}, got {name!r}')
-    return found

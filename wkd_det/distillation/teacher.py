@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
 from typing import Any
 
+import torch
+from mmdet.registry import MODELS
+from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from wkd_det.distillation.class_order import ClassOrder
+from wkd_det.distillation.classes import RULES, ClassOrder, checkpoint_class_names
+from wkd_det.runtime.checkpoints import read_checkpoint
+from wkd_det.runtime.config import check_keys
+from wkd_det.runtime.state import load_strictly, weights_of
 
 
 class Teacher:
@@ -46,3 +56,94 @@ class Teacher:
 
     def __reduce__(self) -> Any:
         raise TypeError('a Teacher is not pickled: save the student, whose checkpoint is complete')
+
+
+_OF_A_STUDENT = ('teacher', 'distill', 'on_non_finite')
+
+
+class TeacherSource:
+    """Where a teacher comes from.
+
+    Args:
+        config: Path of an MMDetection config, an ``mmdet::`` name, or a model dict.
+        checkpoint: Path or http(s) address of its weights.
+        overrides: Merged into the model section of ``config``, nested or with dotted keys.
+        classes: ``'same'``: the student's classes, in any order. ``'subset'``: the student has
+            some of the teacher's; the others are background to it. ``'any'``: classes are not
+            compared, and terms may read features only.
+    """
+
+    def __init__(
+        self,
+        config: str | Mapping[str, Any] | None = None,
+        checkpoint: str | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        classes: str = 'same',
+    ) -> None:
+        if config is None:
+            raise KeyError('teacher.config is missing: a config path, an mmdet:: name or a dict')
+        if not isinstance(config, (str, Mapping)):
+            raise TypeError(f'teacher.config must be a path, a name or a dict, got {config!r}')
+        if overrides is not None and not isinstance(overrides, Mapping):
+            raise TypeError(
+                'teacher.overrides must be a dict that is merged into the model section, got '
+                f'{overrides!r}'
+            )
+        self.config = config
+        self.checkpoint = checkpoint
+        self.overrides = overrides or {}
+        if classes not in RULES:
+            raise ValueError(f'teacher.classes must be one of {RULES}, got {classes!r}')
+        self.classes = classes
+
+    @classmethod
+    def from_config(cls, section: Mapping[str, Any]) -> TeacherSource:
+        """Read the section, refusing unknown keys.
+
+        Raises:
+            TypeError, KeyError: If it is no dict, lacks ``config`` or has other keys.
+        """
+        if not isinstance(section, Mapping):
+            raise TypeError(f'teacher must be a dict with config and checkpoint, got {section!r}')
+        check_keys('teacher', section, ('config', 'checkpoint', 'overrides', 'classes'))
+        return cls(**section)
+
+    def model_config(self) -> ConfigDict:
+        """The model section of the teacher's config, overrides merged in.
+
+        Of a model that was distilled itself, the plain one: its own teacher is left out.
+
+        Raises:
+            FileNotFoundError: If the config is not there.
+            KeyError: If it has no model section.
+        """
+        if isinstance(self.config, Mapping):
+            config = Config(dict(model=copy.deepcopy(dict(self.config.get('model', self.config)))))
+        elif '::' in self.config:
+            config = get_config(self.config)
+        else:
+            config = Config.fromfile(self.config)
+        if 'model' not in config:
+            raise KeyError(f'teacher.config {self.config} has no model section')
+        config.merge_from_dict({f'model.{key}': value for key, value in self.overrides.items()})
+        for key in _OF_A_STUDENT:
+            config.model.pop(key, None)
+        return config.model
+
+    def load(self) -> Teacher:
+        """Build the detector and load its weights, leaving the random state as it was.
+
+        Raises:
+            ValueError: If there is no checkpoint or it does not fit.
+        """
+        if not self.checkpoint:
+            raise ValueError(
+                'teacher.checkpoint is not set: an untrained teacher teaches nothing. Set it in '
+                'the config or with --cfg-options model.teacher.checkpoint=PATH'
+            )
+        checkpoint = read_checkpoint(self.checkpoint)
+        with torch.random.fork_rng(devices=[]):
+            module = MODELS.build(self.model_config())
+        load_strictly(module, weights_of(checkpoint), f'teacher.checkpoint {self.checkpoint}')
+        print_log(f'teacher: loaded {self.checkpoint}', logger='current')
+        return Teacher(module, checkpoint_class_names(checkpoint))

@@ -1,16 +1,34 @@
-"""One summand of a distillation objective."""
+"""Where a distillation term reads student and teacher."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from wkd_det.distillation.strict import build_strict, check_keys, keyword_names
-from wkd_det.distillation.tap import Tap, find_tap
+from wkd_det.distillation.tap import TAPS, Tap
 from wkd_det.distillation.teacher import Teacher
+from wkd_det.runtime.config import build_strict, check_keys, keyword_names
+
+
+def find_tap(section: str, name: Any) -> Callable[..., Tap]:
+    """What makes the tap that a term names; its keyword arguments are options of the term.
+
+    A student whose taps have other names than the registered ones has a method of this name.
+
+    Args:
+        section: Where the term stands in the config.
+        name: What it names.
+
+    Raises:
+        KeyError: With the valid names.
+    """
+    found = TAPS.get(name) if isinstance(name, str) else None
+    if found is None:
+        raise KeyError(f'{section}.tap must be one of {sorted(TAPS.module_dict)}, got {name!r}')
+    return found
 
 
 class Term(nn.Module):

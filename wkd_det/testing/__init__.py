@@ -1,21 +1,23 @@
 """Tiny detectors, their distillation sections and batches, for tests."""
 
-from wkd_det.testing.distilled_config import (
-    distilled_config,
-    distilled_from,
-    wkd_f_neck_term,
-    wkd_f_term,
-    wkd_l_term,
-)
-from wkd_det.testing.tiny_classifier import (
+from wkd_det.testing.classifiers import (
     class_logits_term,
     classifier_config,
     image_batch,
     module_term,
     save_classifier,
 )
-from wkd_det.testing.tiny_detector import random_batch, save_detector, tiny_faster_rcnn
-from wkd_det.testing.tiny_kinds import tiny_detector
+from wkd_det.testing.detectors import (
+    distilled_config,
+    distilled_from,
+    random_batch,
+    save_detector,
+    tiny_detector,
+    tiny_faster_rcnn,
+    wkd_f_neck_term,
+    wkd_f_term,
+    wkd_l_term,
+)
 
 __all__ = [
     'class_logits_term',

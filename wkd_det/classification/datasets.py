@@ -1,0 +1,235 @@
+"""Parts of a data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mmdet.registry import DATASETS
+from PIL import Image
+from torchvision.datasets import CIFAR100, ImageFolder
+
+from wkd_det.classification.data import ImageDataset
+
+
+def check_split(split: str, valid: Sequence[str]) -> None:
+    """Refuse a part that the data set does not have.
+
+    Raises:
+        ValueError: With the valid ones.
+    """
+    if split not in valid:
+        raise ValueError(f'split must be one of {tuple(valid)}, got {split!r}')
+
+
+@DATASETS.register_module()
+class CIFAR100Dataset(ImageDataset):
+    """CIFAR-100 as torchvision reads it.
+
+    Args:
+        data_root: Folder that holds ``cifar-100-python``.
+        split: ``'train'`` (50000 images) or ``'test'`` (10000).
+        **options: Of :class:`ImageDataset`.
+
+    Raises:
+        FileNotFoundError: If the data are not there; says what to download.
+    """
+
+    def __init__(self, data_root: str, *, split: str, **options: Any) -> None:
+        check_split(split, ('train', 'test'))
+        try:
+            self._data = CIFAR100(data_root, train=split == 'train')
+        except (RuntimeError, OSError):  # torchvision compares checksums
+            folder = os.path.join(data_root, CIFAR100.base_folder)
+            raise FileNotFoundError(
+                f'CIFAR-100 is not (whole) in {folder}: download {CIFAR100.url} and unpack it in '
+                f'{data_root}: mkdir -p {data_root} && curl -L {CIFAR100.url} | '
+                f'tar xz -C {data_root}'
+            ) from None
+        super().__init__(self._data.classes, **options)
+
+    def read(self, index: int) -> tuple[Image.Image, int]:
+        return self._data[index]
+
+    def labels(self) -> Sequence[int]:
+        return self._data.targets
+
+
+_TEST_PER_CLASS = 60
+
+
+_LARGEST = 16  # of the digits' pixels
+
+
+@DATASETS.register_module()
+class DigitsDataset(ImageDataset):
+    """1797 scanned digits of 8 x 8 pixels, enlarged, in noise.
+
+    Deterministic: the same arguments give the same images. No digit is in both splits, and a
+    smaller ``per_class`` is a part of a larger one.
+
+    Args:
+        split: ``'train'`` or ``'test'`` (60 of each class).
+        per_class: Training images of each class; all by default (114 at least).
+        size: Side of the enlarged image (bilinear).
+        noise: Standard deviation of the Gaussian noise on the pixels, in units of their range.
+        seed: Of the noise, and of which digits are in which split.
+        **options: Of :class:`ImageDataset`.
+
+    Raises:
+        ImportError: If scikit-learn is not installed.
+        ValueError: If a number is outside its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        split: str,
+        per_class: int | None = None,
+        size: int = 32,
+        noise: float = 0.0,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        check_split(split, ('train', 'test'))
+        if size < 8 or noise < 0:
+            raise ValueError(f'size must be at least 8, noise >= 0; got size={size}, noise={noise}')
+        try:
+            from sklearn.datasets import load_digits
+        except ImportError:
+            raise ImportError(
+                'DigitsDataset needs scikit-learn: pip install scikit-learn'
+            ) from None
+        super().__init__([str(digit) for digit in range(10)], **options)
+        digits = load_digits()
+        chosen = _choose(digits.target, split, per_class, seed)
+        self._labels = [int(label) for label in digits.target[chosen]]
+        self._images = [
+            _enlarge(digits.images[index], size, noise, np.random.default_rng((seed, int(index))))
+            for index in chosen
+        ]
+
+    def read(self, index: int) -> tuple[Image.Image, int]:
+        return self._images[index], self._labels[index]
+
+    def labels(self) -> Sequence[int]:
+        return self._labels
+
+
+def _choose(labels: np.ndarray, split: str, per_class: int | None, seed: int) -> list[int]:
+    """Indices into the 1797 digits, class after class."""
+    chosen: list[int] = []
+    for digit in range(10):
+        order = np.random.default_rng((seed, digit)).permutation(np.flatnonzero(labels == digit))
+        test, train = order[:_TEST_PER_CLASS], order[_TEST_PER_CLASS:]
+        if per_class is not None and not 1 <= per_class <= len(train):
+            raise ValueError(
+                f'per_class must lie in [1, {len(train)}] for the digit {digit}, got {per_class}'
+            )
+        chosen += (test if split == 'test' else train[:per_class]).tolist()
+    return chosen
+
+
+def _enlarge(
+    pixels: np.ndarray, size: int, noise: float, generator: np.random.Generator
+) -> Image.Image:
+    grey = Image.fromarray((pixels * (255 / _LARGEST)).astype(np.uint8))
+    large = np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR), dtype=np.float64)
+    noisy = large + generator.normal(0, 255 * noise, large.shape)
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).convert('RGB')
+
+
+@DATASETS.register_module()
+class ImageFolderDataset(ImageDataset):
+    """Images under ``data_root/<class>/``, as torchvision's ``ImageFolder`` finds them.
+
+    Args:
+        data_root: Folder of the class folders.
+        classes: Names of the class folders, in the order of the labels; sorted by default. Set
+            it where a split may lack a class.
+        **options: Of :class:`ImageDataset`.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or no image in it.
+        ValueError: If a folder is none of ``classes``.
+    """
+
+    layout = 'one folder a class, with its images in it: <data_root>/<class>/<image>.jpg'
+
+    def __init__(
+        self, data_root: str, *, classes: Sequence[str] | None = None, **options: Any
+    ) -> None:
+        root = Path(data_root).expanduser()
+        found = (
+            sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+        )
+        if not found:
+            raise FileNotFoundError(f'no images in {data_root} (from {Path.cwd()}): {self.layout}')
+        classes = found if classes is None else list(classes)
+        if unknown := [name for name in found if name not in classes]:
+            raise ValueError(
+                f'{data_root} has the folders {unknown[:8]}, which are none of classes'
+            )
+        try:
+            self._data = _NamedFolders(str(root), {name: classes.index(name) for name in found})
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f'{error}; {self.layout}') from None
+        super().__init__(classes, **options)
+
+    def read(self, index: int) -> tuple[Image.Image, int]:
+        return self._data[index]
+
+    def name(self, index: int) -> str:
+        return self._data.samples[index][0]
+
+    def labels(self) -> Sequence[int]:
+        return self._data.targets
+
+
+class _NamedFolders(ImageFolder):
+    """``ImageFolder`` whose labels are given."""
+
+    def __init__(self, root: str, labels: Mapping[str, int]) -> None:
+        self._labels = dict(labels)
+        super().__init__(root)
+
+    def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
+        return list(self._labels), self._labels
+
+
+_CLASSES = 1000
+
+
+@DATASETS.register_module()
+class ImageNetDataset(ImageFolderDataset):
+    """ILSVRC 2012, unpacked into one folder a synset.
+
+    Args:
+        data_root: Folder of ``train`` and ``val``.
+        split: One of them.
+        **options: Of :class:`ImageFolderDataset`.
+
+    Raises:
+        FileNotFoundError: If the data are not there; says what to download.
+        ValueError: If there are not 1000 synsets, and ``classes`` is not given.
+    """
+
+    layout = (
+        'ImageNet (ILSVRC 2012) needs a log-in: download ILSVRC2012_img_train.tar and '
+        'ILSVRC2012_img_val.tar from https://image-net.org/download-images, and unpack them into '
+        '<data_root>/train/<synset>/*.JPEG and <data_root>/val/<synset>/*.JPEG, with the names of '
+        'the synsets (n01440764, ...) as folders'
+    )
+
+    def __init__(self, data_root: str, *, split: str, **options: Any) -> None:
+        check_split(split, ('train', 'val'))
+        super().__init__(str(Path(data_root) / split), **options)
+        found = len(self.metainfo['classes'])
+        if options.get('classes') is None and found != _CLASSES:
+            raise ValueError(
+                f'{Path(data_root) / split} has {found} folders, ImageNet has {_CLASSES} synsets; '
+                'for a part of it give their names as classes'
+            )

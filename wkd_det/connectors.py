@@ -1,0 +1,262 @@
+"""Batch normalisation of a batch that holds one value per channel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmdet.registry import MODELS
+from torch import Tensor, distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from wkd_det.ops.checks import check_integers
+
+
+@contextmanager
+def normalise_single_values(module: nn.Module, features: Tensor) -> Iterator[None]:
+    """Use the running statistics for one call where the batch has none of its own.
+
+    A 1 x 1 map of one image (or an empty batch) has no variance, and batch normalisation refuses
+    it in training mode; such maps occur at the top of a pyramid on small images.
+
+    A normalisation that is synchronised over processes takes its statistics from all of them, and
+    they wait for this one: it is left as it is.
+
+    Args:
+        module: Its batch normalisations are switched for the duration of the block.
+        features: Shape ``(N, C, H, W)``.
+    """
+    samples, _, height, width = features.shape
+    norms = []
+    if samples * height * width <= 1:
+        norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
+        norms = [m for m in norms if not _is_synchronised(m)]
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.train()
+
+
+def _is_synchronised(norm: nn.Module) -> bool:
+    return (
+        isinstance(norm, nn.SyncBatchNorm)
+        and distributed.is_available()
+        and distributed.is_initialized()
+        and distributed.get_world_size() > 1
+    )
+
+
+@MODELS.register_module()
+class IdentityConnector(nn.Module):
+    """Passes student features on unchanged.
+
+    Args:
+        student_channels: Width of the student's map.
+        teacher_channels: Width of the teacher's map.
+
+    Raises:
+        ValueError: If the widths differ.
+    """
+
+    def __init__(self, student_channels: int, teacher_channels: int) -> None:
+        super().__init__()
+        if student_channels != teacher_channels:
+            raise ValueError(
+                'IdentityConnector needs equal widths, got student_channels='
+                f'{student_channels} and teacher_channels={teacher_channels}'
+            )
+
+    def forward(self, features: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Return ``features``; ``size`` is for connectors that resize."""
+        return features
+
+
+_BATCH_NORM = dict(type='BN')
+
+
+@MODELS.register_module()
+class ConvConnector(nn.Module):
+    """Convolution, normalisation, activation; optionally resized to the teacher's map.
+
+    Args:
+        student_channels: Width of the student's map.
+        teacher_channels: Width of the teacher's map.
+        kernel_size: Odd, so that the map keeps its size.
+        norm_cfg: Normalisation after the convolution, or None.
+        act_cfg: Activation at the end, e.g. ``dict(type='ReLU')``, or None.
+        resize: Interpolate (bilinear) to the teacher's size where strides differ.
+
+    Raises:
+        ValueError: If ``kernel_size`` is even or below 1.
+
+    References: 3 x 3 with batch normalisation: FCFD (Liu et al., ICLR 2023), as WKD uses it for
+        detection; 1 x 1 with BN and ReLU: WKD on CIFAR-100.
+    """
+
+    def __init__(
+        self,
+        student_channels: int,
+        teacher_channels: int,
+        *,
+        kernel_size: int = 1,
+        norm_cfg: Mapping[str, Any] | None = _BATCH_NORM,
+        act_cfg: Mapping[str, Any] | None = None,
+        resize: bool = False,
+    ) -> None:
+        super().__init__()
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f'kernel_size must be odd and positive, got {kernel_size}')
+        self.conv = ConvModule(
+            student_channels,
+            teacher_channels,
+            kernel_size,
+            padding=kernel_size // 2,
+            norm_cfg=None if norm_cfg is None else dict(norm_cfg),
+            act_cfg=None if act_cfg is None else dict(act_cfg),
+        )
+        self.resizes = resize
+
+    def forward(self, features: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Map ``(N, C_s, H, W)`` to ``(N, C_t, H, W)``, or to ``size`` if it resizes."""
+        if self.resizes and size is not None and features.shape[-2:] != tuple(size):
+            features = F.interpolate(features, size=size, mode='bilinear', align_corners=False)
+        with normalise_single_values(self, features):
+            return self.conv(features)
+
+
+@MODELS.register_module()
+class TransposedConvConnector(nn.Module):
+    """4 x 4 transposed convolution of stride 2, batch normalisation and ReLU.
+
+    Args:
+        student_channels: Width of the student's map.
+        teacher_channels: Width of the teacher's map, which is twice as high and wide.
+
+    References: the projector of WKD on CIFAR-100 where the student's map is half the size.
+    """
+
+    def __init__(self, student_channels: int, teacher_channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.ConvTranspose2d(
+                student_channels, teacher_channels, 4, stride=2, padding=1, bias=False
+            ),
+            nn.BatchNorm2d(teacher_channels),
+            nn.ReLU(),
+        )
+
+    def forward(self, features: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Map ``(N, C_s, H, W)`` to ``(N, C_t, 2 H, 2 W)``; ``size`` is for those that resize."""
+        with normalise_single_values(self, features):
+            return self.layers(features)
+
+
+@MODELS.register_module()
+class BottleneckConnector(nn.Module):
+    """1 x 1, 3 x 3 and 1 x 1 convolution; batch normalisation and ReLU at the end only.
+
+    Args:
+        student_channels: Width of the student's map.
+        teacher_channels: Width of the teacher's map.
+        mid_channels: Width in between.
+
+    References: the projector of WKD on ImageNet.
+    """
+
+    def __init__(
+        self, student_channels: int, teacher_channels: int, *, mid_channels: int = 256
+    ) -> None:
+        super().__init__()
+        check_integers(mid_channels=mid_channels)
+        plain = dict(norm_cfg=None, act_cfg=None, bias=False)
+        self.layers = nn.Sequential(
+            ConvModule(student_channels, mid_channels, 1, **plain),
+            ConvModule(mid_channels, mid_channels, 3, padding=1, **plain),
+            ConvModule(mid_channels, teacher_channels, 1, norm_cfg=dict(type='BN')),
+        )
+
+    def forward(self, features: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Map ``(N, C_s, H, W)`` to ``(N, C_t, H, W)``; ``size`` is for those that resize."""
+        with normalise_single_values(self, features):
+            return self.layers(features)
+
+
+@MODELS.register_module()
+class ABFConnector(nn.Module):
+    r"""Fuses the levels of a pyramid from the top down, and maps each to the teacher's width.
+
+    At each level the student's map passes a 1 x 1 convolution; below the top it is mixed with
+    the fused map of the level above, enlarged to its size (nearest neighbour),
+
+    .. math:: F_l = a_1 \odot conv_{1 \times 1}(S_l) + a_2 \odot up(F_{l+1}), \qquad
+        (a_1, a_2) = sigmoid(conv_{1 \times 1}([conv_{1 \times 1}(S_l), up(F_{l+1})]))
+
+    with one weight a pixel, and a 3 x 3 convolution of :math:`F_l` is compared with the teacher's
+    level. Convolutions have batch normalisation and no activation; those of the attention
+    neither.
+
+    Args:
+        student_channels: Widths of the student's levels, from the largest map to the smallest.
+        teacher_channels: Widths of the teacher's levels.
+        mid_channels: Width of the fused maps.
+
+    Raises:
+        ValueError: If the numbers of levels differ or ``mid_channels`` is not positive.
+
+    References: Chen, Liu, Zhao, Jia, Distilling Knowledge via Knowledge Review, CVPR 2021,
+        section 3.3; width 256, normalisation and initialisation are those of its detection code.
+    """
+
+    spans_levels: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        student_channels: Sequence[int],
+        teacher_channels: Sequence[int],
+        *,
+        mid_channels: int = 256,
+    ) -> None:
+        super().__init__()
+        if len(student_channels) != len(teacher_channels):
+            raise ValueError(
+                'student_channels and teacher_channels must name the same number of levels, got '
+                f'{len(student_channels)} and {len(teacher_channels)}'
+            )
+        check_integers(mid_channels=mid_channels)
+        plain = dict(norm_cfg=dict(type='BN'), act_cfg=None)
+        self.inward = nn.ModuleList(
+            ConvModule(channels, mid_channels, 1, **plain) for channels in student_channels
+        )
+        self.attention = nn.ModuleList(
+            nn.Conv2d(2 * mid_channels, 2, 1) for _ in student_channels[:-1]
+        )
+        self.outward = nn.ModuleList(
+            ConvModule(mid_channels, channels, 3, padding=1, **plain)
+            for channels in teacher_channels
+        )
+        for layer in (*self.inward, *self.outward):
+            nn.init.kaiming_uniform_(layer.conv.weight, a=1)
+
+    def forward(
+        self, features: Sequence[Tensor], sizes: Sequence[tuple[int, int]] | None = None
+    ) -> list[Tensor]:
+        """Map levels ``(N, C_s, H, W)`` to ``(N, C_t, H, W)``; ``sizes`` is not used."""
+        fused: Tensor | None = None
+        results = []
+        for level in reversed(range(len(features))):
+            with normalise_single_values(self, features[level]):
+                own = self.inward[level](features[level])
+                if fused is not None:
+                    above = F.interpolate(fused, size=own.shape[-2:], mode='nearest')
+                    weights = self.attention[level](torch.cat([own, above], dim=1)).sigmoid()
+                    own = weights[:, :1] * own + weights[:, 1:] * above
+                fused = own
+                results.append(self.outward[level](fused))
+        return results[::-1]

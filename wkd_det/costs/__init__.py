@@ -1,0 +1,1 @@
+"""Distances between classes: sources for losses, and their making from a trained network."""

@@ -1,0 +1,160 @@
+"""What a matrix over pairs of classes must satisfy, with errors that say where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+# Float32 matrices built on a GPU differ from their transpose by a few 1e-7 of the largest entry.
+TOLERANCE = 1e-5
+
+
+def check_symmetric(
+    matrix: Tensor, *, name: str = 'matrix', class_names: Sequence[str] | None = None
+) -> None:
+    """Refuse what is not a finite symmetric matrix over at least two classes.
+
+    Args:
+        matrix: Shape ``(C, C)``.
+        name: What errors call it.
+        class_names: ``C`` names that errors add to the indices.
+
+    Raises:
+        ValueError: If the matrix is not square, floating, finite and, up to 1e-5 of its largest
+            magnitude, symmetric. The message gives row, column and value.
+
+    Example:
+        >>> check_symmetric(torch.tensor([[0.0, 1.0], [2.0, 0.0]]), class_names=('cat', 'dog'))
+        Traceback (most recent call last):
+            ...
+        ValueError: matrix must be symmetric, got 1.0 at (0, 1) = (cat, dog) but 2.0 at (1, 0)
+    """
+    if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ValueError(f'{name} must be square, got shape {tuple(matrix.shape)}')
+    if matrix.shape[0] < 2:
+        raise ValueError(f'{name} must cover at least 2 classes, got {matrix.shape[0]}')
+    if not matrix.is_floating_point():
+        raise ValueError(f'{name} must be of a floating type, got {matrix.dtype}')
+    if class_names is not None and len(class_names) != matrix.shape[0]:
+        raise ValueError(
+            f'{name} covers {matrix.shape[0]} classes, got {len(class_names)} class names'
+        )
+    _refuse(matrix, ~torch.isfinite(matrix), f'{name} must be finite', class_names)
+    difference = (matrix - matrix.mT).abs().detach()
+    if bool((difference > TOLERANCE * matrix.abs().max()).any()):
+        row, column = divmod(int(difference.argmax()), matrix.shape[0])
+        raise ValueError(
+            f'{name} must be symmetric, got {matrix[row, column].item()} at '
+            f'{_place(row, column, class_names)} but {matrix[column, row].item()} '
+            f'at ({column}, {row})'
+        )
+
+
+def check_interrelation(matrix: Tensor, *, class_names: Sequence[str] | None = None) -> None:
+    """Refuse what is not an interrelation: symmetric, at most 1, and 1 on the diagonal.
+
+    Negative entries are allowed (cosines). Entries may leave their range by 1e-5, which is
+    rounding. Arguments as in :func:`check_symmetric`.
+
+    Raises:
+        ValueError: With row, column and value of the first entry that breaks a rule.
+    """
+    check_symmetric(matrix, name='interrelation', class_names=class_names)
+    diagonal = torch.eye(len(matrix), dtype=torch.bool, device=matrix.device)
+    rule = 'interrelation must be 1 on the diagonal (a cost is 0 there)'
+    _refuse(matrix, diagonal & ((matrix - 1).abs() > TOLERANCE), rule, class_names)
+    _refuse(matrix, matrix > 1 + TOLERANCE, 'interrelation must not exceed 1', class_names)
+
+
+def check_cost(matrix: Tensor, *, class_names: Sequence[str] | None = None) -> None:
+    """Refuse what is not a cost: symmetric, not negative, and 0 on the diagonal.
+
+    No tolerance but that of symmetry: transport pays for every entry as it stands. Arguments as
+    in :func:`check_symmetric`.
+
+    Raises:
+        ValueError: With row, column and value of the first entry that breaks a rule.
+    """
+    check_symmetric(matrix, name='cost', class_names=class_names)
+    diagonal = torch.eye(len(matrix), dtype=torch.bool, device=matrix.device)
+    rule = 'cost must be 0 on the diagonal (an interrelation is 1 there)'
+    _refuse(matrix, diagonal & (matrix != 0), rule, class_names)
+    _refuse(matrix, matrix < 0, 'cost must not be negative', class_names)
+
+
+def listed_classes(classes: Sequence[int], class_names: Sequence[str] | None = None) -> str:
+    """Some classes for an error message, by name where names are known.
+
+    Example:
+        >>> listed_classes([0, 2])
+        'class 0, 2'
+        >>> listed_classes([0, 2], ['cat', 'dog', 'cow'])
+        'class cat, cow'
+    """
+    shown = [str(index) if class_names is None else class_names[index] for index in classes[:10]]
+    more = f' and {len(classes) - 10} more' if len(classes) > 10 else ''
+    return f'class {", ".join(shown)}{more}'
+
+
+def _refuse(matrix: Tensor, wrong: Tensor, rule: str, class_names: Sequence[str] | None) -> None:
+    if bool(wrong.any()):
+        row, column = (int(index) for index in wrong.nonzero()[0])
+        raise ValueError(
+            f'{rule}, got {matrix[row, column].item()} at {_place(row, column, class_names)}'
+        )
+
+
+def _place(row: int, column: int, class_names: Sequence[str] | None) -> str:
+    place = f'({row}, {column})'
+    if class_names is not None:
+        place += f' = ({class_names[row]}, {class_names[column]})'
+    return place
+
+
+BACKGROUND = 'background'
+
+
+"""Name of what is no object; in files of distances it stands for the last logit of a box head."""
+
+
+def wanted_class_names(tap: Any, teacher: Any) -> list[str]:
+    """Names of the classes that the logits of ``tap`` stand for, in their order.
+
+    Raises:
+        ValueError: If the teacher's checkpoint does not tell.
+    """
+    names = tap.class_names(teacher)
+    if names is None:
+        raise ValueError(
+            "the teacher's checkpoint has no class names to match: use one that has "
+            '(meta.dataset_meta.classes), or distances that go by_position'
+        )
+    return names
+
+
+def positions_of(wanted: Sequence[str], available: Sequence[str], holder: str) -> list[int]:
+    """Where each wanted class stands among those available.
+
+    Args:
+        wanted: Names in the order of the logits.
+        available: Names in the order of the rows.
+        holder: What errors call the owner of the rows.
+
+    Raises:
+        ValueError: If a class is missing; the message names it and what there is.
+    """
+    position = {name: index for index, name in enumerate(available)}
+    missing = [name for name in wanted if name not in position]
+    if missing:
+        raise ValueError(
+            f'{holder} has nothing for the class {_some(missing)}; it has {_some(available)}'
+        )
+    return [position[name] for name in wanted]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f' and {len(names) - 8} more' if len(names) > 8 else ''
+    return ', '.join(repr(name) for name in names[:8]) + more

@@ -1,0 +1,163 @@
+"""Interrelations of classes, and the transport costs made from them.
+
+An interrelation is a symmetric ``(C, C)`` matrix, 1 on the diagonal: how alike two classes are
+to the teacher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from wkd_det.costs.matrix import check_interrelation, listed_classes
+from wkd_det.ops.arithmetic import promote, without_autocast
+from wkd_det.ops.checks import check_nonnegative
+
+
+def cosine_interrelation(
+    prototypes: Tensor, *, center: bool = False, class_names: Sequence[str] | None = None
+) -> Tensor:
+    """Cosine between the prototypes of all classes: centroids, classifier rows, embeddings.
+
+    Convention:
+        - The range is [-1, 1]. Negative values stay: the distance ``1 - IR`` of opposite
+          prototypes is 2, that of orthogonal ones 1.
+        - ``center`` removes the mean of all prototypes first, so that what they have in common
+          (features after a ReLU are all positive) does not count. The mean value off the
+          diagonal is then about ``-1 / (C - 1)``, and -1 exactly for two classes.
+
+    Args:
+        prototypes: Shape ``(C, D)``, ``C >= 2``.
+        center: Remove the common mean.
+        class_names: ``C`` names that errors give in place of indices.
+
+    Returns:
+        Shape ``(C, C)``, symmetric, 1 on the diagonal, at least float32; computed in float64.
+
+    Raises:
+        ValueError: If the shape is wrong, or if a prototype is not finite, is zero, or with
+            ``center`` equals the common mean. The message names the classes.
+
+    Example:
+        >>> cosine_interrelation(torch.tensor([[1.0, 0.0], [3.0, 3.0], [-2.0, 0.0]]))
+        tensor([[ 1.0000,  0.7071, -1.0000],
+                [ 0.7071,  1.0000, -0.7071],
+                [-1.0000, -0.7071,  1.0000]])
+    """
+    if prototypes.dim() != 2 or prototypes.shape[0] < 2 or prototypes.shape[1] < 1:
+        raise ValueError(
+            'prototypes must have a shape (C, D) with at least 2 classes, '
+            f'got {tuple(prototypes.shape)}'
+        )
+    infinite = (~torch.isfinite(prototypes).all(1)).nonzero().flatten().tolist()
+    if infinite:
+        raise ValueError(
+            'prototypes must be finite, got NaN or infinity in '
+            f'{listed_classes(infinite, class_names)}'
+        )
+    with without_autocast(prototypes):
+        (result_like,) = promote(prototypes)
+        direction = prototypes.double()
+        # What is left of a prototype that equals the mean is rounding of its own precision.
+        rounding = 8 * torch.finfo(result_like.dtype).eps * direction.detach().norm(dim=1)
+        if center:
+            direction = direction - direction.mean(0)
+        length = direction.norm(dim=1)
+        empty = length <= rounding if center else length == 0
+        if bool(empty.any()):
+            rule = 'differ from their common mean' if center else 'not be zero'
+            found = listed_classes(empty.nonzero().flatten().tolist(), class_names)
+            raise ValueError(f'prototypes must {rule} to have a direction, got {found}')
+        direction = direction / length[:, None]
+        cosine = direction @ direction.mT
+        cosine = ((cosine + cosine.mT) / 2).clamp(-1, 1)
+        same = torch.eye(len(cosine), dtype=torch.bool, device=cosine.device)
+        return cosine.masked_fill(same, 1).to(result_like)
+
+
+def interrelation_to_cost(interrelation: Tensor, *, sharpness: float) -> Tensor:
+    r"""Transport cost between classes from their interrelation.
+
+    .. math::
+        c_{ij} = 1 - \exp(-\kappa \, d_{ij}), \quad d_{ij} = 1 - IR_{ij}; \qquad
+        c_{ij} = d_{ij} \text{ for } \kappa = 0
+
+    Convention:
+        - The greater the sharpness, the more equal the costs of all classes that are not close;
+          the cost is below 1. ``sharpness=0`` is not the limit of small ones (that is 0) but
+          the distance itself.
+        - Interrelations below 0 give distances above 1; they are not clipped. Those above 1 by
+          rounding give 0.
+
+    Args:
+        interrelation: Shape ``(C, C)``, symmetric, at most 1, 1 on the diagonal.
+        sharpness: :math:`\kappa`, >= 0.
+
+    Returns:
+        Shape ``(C, C)``, >= 0, exactly symmetric and exactly 0 on the diagonal.
+
+    Raises:
+        ValueError: If ``sharpness`` is negative, or if the matrix is not square, floating,
+            finite, symmetric, at most 1 and 1 on the diagonal (up to 1e-5). The message gives
+            row, column and value.
+
+    References: Lv, Yang, Li, Wasserstein Distance Rivals Kullback-Leibler Divergence for
+        Knowledge Distillation, NeurIPS 2024, section 3.1.
+
+    Example:
+        >>> interrelation_to_cost(torch.tensor([[1.0, 0.5], [0.5, 1.0]]), sharpness=2.0)
+        tensor([[0.0000, 0.6321],
+                [0.6321, 0.0000]])
+    """
+    check_nonnegative(sharpness=sharpness)
+    check_interrelation(interrelation)
+    (interrelation,) = promote(interrelation)
+    distance = 1 - (interrelation + interrelation.mT) / 2
+    same = torch.eye(len(distance), dtype=torch.bool, device=distance.device)
+    distance = distance.clamp(min=0).masked_fill(same, 0)
+    return distance if sharpness == 0 else -torch.expm1(-sharpness * distance)
+
+
+def with_unknown_classes(
+    distance: Tensor, known: Sequence[int], num_classes: int, *, value: float | None = None
+) -> tuple[Tensor, float]:
+    """Place measured distances among all classes; the others get one distance to everything.
+
+    Convention:
+        A class of which nothing is known is neither near nor far: its distance to every other
+        class is the median of the measured ones (the lower middle one of an even number), so
+        transport prefers no class for it and costs what it costs between two typical classes.
+
+    Args:
+        distance: Between the known classes, shape ``(K, K)``.
+        known: Positions of these among all classes, ``K >= 2`` of them.
+        num_classes: Of all classes, ``C``.
+        value: Distance of the others in place of the median.
+
+    Returns:
+        Shape ``(C, C)``, and the distance that the unknown classes got.
+
+    Raises:
+        ValueError: If the number of positions is not that of rows, or fewer than two are known.
+
+    Example:
+        >>> known = torch.tensor([[0.0, 0.5], [0.5, 0.0]])
+        >>> with_unknown_classes(known, [0, 2], 3)[0]
+        tensor([[0.0000, 0.5000, 0.5000],
+                [0.5000, 0.0000, 0.5000],
+                [0.5000, 0.5000, 0.0000]])
+    """
+    if len(known) != len(distance) or len(known) < 2:
+        raise ValueError(
+            f'known must be the positions of at least 2 classes, one per row of distance '
+            f'({len(distance)}), got {len(known)}'
+        )
+    if value is None:
+        row, column = torch.triu_indices(len(known), len(known), 1)
+        value = distance[row, column].median().item()
+    whole = distance.new_full((num_classes, num_classes), value).fill_diagonal_(0)
+    index = torch.as_tensor(known)
+    whole[index[:, None], index] = distance
+    return whole, value

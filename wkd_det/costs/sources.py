@@ -1,0 +1,144 @@
+"""Class distances from the teacher's classifier."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from wkd_det.costs.files import read_cost_file, read_prototypes
+from wkd_det.costs.matrix import BACKGROUND, positions_of, wanted_class_names
+from wkd_det.costs.similarity import cosine_interrelation, with_unknown_classes
+from wkd_det.ops.checks import check_positive
+
+
+@MODELS.register_module()
+class ClassifierCost:
+    """``1 - cosine`` between the rows of the teacher's last layer, background included.
+
+    Needs nothing prepared. Distances lie in ``[0, 2]``.
+
+    Args:
+        center: Remove the mean row first, so that what all classes share does not count.
+    """
+
+    def __init__(self, *, center: bool = False) -> None:
+        self.center = center
+
+    def __call__(self, tap: Any, teacher: Any) -> Tensor:
+        """Class distances, shape ``(C, C)``, for the logits that ``tap`` yields."""
+        rows = tap.classifier_rows(teacher.module).detach().double()
+        names = tap.class_names(teacher)
+        return 1 - cosine_interrelation(rows, center=self.center, class_names=names)
+
+
+@MODELS.register_module()
+class ConstantCost:
+    """No interrelation at all: the control that any other cost has to beat.
+
+    Transport between equally distant classes costs the distance times the total variation of
+    the two distributions, beside what the entropic regularisation adds.
+
+    Args:
+        value: Distance between two different classes, > 0; 1 is that of orthogonal prototypes.
+
+    Raises:
+        ValueError: If ``value`` is not positive and finite.
+    """
+
+    def __init__(self, *, value: float = 1.0) -> None:
+        check_positive(value=value)
+        self.value = value
+
+    def __call__(self, tap: Any, teacher: Any) -> Tensor:
+        """Class distances, shape ``(C, C)``, for the logits that ``tap`` yields."""
+        classes = tap.num_classes(teacher.module)
+        return torch.full((classes, classes), float(self.value)).fill_diagonal_(0)
+
+
+@MODELS.register_module()
+class FileCost:
+    """Class distances that were computed before; see :func:`read_cost_file` for the formats.
+
+    Args:
+        path: The file.
+        by_position: Trust the order of the classes. Needed for files without class names, such
+            as the matrices of the reference repository.
+    """
+
+    def __init__(self, path: str | os.PathLike, *, by_position: bool = False) -> None:
+        self.path = path
+        self.by_position = by_position
+
+    def __call__(self, tap: Any, teacher: Any) -> Tensor:
+        """Class distances, shape ``(C, C)``, in the order of the logits that ``tap`` yields.
+
+        Raises:
+            ValueError: If names are needed and missing, or a class is not in the file.
+        """
+        content = read_cost_file(self.path)
+        if self.by_position:
+            return content.distance
+        if content.class_names is None:
+            raise ValueError(
+                f'the file {self.path} has no class names to match; set by_position=True to '
+                'trust the order'
+            )
+        wanted = wanted_class_names(tap, teacher)
+        order = positions_of(wanted, content.class_names, str(self.path))
+        return content.distance[order][:, order]
+
+
+@MODELS.register_module()
+class PrototypeCost:
+    """``1 - cosine`` between prototypes from a file, matched to the classes by name.
+
+    Any vectors do: text embeddings of the class names, word vectors, attributes. Distances lie
+    in ``[0, 2]``.
+
+    Background is the prototype named ``'background'`` if the file has one. If not, it is equally
+    far from all classes: ``background_distance``, by default the median distance between two
+    classes, see :func:`with_unknown_classes`.
+
+    Args:
+        path: See :func:`read_prototypes` for the two formats.
+        center: Remove the mean of the prototypes of the wanted classes first. Text embeddings
+            share most of their direction, and differ little without it.
+        background_distance: > 0; used only where the file has no background.
+
+    Raises:
+        ValueError: If ``background_distance`` is not positive and finite.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        *,
+        center: bool = False,
+        background_distance: float | None = None,
+    ) -> None:
+        if background_distance is not None:
+            check_positive(background_distance=background_distance)
+        self.path = path
+        self.center = center
+        self.background_distance = background_distance
+
+    def __call__(self, tap: Any, teacher: Any) -> Tensor:
+        """Class distances, shape ``(C, C)``, in the order of the logits that ``tap`` yields.
+
+        Raises:
+            ValueError: If a class has no prototype, or a prototype has no direction.
+        """
+        prototypes, names = read_prototypes(self.path)
+        wanted = wanted_class_names(tap, teacher)
+        known = [index for index, name in enumerate(wanted) if name in names or name != BACKGROUND]
+        chosen = [wanted[index] for index in known]
+        rows = prototypes[positions_of(chosen, names, str(self.path))]
+        interrelation = cosine_interrelation(rows, center=self.center, class_names=chosen)
+        distance, _ = with_unknown_classes(
+            1 - interrelation, known, len(wanted), value=self.background_distance
+        )
+        return distance

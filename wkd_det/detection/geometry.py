@@ -1,0 +1,125 @@
+"""Number of classes of a detector."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from wkd_det.detection.student_view import Record
+
+
+def num_classes(model: nn.Module) -> int | None:
+    """Number of object classes of a detector, or None where it does not tell."""
+    roi_head = getattr(model, 'roi_head', None)
+    head = getattr(model, 'bbox_head', None) if roi_head is None else roi_head.bbox_head
+    if isinstance(head, nn.ModuleList):
+        head = head[0]
+    return getattr(head, 'num_classes', None)
+
+
+def level_widths(model: Mapping[str, Any], place: str) -> list[int]:
+    """Channels of each level of the backbone or the neck.
+
+    Args:
+        model: Model config of a detector.
+        place: ``'neck'`` or ``'backbone'``.
+
+    Raises:
+        ValueError: If the widths are not to be read there.
+    """
+    kind = model.get('type')
+    necks = model.get('neck')
+    if necks is None:
+        raise ValueError(f'{kind} has no neck, from which the widths are read')
+    if not isinstance(necks, (list, tuple)):  # some detectors chain them, e.g. FPN and DyHead
+        necks = [necks]
+    sources = _listed(_option(necks[0], 'in_channels'))
+    if place == 'backbone':
+        widths = sources
+    else:
+        width = _last(necks, 'out_channels')
+        count = _last(necks, 'num_outs') or len(sources)
+        widths = _listed(width) * (1 if isinstance(width, (list, tuple)) else count)
+    if not widths or not all(isinstance(width, int) for width in widths):
+        kinds = ' and '.join(str(neck.get('type')) for neck in necks)
+        raise ValueError(f'the {place} widths of {kind} cannot be read from its {kinds}')
+    return widths
+
+
+def level_strides(model: nn.Module) -> list[int] | None:
+    """Strides of the neck's levels, or None where the detector does not tell."""
+    for name in ('rpn_head', 'bbox_head'):
+        generator = getattr(getattr(model, name, None), 'prior_generator', None)
+        strides = getattr(generator, 'strides', None)
+        if strides is not None:
+            return [stride[0] if isinstance(stride, tuple) else stride for stride in strides]
+    return None
+
+
+def roi_width(model: Any, stage: int) -> int:
+    """Channels of the RoI features, read from a detector or its model config."""
+    extractor = _get(_get(model, 'roi_head'), 'bbox_roi_extractor')
+    if isinstance(extractor, (list, tuple, nn.ModuleList)):
+        extractor = extractor[stage]
+    return _get(extractor, 'out_channels')
+
+
+def roi_levels(model: Mapping[str, Any], stage: int) -> int:
+    """Number of the neck's levels that RoIs are read from, of a detector's model config."""
+    extractor = model['roi_head']['bbox_roi_extractor']
+    if isinstance(extractor, (list, tuple)):
+        extractor = extractor[stage]
+    return len(extractor['featmap_strides'])
+
+
+def _last(necks: list[Mapping[str, Any]], name: str) -> Any:
+    """The option of the last neck that has it."""
+    values = (_option(neck, name) for neck in reversed(necks))
+    return next((value for value in values if value is not None), None)
+
+
+def _option(section: Mapping[str, Any], name: str) -> Any:
+    """What a section says, or the default of its type."""
+    if name in section:
+        return section[name]
+    cls = MODELS.get(section.get('type'))
+    parameter = inspect.signature(cls).parameters.get(name) if cls is not None else None
+    missing = parameter is None or parameter.default is parameter.empty
+    return None if missing else parameter.default
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _get(owner: Any, name: str) -> Any:
+    return owner.get(name) if isinstance(owner, Mapping) else getattr(owner, name, None)
+
+
+def image_mask(record: Record, features: Tensor) -> Tensor | None:
+    """Pixels whose centre lies in the image, bool ``(N, H, W)``; None if there is no padding."""
+    batch_size = tuple(record.inputs.shape[-2:])
+    image_sizes = record.image_sizes
+    if all(size == batch_size for size in image_sizes):
+        return None
+    sizes = torch.tensor(image_sizes, device=features.device)
+    inside = []
+    for axis, (length, padded) in enumerate(zip(features.shape[-2:], batch_size)):
+        centre = (torch.arange(length, device=features.device) + 0.5) * (padded / length)
+        inside.append(centre < sizes[:, axis, None])
+    return inside[0][:, :, None] & inside[1][:, None, :]
+
+
+def _map_length(own: int, other: int, length: int) -> int:
+    """Length of the map of ``own`` pixels if ``other`` pixels give ``length``."""
+    stride = 1
+    while -(-other // stride) > length:  # strides are powers of two, and maps are rounded up
+        stride *= 2
+    if -(-other // stride) != length:
+        stride = other / length
+    return int(-(-own // stride))

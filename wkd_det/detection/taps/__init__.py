@@ -1,0 +1,1 @@
+"""Places in a detector whose values a term compares."""

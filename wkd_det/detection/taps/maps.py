@@ -1,0 +1,197 @@
+"""Taps on feature maps of whole images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from wkd_det.detection.geometry import image_mask, level_strides, level_widths
+from wkd_det.detection.student_view import Record
+from wkd_det.detection.teacher_view import TeacherPass
+from wkd_det.distillation.tap import TAPS, Tap
+from wkd_det.ops.checks import check_weights, is_integer
+
+
+class MapTap(Tap):
+    """Feature maps of the backbone or the neck, level by level.
+
+    Each level has its own connector, the loss is the mean over levels, and pixels of padding do
+    not count.
+
+    Args:
+        levels: Indices of the student's levels to compare; all of them by default. For an FPN
+            that starts at P2, P3 is level 1.
+        teacher_levels: Indices of the teacher's levels beside them; the same by default. A
+            RetinaNet starts at P3, a Faster R-CNN at P2: ``levels=[0, 1, 2]`` of the former meet
+            ``teacher_levels=[1, 2, 3]`` of the latter.
+        level_weights: Factor of each level in the term's sum; the mean over levels by default.
+
+    Raises:
+        ValueError: If an option is no list of different indices, or lengths differ.
+    """
+
+    yields: ClassVar[str] = 'features'
+    joins_levels: ClassVar[bool] = True
+    place: ClassVar[str]
+
+    def __init__(
+        self,
+        *,
+        levels: Sequence[int] | None = None,
+        teacher_levels: Sequence[int] | None = None,
+        level_weights: Sequence[float] | None = None,
+    ) -> None:
+        for name, value in dict(levels=levels, teacher_levels=teacher_levels).items():
+            if value is not None and not _are_indices(value):
+                raise ValueError(
+                    f'{name} must be a non-empty list of different indices from 0 on, got {value!r}'
+                )
+        if teacher_levels is not None and (levels is None or len(levels) != len(teacher_levels)):
+            raise ValueError(
+                'teacher_levels needs as many levels beside it, got '
+                f'levels={levels} and teacher_levels={teacher_levels}'
+            )
+        if level_weights is not None and levels is None:
+            raise ValueError(f'level_weights needs levels beside it, got {level_weights}')
+        check_weights('level_weights', level_weights, len(levels or ()), 'level')
+        self.levels = levels
+        self.teacher_levels = levels if teacher_levels is None else teacher_levels
+        self.weights = level_weights
+
+    def widths(self, student: nn.Module, teacher: Any) -> list[tuple[int, int]]:
+        own = level_widths(student.model_config, self.place)
+        other = level_widths(teacher, self.place)
+        if self.levels is None:
+            if len(own) != len(other):
+                raise ValueError(
+                    f'the student has {len(own)} {self.place} levels and the teacher '
+                    f'{len(other)}: name those to compare with levels=[...] and, where they '
+                    'stand elsewhere in the teacher, teacher_levels=[...]'
+                )
+            self.levels = self.teacher_levels = range(len(own))
+        sides = (('student', self.levels, own), ('teacher', self.teacher_levels, other))
+        for owner, wanted, available in sides:
+            if max(wanted) >= len(available):
+                raise ValueError(
+                    f'levels {list(wanted)} of the {self.place}: the {owner} has '
+                    f'{len(available)} levels'
+                )
+        return [(own[i], other[j]) for i, j in zip(self.levels, self.teacher_levels)]
+
+    def check(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    ) -> None:
+        own, other = level_strides(student), level_strides(teacher)
+        if self.place != 'neck' or own is None or other is None:
+            return  # the shapes tell at the first batch
+        each = len(connectors) == len(self.levels) and not _spans_levels(connectors)
+        for index, (level, teacher_level) in enumerate(zip(self.levels, self.teacher_levels)):
+            connector = connectors[index] if each else None
+            if own[level] != other[teacher_level] and not getattr(connector, 'resizes', False):
+                raise ValueError(
+                    f'neck level {level} has stride {own[level]} in the student and level '
+                    f'{teacher_level} has {other[teacher_level]} in the teacher (all strides: '
+                    f'{own} and {other}): choose others with levels and teacher_levels, or use a '
+                    'connector with resize=True'
+                )
+
+    def pairs(
+        self, student: Record, teacher: TeacherPass, connectors: Sequence[nn.Module]
+    ) -> list[dict[str, Tensor]]:
+        targets = [getattr(teacher, self.place)[level] for level in self.teacher_levels]
+        maps = self._projected(student, targets, connectors)
+        pairs = []
+        for level, teacher_level, projected, target in zip(
+            self.levels, self.teacher_levels, maps, targets
+        ):
+            if projected.shape != target.shape:
+                raise ValueError(
+                    f'{self.place} level {level} of the student has the shape '
+                    f'{tuple(projected.shape)} after its connector, level {teacher_level} of the '
+                    f'teacher {tuple(target.shape)}; where strides differ, use a connector with '
+                    'resize=True'
+                )
+            pair = dict(student=projected, teacher=target)
+            mask = image_mask(student, target)
+            if mask is not None:
+                pair['mask'] = mask
+            pairs.append(pair)
+        return pairs
+
+    def connector_of(self, level: int, connectors: Sequence[nn.Module]) -> nn.Module:
+        if _spans_levels(connectors):
+            raise ValueError(f'{type(connectors[0]).__name__} works on all levels at once')
+        if level not in self.levels:
+            raise ValueError(f'its levels are {list(self.levels)}, not {level}')
+        return connectors[list(self.levels).index(level)]
+
+    def _projected(
+        self, student: Record, targets: list[Tensor], connectors: Sequence[nn.Module]
+    ) -> list[Tensor]:
+        sizes = [tuple(target.shape[-2:]) for target in targets]
+        if _spans_levels(connectors):
+            maps = getattr(student, self.place)
+            return connectors[0]([maps[level] for level in self.levels], sizes)
+        return [
+            student.projected(self.place, level, connector, size)
+            for level, connector, size in zip(self.levels, connectors, sizes)
+        ]
+
+
+@TAPS.register_module('neck')
+class NeckTap(MapTap):
+    """Maps of the neck, e.g. the FPN."""
+
+    place = 'neck'
+
+
+@TAPS.register_module('backbone')
+class BackboneTap(MapTap):
+    """Maps of the backbone."""
+
+    place = 'backbone'
+
+
+def _spans_levels(connectors: Sequence[nn.Module]) -> bool:
+    """Whether one connector stands for all levels."""
+    return len(connectors) > 0 and getattr(connectors[0], 'spans_levels', False)
+
+
+def _are_indices(levels: Any) -> bool:
+    return (
+        isinstance(levels, Sequence)
+        and len(levels) > 0
+        and all(is_integer(level, 0) for level in levels)
+        and len(set(levels)) == len(levels)
+    )
+
+
+@TAPS.register_module('pyramid')
+class PyramidTap(NeckTap):
+    """Maps of the neck, all levels in one comparison; pixels of padding do not count.
+
+    A connector may take one level (there is one for each then) or, like ``ABFConnector``, all of
+    them at once.
+
+    Args:
+        levels: Indices of the student's levels, as of the tap ``neck``.
+        teacher_levels: Indices of the teacher's levels beside them.
+    """
+
+    yields: ClassVar[str] = 'pyramid'
+
+    def __init__(
+        self,
+        *,
+        levels: Sequence[int] | None = None,
+        teacher_levels: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(levels=levels, teacher_levels=teacher_levels)
+
+    def pairs(
+        self, student: Record, teacher: TeacherPass, connectors: Sequence[nn.Module]
+    ) -> list[dict[str, Any]]:
+        levels = super().pairs(student, teacher, connectors)
+        return [{name: [level[name] for level in levels] for name in levels[0]}]

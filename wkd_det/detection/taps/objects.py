@@ -1,0 +1,154 @@
+"""Tap on the neck near objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from mmdet.models.task_modules.prior_generators import AnchorGenerator
+from mmdet.structures.bbox import bbox_overlaps
+from torch import Tensor, nn
+
+from wkd_det.detection.geometry import image_mask, num_classes
+from wkd_det.detection.student_view import Record
+from wkd_det.detection.taps.maps import PyramidTap
+from wkd_det.detection.teacher_view import TeacherPass
+from wkd_det.distillation.tap import TAPS
+from wkd_det.ops.checks import is_number
+
+
+@TAPS.register_module('imitation')
+class ImitationTap(PyramidTap):
+    r"""Maps of the neck, all levels in one comparison, at locations near an object.
+
+    A location is near if one of its anchors overlaps an object by more than ``threshold`` times
+    the object's best overlap with any anchor,
+
+    .. math:: I_{lij} = [\exists g, k: IoU_{lijk,g} > \psi \max_{l'i'j'k'} IoU_{l'i'j'k',g}]
+
+    with the anchors of the student's first stage. The paper has one level; with several, the best
+    overlap is that of all of them, so an object is imitated at the levels that fit its size.
+    Padding does not count.
+
+    Args:
+        threshold: :math:`\psi`, in [0, 1).
+        levels: Indices of the student's levels, as of the tap ``neck``.
+        teacher_levels: Indices of the teacher's levels beside them.
+
+    Raises:
+        ValueError: If ``threshold`` is outside its range.
+
+    References: Wang, Yuan, Zhang, Feng, Distilling Object Detectors with Fine-Grained Feature
+        Imitation, CVPR 2019, section 3.2 (threshold 0.5).
+    """
+
+    def __init__(
+        self,
+        *,
+        threshold: float = 0.5,
+        levels: Sequence[int] | None = None,
+        teacher_levels: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(levels=levels, teacher_levels=teacher_levels)
+        if not is_number(threshold) or not 0 <= threshold < 1:
+            raise ValueError(f'threshold must lie in [0, 1), got {threshold!r}')
+        self.threshold = threshold
+
+    def check(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    ) -> None:
+        super().check(student, teacher, connectors)
+        head = getattr(student, 'rpn_head', None) or getattr(student, 'bbox_head', None)
+        if not isinstance(getattr(head, 'prior_generator', None), AnchorGenerator):
+            raise ValueError(
+                f'imitation needs anchors: the {type(student).__name__} of the student has none'
+            )
+
+    def pairs(
+        self, student: Record, teacher: TeacherPass, connectors: Sequence[nn.Module]
+    ) -> list[dict[str, Any]]:
+        (pair,) = super().pairs(student, teacher, connectors)
+        near = self._near(student)
+        inside = pair.get('mask')
+        pair['mask'] = near if inside is None else [a & b for a, b in zip(near, inside)]
+        return [pair]
+
+    def _near(self, student: Record) -> list[Tensor]:
+        """Locations near an object, one mask ``(N, H, W)`` a level."""
+        head = getattr(student.module, 'rpn_head', None) or student.module.bbox_head
+        sizes = [tuple(features.shape[-2:]) for features in student.neck]
+        generator = head.prior_generator
+        sizes = sizes[: generator.num_levels]
+        anchors = generator.grid_priors(sizes, device=student.inputs.device)
+        masks = [near_objects(anchors, sizes, boxes, self.threshold) for boxes in student.boxes]
+        return [torch.stack([image[level] for image in masks]) for level in self.levels]
+
+
+def near_objects(
+    anchors: Sequence[Tensor], sizes: Sequence[tuple[int, int]], boxes: Tensor, threshold: float
+) -> list[Tensor]:
+    """Locations that have an anchor near an object.
+
+    Args:
+        anchors: Of each level, shape ``(H W A, 4)``, those of a location in succession.
+        sizes: Height and width of each level.
+        boxes: Objects of one image, shape ``(G, 4)``.
+        threshold: Share of an object's best overlap.
+
+    Returns:
+        Bool, ``(H, W)`` for each level.
+    """
+    near = []
+    if len(boxes) == 0:
+        return [torch.zeros(size, dtype=torch.bool, device=boxes.device) for size in sizes]
+    overlaps = [bbox_overlaps(level.to(boxes), boxes) for level in anchors]
+    best = torch.stack([level.max(dim=0).values for level in overlaps]).max(dim=0).values
+    for level, size in zip(overlaps, sizes):
+        by_location = (level > threshold * best).any(dim=1).view(*size, -1)
+        near.append(by_location.any(dim=2))
+    return near
+
+
+@TAPS.register_module('instances')
+class InstanceTap(PyramidTap):
+    """Maps of the neck, all levels in one comparison, with boxes and classes of the objects.
+
+    It has no connectors: the loss learns its own projections, and is told the widths.
+
+    Args:
+        levels: Indices of the student's levels, as of the tap ``neck``.
+        teacher_levels: Indices of the teacher's levels beside them.
+    """
+
+    yields: ClassVar[str] = 'instances'
+
+    def widths(self, student: nn.Module, teacher: Any) -> list[tuple[int, int]]:
+        return []
+
+    def loss_arguments(self, student: nn.Module, teacher: Any) -> dict[str, Any]:
+        own, other = (sorted(set(widths)) for widths in zip(*super().widths(student, teacher)))
+        if len(own) > 1 or len(other) > 1:
+            raise ValueError(
+                'instances needs levels of equal width, the student has '
+                f'{own} and the teacher {other}'
+            )
+        return dict(
+            num_classes=num_classes(student), student_channels=own[0], teacher_channels=other[0]
+        )
+
+    def pairs(
+        self, student: Record, teacher: TeacherPass, connectors: Sequence[nn.Module]
+    ) -> list[dict[str, Any]]:
+        targets = [teacher.neck[level] for level in self.teacher_levels]
+        pair = dict(
+            student=[student.neck[level] for level in self.levels],
+            teacher=targets,
+            boxes=student.boxes,
+            labels=student.labels,
+            image_sizes=student.image_sizes,
+        )
+        masks = [image_mask(student, target) for target in targets]
+        if masks[0] is not None:
+            pair['mask'] = masks
+        return [pair]

@@ -1,0 +1,311 @@
+"""What the taps on RoIs have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from wkd_det.detection.heads import (
+    box_head,
+    can_record,
+    chosen_rois,
+    require_plain_forward,
+    require_same_coding,
+    stage_pairs,
+)
+from wkd_det.detection.student_view import Record
+from wkd_det.detection.teacher_view import TeacherPass
+from wkd_det.distillation.tap import TAPS, Tap
+from wkd_det.distillation.teacher import Teacher
+from wkd_det.ops.checks import check_weights, is_integer
+
+
+class RoITap(Tap):
+    """Reads both networks on the RoIs that the student has sampled.
+
+    Args:
+        rois: ``'all'`` sampled RoIs or those assigned to an object (``'foreground'``).
+        stage: Stage or stages of a Cascade student, counted from 0; to be left out for other
+            heads.
+        teacher_stage: The stage or stages of a Cascade teacher beside them; those of the student
+            by default, if both have as many.
+        stage_weights: Factor of each stage in the term's sum; the mean over stages by default.
+
+    Raises:
+        ValueError: If an option is outside its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        rois: str,
+        stage: int | Sequence[int] | None,
+        teacher_stage: int | Sequence[int] | None,
+        stage_weights: Sequence[float] | None,
+    ) -> None:
+        if rois not in ('all', 'foreground'):
+            raise ValueError(f"rois must be 'all' or 'foreground', got {rois!r}")
+        for name, value in dict(stage=stage, teacher_stage=teacher_stage).items():
+            if value is not None and not _is_choice(value):
+                raise ValueError(f'{name} must be an index or a list of indices, got {value!r}')
+        count = len(stage) if isinstance(stage, Sequence) else 1
+        check_weights('stage_weights', stage_weights, count, 'stage')
+        self.rois = rois
+        self.stage = stage
+        self.teacher_stage = teacher_stage
+        self.weights = stage_weights
+        self.stages: list[tuple[int, int]] = []
+        """Stages of student and teacher, known once both networks are."""
+
+    def widths(self, student: nn.Module, teacher: Any) -> list[tuple[int, int]]:
+        self.stages = stage_pairs(student, teacher, self.stage, self.teacher_stage)
+        return []
+
+    def check(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    ) -> None:
+        for owner, model in (('student', student), ('teacher', teacher)):
+            if not model.with_neck:
+                raise ValueError(f'RoIs are read from the neck, and the {owner} has none')
+        if not can_record(student.roi_head):
+            raise ValueError(
+                f'the RoIs of a {type(student.roi_head).__name__} cannot be read: use the tap '
+                'neck or backbone'
+            )
+
+
+def _is_choice(value: Any) -> bool:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return len(value) > 0 and all(is_integer(index, 0) for index in value)
+    return is_integer(value, 0)
+
+
+class RoIHeadTap(RoITap):
+    """Outputs of both box heads, stage by stage; options are those of ``RoITap``."""
+
+    compares_classes: ClassVar[bool] = True
+
+    def check(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    ) -> None:
+        super().check(student, teacher, connectors)
+        require_plain_forward(teacher, 'teacher')
+
+    def pairs(
+        self, student: Record, teacher: TeacherPass, connectors: Sequence[nn.Module]
+    ) -> list[dict[str, Any]]:
+        pairs = []
+        for stage, teacher_stage in self.stages:
+            own = self._student_head(student, teacher, connectors, stage, teacher_stage)
+            other = teacher.head(student.stage(stage).rois, teacher_stage)
+            pairs.append(self._pair(student, stage, own, other))
+        return pairs
+
+    def _pair(
+        self, student: Record, stage: int, own: dict[str, Tensor], other: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Arguments of the loss from what the two heads say of the RoIs of a stage."""
+        raise NotImplementedError
+
+    def _student_head(
+        self,
+        student: Record,
+        teacher: TeacherPass,
+        connectors: Sequence[nn.Module],
+        stage: int,
+        teacher_stage: int,
+    ) -> dict[str, Tensor]:
+        """What stands for the student: ``cls_score`` and ``bbox_pred``, a row a RoI."""
+        recorded = student.stage(stage)
+        return dict(cls_score=recorded.logits, bbox_pred=recorded.deltas)
+
+
+@TAPS.register_module('roi_logits')
+class RoILogitsTap(RoIHeadTap):
+    """Class logits of both box heads on the RoIs that the student has sampled.
+
+    Args:
+        rois: ``'all'`` sampled RoIs or those assigned to an object (``'foreground'``).
+        background: Keep background as a class of its own among the logits. Without it, only
+            foreground RoIs have a class.
+        stage, teacher_stage, stage_weights: See :class:`RoITap`.
+
+    Raises:
+        ValueError: If an option is outside its range, or ``background=False`` with all RoIs.
+    """
+
+    yields: ClassVar[str] = 'logits'
+
+    def __init__(
+        self,
+        *,
+        rois: str = 'all',
+        background: bool = True,
+        stage: int | Sequence[int] | None = None,
+        teacher_stage: int | Sequence[int] | None = None,
+        stage_weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(
+            rois=rois, stage=stage, teacher_stage=teacher_stage, stage_weights=stage_weights
+        )
+        if not background and rois == 'all':
+            raise ValueError(
+                "background=False leaves background RoIs without a class: set rois='foreground'"
+            )
+        self.background = background
+
+    def num_classes(self, student: nn.Module) -> int:
+        count = box_head(student, 0, 'student').num_classes + self.background
+        if count < 2:
+            raise ValueError(
+                'background=False leaves a detector of one class a single logit, which says '
+                'nothing: keep background=True'
+            )
+        return count
+
+    def check(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    ) -> None:
+        super().check(student, teacher, connectors)
+        for stage, teacher_stage in self.stages:
+            _require_softmax(box_head(student, stage, 'student'), 'student')
+            _require_softmax(box_head(teacher, teacher_stage, 'teacher'), 'teacher')
+
+    def classifier_rows(self, teacher: nn.Module) -> Tensor:
+        # Several stages share one class cost: that of the last, most selective one.
+        head = box_head(teacher, self.stages[-1][1], 'teacher')
+        classifier = getattr(head, 'fc_cls', None)
+        if getattr(classifier, 'weight', None) is None:
+            raise ValueError(
+                f'the {type(head).__name__} of the teacher has no fc_cls.weight to compute class '
+                'costs from: take them from a file'
+            )
+        return classifier.weight if self.background else classifier.weight[: head.num_classes]
+
+    def class_names(self, teacher: Teacher) -> list[str] | None:
+        if teacher.class_names is None:
+            return None
+        return [*teacher.class_names, *(['background'] if self.background else [])]
+
+    def _pair(
+        self, student: Record, stage: int, own: dict[str, Tensor], other: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        recorded = student.stage(stage)
+        student_logits, teacher_logits = own['cls_score'], other['cls_score']
+        labels = recorded.labels
+        chosen = chosen_rois(recorded, self.rois)
+        if chosen is not None:
+            student_logits, teacher_logits = student_logits[chosen], teacher_logits[chosen]
+            labels = labels[chosen]
+        if not self.background:
+            student_logits, teacher_logits = student_logits[:, :-1], teacher_logits[:, :-1]
+        return dict(student=student_logits, teacher=teacher_logits, target=labels)
+
+
+def _require_softmax(head: nn.Module, owner: str) -> None:
+    if getattr(head.loss_cls, 'use_sigmoid', False) or head.custom_cls_channels:
+        raise ValueError(
+            f'roi_logits needs a softmax over classes and background; the {owner} uses '
+            f'{type(head.loss_cls).__name__}'
+        )
+
+
+@TAPS.register_module('roi_offsets')
+class RoIOffsetsTap(RoIHeadTap):
+    """Box offsets of both box heads, of all classes, on the RoIs that the student has sampled.
+
+    Args:
+        rois: ``'all'`` sampled RoIs or those assigned to an object (``'foreground'``).
+        stage: Stage or stages of a Cascade student, as of the tap ``roi_logits``.
+        teacher_stage: The stage or stages of a Cascade teacher beside them.
+        stage_weights: Factor of each stage in the term's sum; the mean over stages by default.
+    """
+
+    yields: ClassVar[str] = 'offsets'
+
+    def __init__(
+        self,
+        *,
+        rois: str = 'all',
+        stage: int | Sequence[int] | None = None,
+        teacher_stage: int | Sequence[int] | None = None,
+        stage_weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(
+            rois=rois, stage=stage, teacher_stage=teacher_stage, stage_weights=stage_weights
+        )
+
+    def check(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    ) -> None:
+        super().check(student, teacher, connectors)
+        for stage, teacher_stage in self.stages:
+            require_same_coding(student, teacher, stage, teacher_stage)
+
+    def _pair(
+        self, student: Record, stage: int, own: dict[str, Tensor], other: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        student_offsets, teacher_offsets = own['bbox_pred'], other['bbox_pred']
+        if self.class_order is not None:
+            teacher_offsets = self.class_order.offsets(teacher_offsets)
+        chosen = chosen_rois(student.stage(stage), self.rois)
+        if chosen is not None:
+            student_offsets, teacher_offsets = student_offsets[chosen], teacher_offsets[chosen]
+        return dict(student=student_offsets, teacher=teacher_offsets)
+
+
+@TAPS.register_module('roi_boxes')
+class RoIBoxesTap(RoIOffsetsTap):
+    """Offsets and boxes that both heads give the student's proposals for their target class.
+
+    The proposals are those that the student has sampled and assigned to an object: others have
+    no target class. Boxes are not cut at the image's border, where they would have no gradient.
+
+    Args:
+        stage: Stage or stages of a Cascade student, as of the tap ``roi_logits``.
+        teacher_stage: The stage or stages of a Cascade teacher beside them.
+        stage_weights: Factor of each stage in the term's sum; the mean over stages by default.
+
+    References: the optional box term of Lv, Yang, Li, NeurIPS 2024, experiments on COCO.
+    """
+
+    yields: ClassVar[str] = 'boxes'
+
+    def __init__(
+        self,
+        *,
+        stage: int | Sequence[int] | None = None,
+        teacher_stage: int | Sequence[int] | None = None,
+        stage_weights: Sequence[float] | None = None,
+    ) -> None:
+        super().__init__(
+            rois='foreground',
+            stage=stage,
+            teacher_stage=teacher_stage,
+            stage_weights=stage_weights,
+        )
+
+    def _pair(
+        self, student: Record, stage: int, own: dict[str, Tensor], other: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        offsets = super()._pair(student, stage, own, other)
+        recorded = student.stage(stage)
+        chosen = chosen_rois(recorded, self.rois)
+        labels, priors = recorded.labels[chosen], recorded.rois[chosen, 1:]
+        decode = box_head(student.module, stage, 'student').bbox_coder.decode
+        pair = {}
+        for side in ('student', 'teacher'):
+            pair[side] = _of_class(offsets[side], labels)
+            pair[f'{side}_boxes'] = decode(priors, pair[side])
+        return pair
+
+
+def _of_class(offsets: Tensor, labels: Tensor) -> Tensor:
+    """The four offsets of each row's class, ``(R, 4 K)`` or class-agnostic to ``(R, 4)``."""
+    if offsets.shape[1] == 4:
+        return offsets
+    rows = torch.arange(len(labels), device=labels.device)
+    return offsets.unflatten(1, (-1, 4))[rows, labels]

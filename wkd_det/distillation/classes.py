@@ -1,0 +1,238 @@
+"""The student's classes among the teacher's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.logging import MessageHub, print_log
+from mmengine.visualization import Visualizer
+from torch import Tensor
+
+
+class ClassOrder:
+    """Brings what the teacher says of its classes into the student's order.
+
+    Classes that the student does not know are background to it: their probability goes to the
+    background class where there is one, and is left out of the softmax where there is none.
+
+    Args:
+        indices: For each class of the student, its index among the teacher's classes.
+        teacher_classes: Number of the teacher's classes, background not counted.
+    """
+
+    def __init__(self, indices: Sequence[int], teacher_classes: int) -> None:
+        self.indices = list(indices)
+        self.teacher_classes = teacher_classes
+        self._kept = torch.tensor(self.indices)
+        self._rest = torch.tensor(
+            [index for index in range(teacher_classes + 1) if index not in set(self.indices)]
+        )
+
+    def logits(self, logits: Tensor) -> Tensor:
+        """The teacher's logits as the student would order them.
+
+        Args:
+            logits: Shape ``(N, T)``, or ``(N, T + 1)`` with background as the last class.
+
+        Returns:
+            Shape ``(N, S)`` or ``(N, S + 1)``. The softmax of the latter gives background the
+            probability of background and of all classes that the student does not know.
+
+        Raises:
+            ValueError: If the width is neither.
+        """
+        has_background = self._has_background(logits.shape[1])
+        self._kept, self._rest = (part.to(logits.device) for part in (self._kept, self._rest))
+        kept = logits.index_select(1, self._kept)
+        if not has_background:
+            return kept
+        rest = logits.index_select(1, self._rest).logsumexp(dim=1, keepdim=True)
+        return torch.cat([kept, rest.to(kept)], dim=1)
+
+    def offsets(self, offsets: Tensor) -> Tensor:
+        """The teacher's box offsets in the student's order, ``(N, 4 T)`` to ``(N, 4 S)``.
+
+        Offsets that all classes share, ``(N, 4)``, are the same in any order.
+
+        Raises:
+            ValueError: If the width is neither.
+        """
+        if offsets.shape[1] == 4:
+            return offsets
+        if offsets.shape[1] != 4 * self.teacher_classes:
+            raise ValueError(
+                f'the teacher has {self.teacher_classes} classes, which gives 4 or '
+                f'{4 * self.teacher_classes} offsets, got {offsets.shape[1]}'
+            )
+        self._kept = self._kept.to(offsets.device)
+        return offsets.unflatten(1, (-1, 4)).index_select(1, self._kept).flatten(1)
+
+    def matrix(self, values: Tensor) -> Tensor:
+        """Rows and columns ``(T, T)`` or ``(T + 1, T + 1)`` in the student's order.
+
+        Raises:
+            ValueError: If the size is neither.
+        """
+        background = [self.teacher_classes] if self._has_background(len(values)) else []
+        order = self.indices + background
+        return values[order][:, order]
+
+    def _has_background(self, width: int) -> bool:
+        if width not in (self.teacher_classes, self.teacher_classes + 1):
+            raise ValueError(
+                f'the teacher has {self.teacher_classes} classes, which gives '
+                f'{self.teacher_classes} logits, or one more with background; got {width}'
+            )
+        return width > self.teacher_classes
+
+
+RULES = ('same', 'subset', 'any')
+
+
+def match_classes(
+    own: int | None, other: int | None, teacher_names: list[str] | None, rule: str
+) -> ClassOrder | None:
+    """Find the student's classes among the teacher's, by name.
+
+    Names are compared where both are known: the teacher's from its checkpoint, the student's
+    from the data set that the runner trains on. The order may differ.
+
+    Args:
+        own: Number of the student's classes, or None where it does not tell.
+        other: Number of the teacher's.
+        teacher_names: Names of the teacher's classes, or None where its checkpoint has none.
+        rule: ``'same'``: both have the same classes. ``'subset'``: the teacher may have more.
+            ``'any'``: nothing is compared.
+
+    Returns:
+        None if the teacher's outputs can be taken as they are.
+
+    Raises:
+        ValueError: With the numbers or the names that differ.
+    """
+    if rule == 'any':
+        return None
+    if rule == 'same' and own != other:
+        raise ValueError(
+            f'the student has {own} classes and the teacher {other}; a teacher that has more is '
+            "taken with teacher.classes='subset', one whose classes do not matter, because terms "
+            "compare features only, with teacher.classes='any'"
+        )
+    if teacher_names is not None and len(teacher_names) != other:
+        raise ValueError(
+            f'the teacher has {other} classes, its checkpoint names {len(teacher_names)}'
+        )
+    names = training_class_names()
+    if names is None or teacher_names is None or len(names) != own:
+        if rule == 'subset':
+            raise ValueError(
+                "teacher.classes='subset' needs the names of all classes: the student's are "
+                f"{_known(names)}, the teacher's {_known(teacher_names)}"
+            )
+        print_log(
+            'class names of student or teacher are unknown: only their number is compared',
+            logger='current',
+        )
+        return None
+    return _order(names, teacher_names)
+
+
+def _order(names: list[str], teacher_names: list[str]) -> ClassOrder | None:
+    for index, name in enumerate(names):
+        if name in teacher_names:
+            continue
+        other = repr(teacher_names[index]) if index < len(teacher_names) else 'nothing'
+        raise ValueError(
+            f'class {index} is {name!r} for the student and {other} for the teacher, which has '
+            f'no {name!r}'
+        )
+    if names == teacher_names:
+        return None
+    print_log(
+        f"the teacher's {len(teacher_names)} classes are brought into the order of the student's "
+        f'{len(names)} by name',
+        logger='current',
+    )
+    return ClassOrder([teacher_names.index(name) for name in names], len(teacher_names))
+
+
+def _known(names: list[str] | None) -> str:
+    return 'unknown' if names is None else f'{len(names)} names'
+
+
+def checkpoint_class_names(checkpoint: dict[str, Any]) -> list[str] | None:
+    """Class names that a checkpoint of MMDetection (2.x or 3.x) carries, or None."""
+    meta = checkpoint.get('meta') or {}
+    data = meta.get('dataset_meta') or meta
+    return _names(data.get('classes') or data.get('CLASSES'))
+
+
+def training_class_names() -> list[str] | None:
+    """Class names of the data set that the current runner trains on, or None.
+
+    The loops of mmengine hand them to the visualizer when they are built, which is before weights
+    are initialised; the validation loop last. So these are the names of both data sets, or
+    :class:`NamesInTraining` refuses them before the first step.
+    """
+    if not Visualizer._instance_dict:
+        return None
+    meta = Visualizer.get_current_instance().dataset_meta or {}
+    return _names(meta.get('classes'))
+
+
+class NamesInTraining:
+    """Refuses to train on classes that are not those the teacher was compared with.
+
+    Made when the teacher is loaded. mmengine tells the names of the training data after that, when
+    training begins; what an earlier run in the process has left does not count.
+
+    Args:
+        own: Number of the student's classes.
+        teacher_names: Names of the teacher's.
+    """
+
+    def __init__(self, own: int | None, teacher_names: list[str]) -> None:
+        self._own = own
+        self._names = training_class_names()
+        self._teacher_names = teacher_names
+        self._before = _told_by_mmengine()
+
+    def check(self) -> None:
+        """Compare, in the first step.
+
+        Raises:
+            ValueError: With both lists of names.
+        """
+        told = _told_by_mmengine()
+        if told is None or told is self._before:
+            return
+        trained = _names(told.get('classes'))
+        if trained is None or len(trained) != self._own:
+            return
+        if self._names is None and trained != self._teacher_names:  # as with FlexibleRunner
+            raise ValueError(
+                f'the training data have the classes {trained}, the teacher '
+                f'{self._teacher_names}, and this runner names the former too late to match them'
+            )
+        if self._names is not None and trained != self._names:
+            raise ValueError(
+                f'the training data have the classes {trained}, the validation data '
+                f"{self._names}: give both the same metainfo, or the teacher's classes cannot be "
+                'matched'
+            )
+
+
+def _told_by_mmengine() -> Mapping[str, Any] | None:
+    if not MessageHub._instance_dict:
+        return None
+    return MessageHub.get_current_instance().runtime_info.get('dataset_meta')
+
+
+def _names(classes: Any) -> list[str] | None:
+    if isinstance(classes, str):
+        return [classes]
+    if isinstance(classes, Sequence) and classes:
+        return [str(name) for name in classes]
+    return None

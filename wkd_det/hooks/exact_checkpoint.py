@@ -1,0 +1,186 @@
+"""Files that are there completely or not at all."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from mmdet.registry import HOOKS
+from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.logging import print_log
+
+from wkd_det.runtime.files import write_whole
+from wkd_det.runtime.state import random_state, set_random_state
+
+
+@register_backend('atomic_local')
+class AtomicLocalBackend(LocalBackend):
+    """mmengine's local backend, except that a write never leaves half a file.
+
+    The bytes go to ``.<name>.partial`` beside the file, which then takes its name. What stood
+    there before stays readable until that moment; a partial file that a kill has left is
+    overwritten by the next write of the same name.
+    """
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        write_whole(filepath, obj)
+
+    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+        self.put(obj.encode(encoding), filepath)
+
+
+_KEY = 'random_states'
+
+
+@HOOKS.register_module()
+class ExactCheckpointHook(CheckpointHook):
+    """mmengine's checkpoint hook, with an exact ``--resume`` and writes that a kill cannot spoil.
+
+    Use it in place of ``CheckpointHook``:
+    ``default_hooks=dict(checkpoint=dict(type='ExactCheckpointHook'))``. Files and options are the
+    same; beside them:
+
+    - A checkpoint holds the random states of every process. A resumed run takes them up before
+      it draws its first batch, so with equal seeds and numbers of processes it computes the bits
+      of an uninterrupted run. Validation leaves the random states as they were.
+    - A file is written under another name and renamed; ``last_checkpoint`` follows, and only
+      then are outdated checkpoints, or the best one so far, removed. mmengine removes them first,
+      which with ``max_keep_ckpts=1`` leaves none if the run is killed while it writes.
+
+    Not exact, for reasons outside: in an ``EpochBasedTrainLoop`` a checkpoint in the midst of an
+    epoch (the place in the data is in no checkpoint) and ``persistent_workers=True`` (the workers
+    start anew); a checkpoint in the midst of gradient accumulation; ``randomness`` without a seed
+    (the order of the data is drawn anew); GPU kernels that are not deterministic.
+
+    Args:
+        *args, **kwargs: Of ``CheckpointHook``. ``backend_args`` and addresses as ``out_dir`` go
+            to mmengine's own backends, whose writes are their own affair.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        remote = '://' in str(self.out_dir)
+        if self.backend_args is None and self.file_client_args is None and not remote:
+            self.backend_args = dict(backend='atomic_local')
+        self._before_val: dict[str, Any] | None = None
+        self._states: list[dict[str, Any]] | None = None
+        self._loaded: list[dict[str, Any]] | None = None
+
+    # Resuming
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        self._loaded = checkpoint.get(_KEY)
+
+    def before_train(self, runner: Any) -> None:
+        super().before_train(runner)
+        states, self._loaded = self._loaded, None
+        if runner.iter == 0:  # weights were loaded, but nothing is resumed
+            return
+        if states is None or len(states) != get_world_size():
+            found = 'no random states' if states is None else f'those of {len(states)} processes'
+            print_log(
+                f'resuming is not exact: the checkpoint holds {found}, {get_world_size()} '
+                'processes go on',
+                logger='current',
+                level=logging.WARNING,
+            )
+            return
+        loop, state = runner.train_loop, states[get_rank()]
+        if hasattr(loop, 'dataloader_iterator'):
+            # The loop first draws the batches of the interrupted run to get to its place.
+            loop.dataloader_iterator = _restoring(loop.dataloader_iterator, runner.iter, state)
+        else:
+            set_random_state(state)
+
+    # Saving
+
+    def before_val(self, runner: Any) -> None:
+        self._before_val = random_state()
+
+    def after_val(self, runner: Any) -> None:
+        set_random_state(self._before_val)
+        self._before_val = None
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        if self._states is not None:
+            checkpoint[_KEY] = self._states
+
+    def _save_best_checkpoint(self, runner: Any, metrics: dict[str, Any]) -> None:
+        if not self.save_best:
+            return
+        self._gather()
+        several = len(self.key_indicators) > 1
+        paths = self.best_ckpt_path_dict if several else vars(self)
+        before = {key: paths[key] for key in (list(paths) if several else ['best_ckpt_path'])}
+        paths.update(dict.fromkeys(before))  # mmengine then has none to remove before it writes
+        super()._save_best_checkpoint(runner, metrics)
+        for key, path in before.items():
+            if paths[key] is None:
+                paths[key] = path
+            elif path not in (None, paths[key]):
+                self._remove(path)
+
+    def _save_checkpoint_with_step(self, runner: Any, step: int, meta: dict[str, Any]) -> None:
+        self._gather()
+        wrapper = runner.optim_wrapper
+        if getattr(wrapper, '_accumulative_counts', 1) > 1 and not wrapper.should_update():
+            print_log(
+                f'the checkpoint of step {step} falls amid gradient accumulation: resuming from '
+                'it is not exact. Make interval a multiple of accumulative_counts',
+                logger='current',
+                level=logging.WARNING,
+            )
+        outdated: list[int] = []
+        if self.max_keep_ckpts > 0:
+            kept = [*(other for other in self.keep_ckpt_ids if other != step), step]
+            outdated = kept[: -self.max_keep_ckpts]
+            self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
+            # With the outdated ones: a run resumed from here removes them if this one cannot.
+            runner.message_hub.update_info('keep_ckpt_ids', kept)
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if is_main_process():
+            _LOCAL.put_text(self.last_ckpt, _LOCAL.join_path(runner.work_dir, 'last_checkpoint'))
+        for other in outdated:
+            name = self.filename_tmpl.format(other)
+            self._remove(self.file_backend.join_path(self.out_dir, name))
+
+    def _remove(self, path: str) -> None:
+        if not is_main_process():
+            return
+        if self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+        elif self.file_backend.isdir(path):  # as DeepSpeed and FSDP write them
+            self.file_backend.rmtree(path)
+
+    def _gather(self) -> None:
+        """Collect the states of all processes; only the first one writes the file."""
+        self._states = all_gather_object(self._before_val or random_state())
+
+
+_LOCAL = AtomicLocalBackend()
+
+
+def _restoring(batches: Iterator[Any], skipped: int, state: dict[str, Any]) -> Iterator[Any]:
+    """The same batches; before the first one that is not skipped, the state is restored."""
+    for _ in range(skipped):
+        yield next(batches)
+    set_random_state(state)
+    yield from batches

@@ -1,0 +1,1 @@
+"""Pictures of trained networks and of class distances, and the instruments behind them."""

@@ -1,0 +1,155 @@
+"""Features of the classes of an image classifier."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from mmdet.registry import DATASETS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from wkd_det.classification.classifier import class_rows, last_layer, network_of
+from wkd_det.costs.features import ClassExamples, FeatureSource
+from wkd_det.inspection.opening import check_plain, trained_network
+
+LAYERS = ('penultimate', 'logits')
+
+
+IMAGES_AT_ONCE = 64
+
+
+class ImageFeatureSource(FeatureSource):
+    """Features of whole images, class by class.
+
+    An item is a run of 64 images in the order of the data set, which go through the network as
+    one batch: which images share a batch does not depend on the number of processes.
+
+    Args:
+        classifier: A :class:`~wkd_det.classification.Classifier`, in eval mode.
+        dataset: Of images as bytes and labels; None for one that is left out.
+        class_names: In the order of the logits.
+        layer: ``'penultimate'``: the input of the last layer; ``'logits'``.
+        num_workers: Processes that read images.
+        description: Goes into :meth:`describe`.
+
+    Raises:
+        ValueError: If the layer is unknown or the numbers of classes differ.
+    """
+
+    def __init__(
+        self,
+        classifier: nn.Module,
+        dataset: Dataset,
+        class_names: Sequence[str],
+        *,
+        layer: str = 'penultimate',
+        num_workers: int = 0,
+        description: dict[str, Any] | None = None,
+    ) -> None:
+        if layer not in LAYERS:
+            raise ValueError(f'layer must be one of {LAYERS} for a classifier, got {layer!r}')
+        if classifier.num_classes != len(class_names):
+            raise ValueError(
+                f'the classifier has {classifier.num_classes} classes and the data '
+                f'{len(class_names)}'
+            )
+        self.classifier = classifier
+        self.dataset = dataset
+        self.class_names = list(class_names)
+        self.layer = layer
+        self.num_workers = num_workers
+        self.description = description or {}
+
+    def __len__(self) -> int:
+        return -(-len(self.dataset) // IMAGES_AT_ONCE)
+
+    def examples(self, items: Sequence[int]) -> Iterator[ClassExamples]:
+        runs = [
+            range(item * IMAGES_AT_ONCE, min((item + 1) * IMAGES_AT_ONCE, len(self.dataset)))
+            for item in items
+        ]
+        loader = DataLoader(
+            self.dataset,
+            batch_sampler=runs,
+            num_workers=self.num_workers,
+            collate_fn=list,
+            generator=torch.Generator(),  # a loader draws a seed, if not here from the process's
+        )
+        for run, images in zip(runs, loader):
+            yield self._of_images(run, images)
+
+    def classifier_rows(self) -> Tensor:
+        return class_rows(network_of(self.classifier), self.classifier.num_classes)
+
+    def describe(self) -> dict[str, Any]:
+        return dict(self.description, layer=self.layer, images=len(self.dataset))
+
+    @torch.no_grad()
+    def _of_images(
+        self, run: Sequence[int], images: list[tuple[Tensor, int] | None]
+    ) -> ClassExamples:
+        read = [(key, *one) for key, one in zip(run, images) if one is not None]
+        if not read:
+            nothing = torch.zeros(0, dtype=torch.int64)
+            return ClassExamples(torch.zeros(0, 0), nothing, nothing)
+        keys, pixels, labels = zip(*read)
+        batch = [torch.stack(pixels), torch.tensor(labels)]
+        inputs, labels = self.classifier.data_preprocessor(batch, False)
+        return ClassExamples(self._features(inputs), labels, torch.tensor(keys))
+
+    def _features(self, inputs: Tensor) -> Tensor:
+        network = network_of(self.classifier)
+        _, layer = last_layer(network, self.classifier.num_classes)
+        seen: list[Tensor] = []
+        handle = layer.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+        try:
+            logits = network(inputs)
+        finally:
+            handle.remove()
+        if self.layer == 'logits':
+            return logits
+        # A convolution classifies maps, if only of one pixel; some linear layers see tokens.
+        return seen[0].flatten(2).mean(2) if seen[0].dim() == 4 else seen[0]
+
+
+def open_image_features(
+    config: Config, checkpoint: str, *, split: str = 'train', name: str = '', **options: Any
+) -> ImageFeatureSource:
+    """Load a classifier, strictly, and the images of a split as at test time.
+
+    Args:
+        config: Of the classifier, with its data.
+        checkpoint: Path, http(s) address, ``torchvision://NAME`` or ``timm://NAME``.
+        split: ``'train'``, ``'val'`` or ``'test'``.
+        name: Of the config, for the metadata.
+        **options: Of :class:`ImageFeatureSource`.
+
+    Raises:
+        FileNotFoundError, KeyError, ValueError: If checkpoint, config and data are not there or
+            do not fit together.
+    """
+    init_default_scope(config.get('default_scope') or 'mmdet')
+    check_plain(config)
+    dataset = _plain_dataset(config, split)
+    names = [str(one) for one in dataset.metainfo['classes']]
+    classifier, account = trained_network(config, checkpoint, names)
+    description = dict(account, config=name, split=split)
+    return ImageFeatureSource(classifier, dataset, names, description=description, **options)
+
+
+def _plain_dataset(config: Config, split: str) -> Dataset:
+    """The images of a split with the transforms of the test data: no augmentation."""
+    there = [part for part in ('train', 'val', 'test') if config.get(f'{part}_dataloader')]
+    if split not in there:
+        raise ValueError(f'split must be one of {there}, which the config has; got {split!r}')
+    reader = 'test' if 'test' in there else 'val'
+    if reader not in there:
+        raise ValueError('the config has no test_dataloader or val_dataloader to read images by')
+    section = copy.deepcopy(config[f'{split}_dataloader'].dataset)
+    section.transforms = config[f'{reader}_dataloader'].dataset.get('transforms', ())
+    return DATASETS.build(section)

@@ -1,0 +1,80 @@
+"""FitNet: squared distance of feature maps."""
+
+from __future__ import annotations
+
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from wkd_det.losses.base import FeatureLoss
+from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
+from wkd_det.ops.checks import check_maps
+
+
+def fitnet_loss(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    mask: Tensor | None = None,
+    weight: Tensor | None = None,
+    avg_factor: float | Tensor | None = None,
+) -> Tensor:
+    r"""Distillation of hints.
+
+    .. math:: \tfrac12 \lVert f_T - f_S \rVert^2
+
+    Convention:
+        - Mean over channels and the pixels that count, so that maps of any size weigh the same
+          (the paper sums); mean over images.
+        - The teacher gets no gradient.
+
+    Args:
+        student: Shape ``(N, C, H, W)``, after the regressor; any floating type, computed in at
+            least float32.
+        teacher: Same shape.
+        mask: Bool, shape ``(N, H, W)``: pixels that count. An image without one gives 0.
+        weight: Weight of each image, shape ``(N,)``.
+        avg_factor: Divisor of the sum over images; their number by default.
+
+    Returns:
+        Scalar. No images give 0 with a graph.
+
+    Raises:
+        ValueError: If shapes disagree.
+
+    References: Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015.
+
+    Example:
+        >>> import torch
+        >>> student = torch.zeros(1, 3, 4, 4)
+        >>> fitnet_loss(student, student + 2)
+        tensor(2.)
+    """
+    check_maps(student, teacher, mask)
+    with without_autocast(student):
+        student, teacher = promote(student, teacher.detach())
+        if mask is None:
+            per_image = (student - teacher).square().flatten(1).mean(dim=1) / 2
+        else:
+            # Padding may hold anything, also inf, so it is taken out before the difference.
+            outside = ~mask[:, None]
+            change = student.masked_fill(outside, 0) - teacher.masked_fill(outside, 0)
+            entries = student.shape[1] * mask.flatten(1).sum(dim=1).clamp(min=1)
+            per_image = change.square().flatten(1).sum(dim=1) / (2 * entries)
+        return weighted_mean(per_image, weight, avg_factor)
+
+
+@MODELS.register_module()
+class FitNetLoss(FeatureLoss):
+    """Half the squared distance of feature maps (FitNet).
+
+    Args:
+        loss_weight: Factor of the loss.
+
+    Raises:
+        ValueError: If it is negative.
+
+    See :func:`wkd_det.functional.fitnet_loss` for formula, conventions and source.
+    """
+
+    def __init__(self, *, loss_weight: float = 1.0) -> None:
+        super().__init__(fitnet_loss, loss_weight)

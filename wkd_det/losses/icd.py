@@ -1,0 +1,271 @@
+"""Feature difference under attention, as instance-conditional distillation takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from torch import Tensor, nn
+
+from wkd_det.losses.icd_queries import InstanceEncoder, Instances, InstanceSampler, perceptron
+from wkd_det.ops.arithmetic import promote, without_autocast
+from wkd_det.ops.checks import check_integers, check_nonnegative
+
+
+def attended_loss(student: Tensor, teacher: Tensor, attention: Tensor) -> Tensor:
+    r"""Attention-weighted squared difference of normalised values.
+
+    .. math::
+        L = \frac{1}{N M D} \sum_{n, m, d}
+        \frac{\sum_s a_{nms} (\hat S_{nmsd} - \hat T_{nmsd})^2}{\sum_s a_{nms}}
+
+    where the hat normalises each vector over its ``D`` channels to mean 0 and variance 1.
+
+    Convention:
+        - Mean over images, heads and channels; a head that attends nowhere counts as 0.
+        - Neither the teacher nor the attention gets a gradient.
+
+    Args:
+        student: Values, shape ``(N, M, S, D)``: images, heads, pixels, channels of a head.
+        teacher: Same shape.
+        attention: Shape ``(N, M, S)``, >= 0.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ValueError: If shapes disagree.
+
+    References: Kang, Zhang, Zhang, Sun, Zheng, Instance-Conditional Knowledge Distillation for
+        Object Detection, NeurIPS 2021, section 3.3; the normalisation is that of its code.
+    """
+    if student.dim() != 4 or student.shape != teacher.shape:
+        raise ValueError(
+            'student and teacher must share a shape (N, M, S, D), '
+            f'got {tuple(student.shape)} and {tuple(teacher.shape)}'
+        )
+    if attention.shape != student.shape[:3]:
+        raise ValueError(
+            f'attention must have the shape (N, M, S) = {tuple(student.shape[:3])}, '
+            f'got {tuple(attention.shape)}'
+        )
+    with without_autocast(student):
+        student, teacher, attention = promote(student, teacher.detach(), attention.detach())
+        channels = student.shape[-1:]
+        difference = F.layer_norm(student, channels) - F.layer_norm(teacher, channels)
+        attended = (attention.unsqueeze(2) @ difference.square()).squeeze(2)
+        return (attended / attention.sum(dim=2, keepdim=True).clamp(min=1e-6)).mean()
+
+
+class InstanceDecoder(nn.Module):
+    """One layer of a Transformer decoder without attention between the queries.
+
+    Keys know where they are, values do not.
+
+    Args:
+        channels: Width of the pyramid.
+        width: Of queries and values.
+        num_heads: Divides ``width``.
+    """
+
+    def __init__(self, channels: int, width: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(channels, width)
+        self.position = nn.Linear(width, width, bias=False)  # the key has one already
+        self.value = nn.Linear(channels, width)
+        self.out = nn.Linear(width, width)
+        self.attention_norm = nn.LayerNorm(width)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width)
+        )
+        self.norm = nn.LayerNorm(width)
+
+    def forward(
+        self, queries: Tensor, features: Tensor, positions: Tensor, outside: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Decode.
+
+        Args:
+            queries: Shape ``(N, L, width)``.
+            features: Pixels of all levels, shape ``(N, S, channels)``.
+            positions: Their codes, shape ``(N, S, width)``.
+            outside: Bool, shape ``(N, S)``: padding.
+
+        Returns:
+            The decoded queries ``(N, L, width)``, the attention of each head ``(N, M, L, S)`` and
+            the values of each head ``(N, M, S, width / M)``.
+        """
+        query = self.heads(self.query(queries))
+        key = self.heads(self.key(features) + self.position(positions))
+        value = self.heads(self.value(features))
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(2, 3)
+        # The lowest number, not -inf: a row without any pixel stays finite.
+        lowest = torch.finfo(scores.dtype).min
+        # In place, of the largest tensor here: its product needs no second look at it.
+        attention = scores.masked_fill_(outside[:, None, None], lowest).softmax(dim=3)
+        found = self.out((attention @ value).transpose(1, 2).flatten(2))
+        decoded = self.attention_norm(queries + found)
+        return self.norm(decoded + self.feed_forward(decoded)), attention, value
+
+    def heads(self, vectors: Tensor) -> Tensor:
+        """Split the channels: ``(N, S, width)`` to ``(N, M, S, width / M)``."""
+        return vectors.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+
+@MODELS.register_module()
+class InstanceConditionalLoss(nn.Module):
+    r"""Imitation where the teacher's pyramid speaks of an instance (ICD).
+
+    Every object becomes a query: class, blurred position and coarse size pass a perceptron. A
+    decoder attends with it to the teacher's pyramid, and an auxiliary task teaches the decoder
+    where to look: from what it found, tell true instances from invented ones (binary
+    cross-entropy) and, for the true ones, how far the sides of the box are from the blurred
+    position (L1, relative to the box). Where the heads attend, the student's values shall be the
+    teacher's:
+
+    .. math::
+        L = w \cdot \frac{1}{N M D} \sum_{n, m, d}
+        \frac{\sum_s a_{nms} (\hat V^S_{nmsd} - \hat V^T_{nmsd})^2}{\sum_s a_{nms}}
+        + w_{aux} (L_{identification} + L_{localisation})
+
+    with the attention :math:`a` of a head summed over the true instances, and values of
+    ``width / num_heads`` channels normalised to mean 0 and variance 1. See
+    :func:`wkd_det.functional.attended_loss`.
+
+    Convention:
+        - The first part trains the student and its value projection; decoder, encoder and
+          predictor learn from the auxiliary task alone. The teacher gets no gradient.
+        - Means over images, heads and channels; over instances; over true instances.
+        - Invented instances are drawn at every call, from torch's random state.
+        - A schedule scales ``loss_weight`` alone: the decoder goes on learning. The published
+          code trains it for 1000 iterations before it distils:
+          ``dict(type='TermScheduleHook', terms=['loss_icd.loss_weight'], by_epoch=False,
+          warm_up=1000)`` comes near.
+
+    Args:
+        num_classes: Object classes; told by the tap.
+        student_channels: Width of the student's pyramid; told by the tap.
+        teacher_channels: Width of the teacher's; told by the tap.
+        width: Of queries and values.
+        num_heads: Of the attention; divides ``width``.
+        invented_ratio: Invented instances for each true one, at least one in an image without
+            objects.
+        max_instances: Most instances of an image; true ones are never left out.
+        jitter: Largest shift of the position from the box's centre, in units of the box.
+        loss_weight: w; published: 3 for Faster R-CNN, 8 for one-stage detectors.
+        auxiliary_weight: :math:`w_{aux}`.
+
+    Raises:
+        ValueError: If a number is outside its range.
+
+    References: Kang, Zhang, Zhang, Sun, Zheng, Instance-Conditional Knowledge Distillation for
+        Object Detection, NeurIPS 2021; numbers and layers are those of its code.
+    """
+
+    takes: ClassVar[str] = 'instances'
+    scalable: ClassVar[tuple[str, ...]] = ('loss_weight',)
+    fading_part: ClassVar[str] = 'loss_weight'
+
+    def __init__(
+        self,
+        *,
+        num_classes: int,
+        student_channels: int,
+        teacher_channels: int,
+        width: int = 256,
+        num_heads: int = 8,
+        invented_ratio: float = 5.0,
+        max_instances: int = 100,
+        jitter: float = 0.3,
+        loss_weight: float = 3.0,
+        auxiliary_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        check_nonnegative(
+            invented_ratio=invented_ratio,
+            jitter=jitter,
+            loss_weight=loss_weight,
+            auxiliary_weight=auxiliary_weight,
+        )
+        check_integers(max_instances=max_instances, num_heads=num_heads, width=width)
+        if width % num_heads or width % 2:
+            raise ValueError(
+                f'width must be even and a multiple of num_heads, got {width} and {num_heads}'
+            )
+        self.loss_weight = loss_weight
+        self.auxiliary_weight = auxiliary_weight
+        self.sampler = InstanceSampler(
+            num_classes, ratio=invented_ratio, limit=max_instances, jitter=jitter
+        )
+        self.encoder = InstanceEncoder(num_classes, width)
+        self.decoder = InstanceDecoder(teacher_channels, width, num_heads)
+        self.student_value = nn.Linear(student_channels, width)
+        self.predictor = perceptron(width, width, 5)
+        self.positions = MODELS.build(
+            dict(type='SinePositionalEncoding', num_feats=width // 2, normalize=True)
+        )
+
+    def forward(
+        self,
+        student: Sequence[Tensor],
+        teacher: Sequence[Tensor],
+        boxes: Sequence[Tensor],
+        labels: Sequence[Tensor],
+        image_sizes: Sequence[tuple[int, int]],
+        mask: Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """Loss, scalar.
+
+        Args:
+            student: Maps of a pyramid, each ``(N, C_s, H, W)``.
+            teacher: Maps of the same sizes, each ``(N, C_t, H, W)``.
+            boxes: Corners of the objects of each image in pixels, each ``(G, 4)``.
+            labels: Their classes, each ``(G,)``.
+            image_sizes: Height and width of each image without padding.
+            mask: Bool, each ``(N, H, W)``: pixels that are not padding; None for all.
+        """
+        like = self.student_value.weight
+        outside = [
+            torch.zeros_like(level[:, 0], dtype=torch.bool) if mask is None else ~mask[index]
+            for index, level in enumerate(teacher)
+        ]
+        with without_autocast(like):
+            queried = self.sampler([own.to(like) for own in boxes], labels, image_sizes)
+            decoded, attention, teacher_values = self.decoder(
+                self.encoder(queried),
+                _pixels(teacher, outside).to(like).detach(),
+                _pixels([self.positions(level) for level in outside]).to(like),
+                torch.cat([level.flatten(1) for level in outside], dim=1),
+            )
+            student_values = self.decoder.heads(
+                self.student_value(_pixels(student, outside).to(like))
+            )
+            # One sum a head and pixel: the attention itself is the largest tensor here.
+            attended = torch.einsum('nmls,nl->nms', attention.detach(), queried.true)
+            distilled = attended_loss(student_values, teacher_values, attended)
+            auxiliary = self._auxiliary_loss(decoded, queried)
+            return self.loss_weight * distilled + self.auxiliary_weight * auxiliary
+
+    def _auxiliary_loss(self, decoded: Tensor, queried: Instances) -> Tensor:
+        predicted = self.predictor(decoded)
+        identification = F.binary_cross_entropy_with_logits(
+            predicted[..., 0], queried.true, weight=queried.valid, reduction='sum'
+        )
+        error = (predicted[..., 1:].sigmoid() - queried.sides).abs()
+        extent = queried.sides + queried.sides.roll(2, dims=2)  # left + right, upper + lower
+        localisation = (error / extent.clamp(min=1e-7)).sum(dim=2) * queried.true
+        return identification / queried.valid.sum().clamp(
+            min=1
+        ) + localisation.sum() / queried.true.sum().clamp(min=1)
+
+
+def _pixels(maps: Sequence[Tensor], outside: Sequence[Tensor] | None = None) -> Tensor:
+    """Pixels of all levels in a row, shape ``(N, S, C)``; 0 in the padding."""
+    if outside is not None:  # padding may hold anything, also inf
+        maps = [level.masked_fill(out[:, None], 0) for level, out in zip(maps, outside)]
+    return torch.cat([level.flatten(2) for level in maps], dim=2).transpose(1, 2)

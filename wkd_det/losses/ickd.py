@@ -1,0 +1,105 @@
+"""ICKD-C: correlations between channels."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from wkd_det.losses.base import FeatureLoss
+from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
+from wkd_det.ops.checks import check_maps
+from wkd_det.ops.divergences import squared_gram_distance
+
+
+def ickd_loss(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    normalize: bool = True,
+    mask: Tensor | None = None,
+    weight: Tensor | None = None,
+    avg_factor: float | Tensor | None = None,
+) -> Tensor:
+    r"""Inter-channel correlation for classification (ICKD-C).
+
+    With :math:`G = F F^T` the inner products of the channels of a map, :math:`F` of shape
+    ``(C, H W)``,
+
+    .. math::
+        \frac1C \lVert \hat G_T - \hat G_S \rVert_F^2
+        \quad\text{or}\quad \frac1{C^2} \lVert G_T - G_S \rVert_F^2
+
+    with the rows of :math:`\hat G` scaled to length 1, as the authors' code has it, or as in
+    their paper. The latter is the distance of the second moments over the pixels of the family
+    of WKD-F (``channel_gram``) times ``(H W / C)^2``: it grows with the fourth power of the
+    features and the square of the map.
+
+    Convention:
+        - Mean over images. A channel of zeros has a row of zeros.
+        - The teacher gets no gradient.
+
+    Args:
+        student: Shape ``(N, C, H, W)``; any floating type, computed in at least float32.
+        teacher: Same shape.
+        normalize: Scale the rows.
+        mask: Bool, shape ``(N, H, W)``: pixels that count.
+        weight: Weight of each image, shape ``(N,)``.
+        avg_factor: Divisor of the sum over images; their number by default.
+
+    Returns:
+        Scalar. No images give 0 with a graph.
+
+    Raises:
+        ValueError: If shapes disagree.
+
+    References: Liu et al., Exploring Inter-Channel Correlation for Diversity-preserved Knowledge
+        Distillation, ICCV 2021.
+
+    Example:
+        >>> import torch
+        >>> student = torch.eye(2).view(1, 2, 1, 2)  # G = I
+        >>> teacher = torch.ones(1, 2, 1, 2)  # every row of G is (2, 2): normalised (1, 1) / sqrt 2
+        >>> ickd_loss(student, teacher).round(decimals=4)  # ((1 - .7071)^2 + .7071^2) * 2 / 2
+        tensor(0.5858)
+        >>> ickd_loss(student, teacher, normalize=False)  # (1 + 4 + 4 + 1) / 4
+        tensor(2.5000)
+    """
+    check_maps(student, teacher, mask)
+    with without_autocast(student):
+        student, teacher = promote(student, teacher.detach())
+        if mask is not None:
+            outside = ~mask[:, None]
+            student, teacher = student.masked_fill(outside, 0), teacher.masked_fill(outside, 0)
+        student, teacher = student.flatten(2), teacher.flatten(2)
+        channels = student.shape[1]
+        if normalize:
+            change = _correlations(student) - _correlations(teacher)
+            per_image = change.square().sum(dim=(1, 2)) / channels
+        else:
+            per_image = squared_gram_distance(student, teacher) / channels**2
+        return weighted_mean(per_image, weight, avg_factor)
+
+
+def _correlations(maps: Tensor) -> Tensor:
+    return F.normalize(maps @ maps.mT, dim=2)
+
+
+@MODELS.register_module()
+class ICKDLoss(FeatureLoss):
+    """Distance of the correlations between channels (ICKD-C).
+
+    Args:
+        normalize: Scale the rows of the correlations to length 1, as the authors' code does.
+        loss_weight: Factor of the loss.
+
+    Raises:
+        ValueError: If the weight is negative.
+
+    See :func:`wkd_det.functional.ickd_loss` for formula, conventions and source.
+    """
+
+    def __init__(self, *, normalize: bool = True, loss_weight: float = 1.0) -> None:
+        super().__init__(partial(ickd_loss, normalize=normalize), loss_weight)

@@ -1,0 +1,96 @@
+"""NST: the distribution of channels over the pixels."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from mmdet.registry import MODELS
+from torch import Tensor
+
+from wkd_det.losses.base import FeatureLoss
+from wkd_det.losses.wkd_feature import feature_distribution_loss
+from wkd_det.ops.arithmetic import promote, without_autocast
+from wkd_det.ops.checks import check_maps
+
+
+def nst_loss(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    mask: Tensor | None = None,
+    weight: Tensor | None = None,
+    avg_factor: float | Tensor | None = None,
+) -> Tensor:
+    r"""Neuron selectivity transfer with the polynomial kernel.
+
+    The squared maximum mean discrepancy between the sets of channels, each a map over the pixels
+    scaled to length 1, with the kernel :math:`k(x, y) = (x^T y)^2`:
+
+    .. math::
+        \frac1{C^2} \sum_{ij} k(t_i, t_j) + k(s_i, s_j) - 2 k(s_i, t_j)
+        = \lVert \tfrac1C \sum_c t_c t_c^T - \tfrac1C \sum_c s_c s_c^T \rVert_F^2
+
+    which is the distance of the spatial second moments of the family of WKD-F
+    (``spatial_gram``) for normalised channels. No matrix larger than ``C x C`` is built.
+
+    Convention:
+        - Mean over images. A channel of zeros stays one.
+        - The teacher gets no gradient.
+
+    Args:
+        student: Shape ``(N, C, H, W)``; any floating type, computed in at least float32.
+        teacher: Same shape.
+        mask: Bool, shape ``(N, H, W)``: pixels that count.
+        weight: Weight of each image, shape ``(N,)``.
+        avg_factor: Divisor of the sum over images; their number by default.
+
+    Returns:
+        Scalar. No images give 0 with a graph.
+
+    Raises:
+        ValueError: If shapes disagree.
+
+    References: Huang, Wang, Like What You Like: Knowledge Distill via Neuron Selectivity
+        Transfer, 2017; the kernel with d = 2, c = 0.
+
+    Example:
+        >>> import torch
+        >>> student, teacher = torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([[[[0.0, 2.0]]]])
+        >>> nst_loss(student, teacher)  # one channel each, orthogonal: 1 + 1 - 0
+        tensor(2.)
+    """
+    check_maps(student, teacher, mask)
+    with without_autocast(student):
+        student, teacher = (_normalised(maps, mask) for maps in promote(student, teacher.detach()))
+        return feature_distribution_loss(
+            student,
+            teacher,
+            distribution='spatial_gram',
+            distance='frobenius',
+            mask=mask,
+            weight=weight,
+            avg_factor=avg_factor,
+        )
+
+
+def _normalised(maps: Tensor, mask: Tensor | None) -> Tensor:
+    """Each channel scaled to length 1 over the pixels that count."""
+    if mask is not None:
+        maps = maps.masked_fill(~mask[:, None], 0)
+    return F.normalize(maps.flatten(2), dim=2).view_as(maps)
+
+
+@MODELS.register_module()
+class NSTLoss(FeatureLoss):
+    """Neuron selectivity transfer with the polynomial kernel (NST).
+
+    Args:
+        loss_weight: Factor of the loss.
+
+    Raises:
+        ValueError: If it is negative.
+
+    See :func:`wkd_det.functional.nst_loss` for formula, conventions and source.
+    """
+
+    def __init__(self, *, loss_weight: float = 1.0) -> None:
+        super().__init__(nst_loss, loss_weight)

@@ -1,0 +1,72 @@
+"""Arithmetic precision of the losses."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+from torch import Tensor
+
+
+def promote(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Bring tensors to one floating type of at least 32 bits.
+
+    Half precision becomes float32; float64 wins when any argument has it, so that gradient
+    checks run in float64 throughout.
+
+    >>> a, b = promote(torch.ones(1, dtype=torch.float16), torch.ones(1, dtype=torch.bfloat16))
+    >>> a.dtype, b.dtype
+    (torch.float32, torch.float32)
+    """
+    double = any(tensor.dtype == torch.float64 for tensor in tensors)
+    dtype = torch.float64 if double else torch.float32
+    return tuple(tensor.to(dtype) for tensor in tensors)
+
+
+def without_autocast(tensor: Tensor) -> AbstractContextManager:
+    """Switch autocast off on the device of ``tensor``."""
+    return torch.autocast(device_type=tensor.device.type, enabled=False)
+
+
+def weighted_mean(
+    per_sample: Tensor, weight: Tensor | None = None, avg_factor: float | Tensor | None = None
+) -> Tensor:
+    """Mean over samples of a loss.
+
+    Convention:
+        ``sum(weight * per_sample) / avg_factor``; without ``avg_factor`` the number of samples
+        divides, whatever the weights are (as in ``mmdet.models.losses.weight_reduce_loss``).
+
+    Args:
+        per_sample: Shape ``(N,)``; no samples give 0, still part of the graph.
+        weight: Shape ``(N,)``.
+        avg_factor: Positive divisor.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ValueError: If the shape of ``weight`` differs or ``avg_factor`` is not positive.
+    """
+    if weight is not None:
+        if weight.shape != per_sample.shape:
+            raise ValueError(
+                f'weight must have the shape of the samples {tuple(per_sample.shape)}, '
+                f'got {tuple(weight.shape)}'
+            )
+        per_sample = per_sample * weight
+    if avg_factor is None:
+        avg_factor = max(per_sample.numel(), 1)
+    elif not avg_factor > 0:
+        raise ValueError(f'avg_factor must be positive, got {avg_factor}')
+    return per_sample.sum() / avg_factor
+
+
+def equal_parts(length: int, most: int) -> list[slice]:
+    """Cut an axis into as few parts of at most ``most`` as there can be, of about equal length.
+
+    >>> equal_parts(10, 4)
+    [slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)]
+    """
+    count = -(-length // max(most, 1))
+    return [slice(i * length // count, (i + 1) * length // count) for i in range(count)]

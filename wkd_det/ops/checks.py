@@ -1,0 +1,192 @@
+"""Checks of options that are numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def check_nonnegative(**values: Any) -> None:
+    """Refuse all but finite numbers of at least 0 (True, False and tensors are no numbers).
+
+    Raises:
+        ValueError: Naming the one that is something else.
+
+    >>> check_nonnegative(loss_weight=-1)
+    Traceback (most recent call last):
+    ValueError: loss_weight must not be negative, got -1
+    """
+    for name, value in values.items():
+        _check_is_number(name, value)
+        if not value >= 0:
+            raise ValueError(f'{name} must not be negative, got {value}')
+        _check_is_finite(name, value)
+
+
+def check_positive(**values: Any) -> None:
+    """Refuse all but finite numbers above 0 (True, False and tensors are no numbers).
+
+    Raises:
+        ValueError: Naming the one that is something else.
+    """
+    for name, value in values.items():
+        _check_is_number(name, value)
+        if not value > 0:
+            raise ValueError(f'{name} must be positive, got {value}')
+        _check_is_finite(name, value)
+
+
+def check_integers(least: int = 1, /, **values: Any) -> None:
+    """Refuse all but integers of at least ``least``.
+
+    Raises:
+        ValueError: Naming the one that is something else.
+
+    >>> check_integers(grid=True)
+    Traceback (most recent call last):
+    ValueError: grid must be an integer of at least 1, got True
+    """
+    for name, value in values.items():
+        if not is_integer(value, least):
+            raise ValueError(f'{name} must be an integer of at least {least}, got {value!r}')
+
+
+def is_integer(value: Any, least: int) -> bool:
+    """Whether it is an integer of at least ``least``; True and False are none."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a real number; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _check_is_number(name: str, value: Any) -> None:
+    if not is_number(value):
+        raise ValueError(f'{name} must be a number, got {value!r}')
+
+
+def _check_is_finite(name: str, value: Real) -> None:
+    if value == math.inf:
+        raise ValueError(f'{name} must be finite, got {value}')
+
+
+def check_weights(name: str, weights: Sequence[float] | None, count: int, unit: str) -> None:
+    """Refuse weights that are no list of finite numbers >= 0, one for each comparison.
+
+    Args:
+        name: Of the option.
+        weights: None stands for the mean.
+        count: Number of comparisons.
+        unit: What each comparison is, e.g. ``'stage'``.
+
+    Raises:
+        ValueError: Naming the option.
+    """
+    if weights is None:
+        return
+    numbers = isinstance(weights, Sequence) and all(
+        is_number(weight) and 0 <= weight < math.inf for weight in weights
+    )
+    if not numbers or len(weights) != count:
+        raise ValueError(
+            f'{name} must be {count} numbers >= 0, one for each {unit}, got {weights!r}'
+        )
+
+
+def check_logits(student: Tensor, teacher: Tensor) -> None:
+    """Refuse logits of different shapes.
+
+    Raises:
+        ValueError: With both shapes.
+    """
+    if student.dim() != 2 or student.shape != teacher.shape:
+        raise ValueError(
+            'student and teacher must share a shape (N, C), '
+            f'got {tuple(student.shape)} and {tuple(teacher.shape)}'
+        )
+
+
+def check_target(target: Tensor, logits: Tensor, form: str) -> None:
+    """Refuse class indices that do not go with the logits.
+
+    Args:
+        target: Class indices, should be of shape ``(N,)``.
+        logits: Shape ``(N, C)``.
+        form: What needs a class beside the target, for the message.
+
+    Raises:
+        ValueError: If the shape is another, an index lies outside ``[0, C)``, or ``C < 2``.
+    """
+    samples, classes = logits.shape
+    if target.shape != (samples,):
+        raise ValueError(f'target must have the shape ({samples},), got {tuple(target.shape)}')
+    if classes < 2:
+        raise ValueError(f'{form} needs at least 2 classes, got {classes}')
+    if samples:
+        low, high = torch.stack(target.aminmax()).tolist()
+        if low < 0 or high >= classes:
+            raise ValueError(f'target must lie in [0, {classes}), got values from {low} to {high}')
+
+
+def check_maps(
+    student: Tensor, teacher: Tensor, mask: Tensor | None, *, same_size: bool = True
+) -> None:
+    """Refuse feature maps and masks that do not go together.
+
+    Args:
+        student: Should be of shape ``(N, C, H, W)``, ``C``, ``H`` and ``W`` above 0.
+        teacher: Should be of the same shape.
+        mask: Should be bool of shape ``(N, H, W)``, or None.
+        same_size: Without it, ``H`` and ``W`` may differ.
+
+    Raises:
+        ValueError: With what was given.
+    """
+    shared = slice(None) if same_size else slice(2)
+    if student.dim() != 4 or teacher.dim() != 4 or student.shape[shared] != teacher.shape[shared]:
+        raise ValueError(
+            f'student and teacher must share a shape (N, C, H, W), got {tuple(student.shape)} and '
+            f'{tuple(teacher.shape)}{"" if same_size else "; only H and W may differ"}'
+        )
+    for features in (student, teacher):
+        if 0 in features.shape[1:]:
+            raise ValueError(f'feature maps must not be empty, got {tuple(features.shape)}')
+    samples, _, height, width = student.shape
+    if mask is not None and (mask.dtype != torch.bool or mask.shape != (samples, height, width)):
+        raise ValueError(
+            f'mask must be bool and have the shape (N, H, W) = {(samples, height, width)}, '
+            f'got {mask.dtype} and {tuple(mask.shape)}'
+        )
+
+
+def level_masks(
+    student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Sequence[Tensor | None] | None
+) -> list[Tensor | None]:
+    """One mask, or None, for each level of two pyramids that fit.
+
+    Args:
+        student: Maps of a pyramid, each ``(N, C, H, W)``.
+        teacher: Maps of the same shapes.
+        mask: Bool, each ``(N, H, W)``, or None for all pixels of a level, or of all levels.
+
+    Raises:
+        ValueError: If there are no levels, their numbers differ or shapes disagree.
+    """
+    masks = [None] * len(student) if mask is None else list(mask)
+    if not student or not len(student) == len(teacher) == len(masks):
+        raise ValueError(
+            'student, teacher and mask must have the same number of levels, at least 1, got '
+            f'{len(student)}, {len(teacher)} and {len(masks)}'
+        )
+    for level, maps in enumerate(zip(student, teacher, masks)):
+        try:
+            check_maps(*maps)
+        except ValueError as error:
+            raise ValueError(f'level {level}: {error}') from None
+    return masks

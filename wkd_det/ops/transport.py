@@ -1,0 +1,208 @@
+"""Entropic optimal transport between histograms: the only Sinkhorn of the project."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from wkd_det.ops.arithmetic import promote, without_autocast
+from wkd_det.ops.checks import check_integers, check_positive
+from wkd_det.ops.scaling import log_matmul_exp, scaled_transport, scaling_vectors
+
+
+def sinkhorn_cost(
+    source: Tensor,
+    target: Tensor,
+    cost: Tensor,
+    *,
+    epsilon: float,
+    num_iters: int = 10,
+    log_domain: bool = False,
+    support: Tensor | None = None,
+) -> Tensor:
+    r"""Transport cost of the entropic optimal plan, one value per sample.
+
+    .. math::
+        \langle P^\star, C \rangle, \qquad
+        P^\star = \arg\min_P \langle P, C \rangle - \epsilon H(P)
+
+    after ``num_iters`` rounds of matrix scaling. Where samples share the cost they share the
+    kernel ``exp(-cost / epsilon)``, so a round is two ``(N, C) x (C, C)`` products and no plan
+    is ever built: memory is ``O(N C + C^2)``. Gradients are those of the rounds.
+
+    Convention:
+        - ``epsilon`` and the result carry the unit of ``cost``.
+        - The entropy is not part of the result, so a histogram costs > 0 against itself.
+        - A round updates the column scaling first and the row scaling last: the row marginals
+          of the plan are exact (up to the guard, below), the column marginals converge.
+
+    Numerics:
+        The plain domain divides by sums of ``exp(-cost / epsilon)``, guarded by 1e-8 as in the
+        reference. Where histograms hardly overlap the guard takes over: between two different
+        one-hot rows the result is 8 % low at ``epsilon`` 1/20 of the cost between them, 10 % at
+        1/30, 96 % at 1/40. It wants ``epsilon`` above about 1/30 of the largest cost.
+        ``log_domain=True`` has no such limit (1/1000 and less is fine); it is much slower, and
+        its memory stays bounded.
+
+    Args:
+        source: Row marginals, shape ``(N, C)``, rows sum to 1; zero entries are allowed.
+        target: Column marginals, shape ``(N, C)``, rows sum to 1; zero entries are allowed.
+        cost: Ground cost, shape ``(C, C)``, shared by the batch, or ``(N, C, C)``, one a sample;
+            rows belong to ``source``.
+        epsilon: Entropic regularisation, > 0.
+        num_iters: Rounds of scaling, >= 1.
+        log_domain: Iterate on logarithms of the scalings.
+        support: Bool, shape ``(N, C)``: where the row scaling starts; elsewhere it is 0.
+            Everywhere by default. A class that has no mass on either side and is left out here
+            has no influence at all.
+
+    Returns:
+        Shape ``(N,)``, at least float32. Differentiable once, by ``source``, ``target`` and
+        ``cost``; with ``log_domain`` an entry of ``cost`` that is 0 gets only the part of its
+        gradient that runs through the plan.
+
+    Raises:
+        ValueError: If shapes disagree, ``epsilon <= 0`` or ``num_iters < 1``.
+
+    References: Cuturi, Sinkhorn Distances, NeurIPS 2013; log domain: Peyre and Cuturi,
+        Computational Optimal Transport, 2019, section 4.4.
+
+    Example:
+        >>> cost = 1 - torch.eye(2)
+        >>> half = torch.full((1, 2), 0.5)
+        >>> sinkhorn_cost(half, half, cost, epsilon=1.0).round(decimals=4)  # 1 / (1 + e)
+        tensor([0.2689])
+    """
+    check_transport(source, target, cost, epsilon, num_iters, support)
+    with without_autocast(source):
+        source, target, cost, support = _prepared(source, target, cost, support)
+        scale = _scale_in_log_domain if log_domain else _scale
+        return scale(source, target, cost, epsilon, num_iters, support)
+
+
+@torch.no_grad()
+def sinkhorn_plan(
+    source: Tensor,
+    target: Tensor,
+    cost: Tensor,
+    *,
+    epsilon: float,
+    num_iters: int = 10,
+    log_domain: bool = False,
+    support: Tensor | None = None,
+) -> Tensor:
+    r"""The plan whose cost :func:`sinkhorn_cost` gives, to look at: no gradient, memory of plans.
+
+    .. math::
+        P_{ij} = u_i \, e^{-C_{ij} / \epsilon} \, v_j
+
+    Args:
+        source: Row marginals, shape ``(N, C)``.
+        target: Column marginals, shape ``(N, C)``.
+        cost: Shape ``(C, C)`` or ``(N, C, C)``.
+        epsilon: Entropic regularisation, > 0.
+        num_iters: Rounds of scaling, >= 1.
+        log_domain: Iterate on logarithms of the scalings.
+        support: Bool, shape ``(N, C)``: where the row scaling starts.
+
+    Returns:
+        Mass from class ``i`` of the source to class ``j`` of the target, shape ``(N, C, C)``.
+
+    Raises:
+        ValueError: As there.
+
+    Example:
+        >>> plan = sinkhorn_plan(
+        ...     torch.tensor([[1.0, 0.0]]), torch.full((1, 2), 0.5), 1 - torch.eye(2), epsilon=1.0
+        ... )
+        >>> plan.round(decimals=4)
+        tensor([[[0.5000, 0.5000],
+                 [0.0000, 0.0000]]])
+    """
+    check_transport(source, target, cost, epsilon, num_iters, support)
+    with without_autocast(source):
+        source, target, cost, support = _prepared(source, target, cost, support)
+        log_kernel = cost / -epsilon
+        if log_domain:
+            row, column = _log_scalings(source, target, log_kernel, num_iters, support)
+            return (row[:, :, None] + log_kernel + column[:, None, :]).exp()
+        kernel = log_kernel.exp()
+        row, column = scaling_vectors(source, target, kernel, support, num_iters)
+        return row[:, :, None] * kernel * column[:, None, :]
+
+
+def _prepared(
+    source: Tensor, target: Tensor, cost: Tensor, support: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """In one floating type, and a support of all classes by default."""
+    source, target, cost = promote(source, target, cost)
+    if support is None:
+        support = torch.ones_like(source, dtype=torch.bool)
+    return source, target, cost, support
+
+
+def _scale(
+    source: Tensor, target: Tensor, cost: Tensor, epsilon: float, num_iters: int, support: Tensor
+) -> Tensor:
+    kernel = torch.exp(cost / -epsilon)
+    return scaled_transport(source, target, kernel, kernel * cost, support, num_iters)
+
+
+def _scale_in_log_domain(
+    source: Tensor, target: Tensor, cost: Tensor, epsilon: float, num_iters: int, support: Tensor
+) -> Tensor:
+    log_kernel = cost / -epsilon
+    log_row, log_column = _log_scalings(source, target, log_kernel, num_iters, support)
+    # cost is folded in as a logarithm: exp(log_row + log sum_j exp(column_j - C_ij/eps) C_ij)
+    return (log_row + log_matmul_exp(log_column, (log_kernel + _log(cost)).mT)).exp().sum(dim=1)
+
+
+def _log_scalings(
+    source: Tensor, target: Tensor, log_kernel: Tensor, num_iters: int, support: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Logarithms of row and column scaling after the rounds, each ``(N, C)``."""
+    log_source, log_target = _log(source), _log(target)
+    log_row = torch.zeros_like(source).masked_fill(~support, -torch.inf)
+    for _ in range(num_iters):
+        log_column = log_target - log_matmul_exp(log_row, log_kernel)
+        log_row = log_source - log_matmul_exp(log_column, log_kernel.mT)
+    return log_row, log_column
+
+
+def _log(tensor: Tensor) -> Tensor:
+    """Logarithm with -inf at 0 and a gradient of 0, not NaN, there."""
+    positive = tensor > 0
+    return torch.where(positive, tensor, 1.0).log().masked_fill(~positive, -torch.inf)
+
+
+def check_transport(
+    source: Tensor,
+    target: Tensor,
+    cost: Tensor,
+    epsilon: float,
+    num_iters: int,
+    support: Tensor | None = None,
+) -> None:
+    """Refuse arguments that :func:`sinkhorn_cost` does not take.
+
+    Raises:
+        ValueError: Naming the first one.
+    """
+    if source.dim() != 2 or source.shape != target.shape:
+        raise ValueError(
+            'source and target must share a shape (N, C), '
+            f'got {tuple(source.shape)} and {tuple(target.shape)}'
+        )
+    samples, classes = source.shape
+    if cost.shape not in ((classes, classes), (samples, classes, classes)):
+        raise ValueError(
+            f'cost must have the shape (N, C, C), N = {samples}, or (C, C) = '
+            f'({classes}, {classes}), got {tuple(cost.shape)}'
+        )
+    check_positive(epsilon=epsilon)
+    check_integers(num_iters=num_iters)
+    if support is not None and (support.shape != source.shape or support.dtype != torch.bool):
+        raise ValueError(
+            f'support must be bool and have the shape {tuple(source.shape)}, '
+            f'got {support.dtype} and {tuple(support.shape)}'
+        )

@@ -1,0 +1,1 @@
+"""Files, checkpoints, configs and random state."""

@@ -1,0 +1,196 @@
+"""Reading checkpoints without running what is in them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import all_gather_object, get_rank, is_distributed
+from mmengine.logging import HistoryBuffer
+from mmengine.utils import digit_version
+
+from wkd_det.runtime.files import _first_line, _read
+
+
+def read_checkpoint(source: str | os.PathLike) -> dict[str, Any]:
+    """Read a checkpoint file, or one behind an address (kept in torch's hub cache).
+
+    Args:
+        source: Path, http(s) address, or ``torchvision://NAME`` or ``timm://NAME`` for weights
+            that these libraries publish.
+
+    Returns:
+        What the file holds, a dict, on the CPU.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ConnectionError: If it cannot be downloaded.
+        ValueError: If the file is no checkpoint, or holds objects that loading would have to run.
+    """
+    if str(source).startswith(TIMM):
+        return timm_weights(str(source))
+    if str(source).startswith(TORCHVISION):
+        source = torchvision_address(str(source))
+    content = _read(_local(source))
+    if not isinstance(content, dict):
+        raise ValueError(f'{source} holds a {type(content).__name__}, not a dict of weights')
+    return content
+
+
+def _local(source: str | os.PathLike) -> Path:
+    path = _download(str(source)) if str(source).startswith(('http://', 'https://')) else source
+    return Path(path).expanduser()
+
+
+def _download(address: str) -> Path:
+    """Path of the file behind an address, fetched once by one process of each machine.
+
+    All processes learn how it went before any goes on or stops.
+
+    Raises:
+        ConnectionError: In every process, if one could not fetch the file.
+    """
+    # Torch's cache knows files by their last name alone, which many addresses share.
+    place = hashlib.sha256(address.encode()).hexdigest()[:16]
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / place / address.rsplit('/', 1)[-1]
+    fault = None
+    # Processes that have not met yet cannot wait for one of them; torch renames a finished file.
+    mine = not is_distributed() or int(os.environ.get('LOCAL_RANK', get_rank())) == 0
+    if mine and not path.is_file():
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(address, str(path))
+        except Exception as error:
+            fault = f'{address} could not be downloaded: {_first_line(error)}'
+    faults = [found for found in all_gather_object(fault) if found is not None]
+    if faults:
+        raise ConnectionError(faults[0])
+    return path
+
+
+_STATISTICS = ('min', 'max', 'current', 'mean')
+
+
+_DTYPES = {type(np.dtype(kind)) for kind in ('f4', 'f8', 'i4', 'i8', 'u8', '?')}
+
+
+def allow_mmengine_checkpoints() -> None:
+    """Let ``torch.load(weights_only=True)`` read what mmengine's runner writes, and no more.
+
+    Beside tensors, a training checkpoint of mmengine holds ``HistoryBuffer`` objects (the log)
+    with numpy arrays, numpy scalars and references to four methods of that class. From torch 2.6
+    on, mmengine's own ``--resume`` and tests load with ``weights_only=True`` and fail without
+    this; before, torch knows no allow-list of this kind and mmengine does not ask for one.
+    """
+    if digit_version(torch.__version__) < digit_version('2.6'):
+        return
+    scalar = np.float64(0).__reduce__()[0]
+    torch.serialization.add_safe_globals(
+        [
+            HistoryBuffer,
+            (np.ndarray, 'ndarray'),  # may be filled, but no pickle can spell a name without a dot
+            (_array_type, 'numpy.ndarray'),
+            (_plain_dtype, 'numpy.dtype'),
+            *_DTYPES,
+            *(
+                (_empty_array, f'numpy.{core}.multiarray._reconstruct')
+                for core in ('core', '_core')
+            ),
+            *((scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
+            (_history_buffer_method, 'builtins.getattr'),
+        ]
+    )
+
+
+def _history_buffer_method(owner: object, name: str) -> Callable:
+    """Stands in for ``getattr``, which pickles of ``HistoryBuffer`` call on the class.
+
+    Raises:
+        ValueError: For any attribute but the four that mmengine refers to.
+    """
+    if owner is not HistoryBuffer or name not in _STATISTICS:
+        raise ValueError(f'a checkpoint asks for the attribute {name!r} of {owner!r}')
+    return getattr(HistoryBuffer, name)
+
+
+def _array_type(*args: Any, **kwargs: Any) -> None:
+    """Stands in for ``numpy.ndarray``, which could be called on forged object pointers.
+
+    Raises:
+        ValueError: Always; pickles of arrays only name the type.
+    """
+    raise ValueError('a checkpoint asks to make an array of its own bytes')
+
+
+def _empty_array(kind: Any, shape: Any, typecode: Any) -> np.ndarray:
+    """Stands in for numpy's constructor; the contents follow by ``__setstate__``."""
+    return np.ndarray((0,), 'b')
+
+
+def _plain_dtype(kind: Any, align: bool = False, copy: bool = False) -> np.dtype:
+    """Stands in for ``numpy.dtype``: numbers only, since others can hold forged pointers.
+
+    Gives numpy's own constants, whatever ``copy`` says: on a copy the pickle's state would be
+    set, and could forge fields beyond the data or claim that numbers are pointers. Constants
+    ignore it, the byte order too, so arrays are taken to be in that of this machine.
+
+    Raises:
+        ValueError: For anything but the code of a number in native byte order.
+    """
+    if not isinstance(kind, str) or type(np.dtype(kind)) not in _DTYPES:
+        raise ValueError(f'a checkpoint asks for numpy data of type {kind!r}')
+    plain = np.dtype(np.dtype(kind).type)
+    if plain != np.dtype(kind):
+        raise ValueError(f'a checkpoint asks for numpy data of type {kind!r}')
+    return plain
+
+
+TORCHVISION, TIMM = 'torchvision://', 'timm://'
+
+
+def torchvision_address(source: str) -> str:
+    """The http address behind ``torchvision://NAME``.
+
+    Args:
+        source: ``NAME`` is a set of weights (``ResNet34_Weights.IMAGENET1K_V1``) or a model
+            (``resnet34``), whose best ones are meant.
+
+    Raises:
+        ValueError: If torchvision knows no such weights.
+    """
+    from torchvision.models import get_model_weights, get_weight
+
+    name = source[len(TORCHVISION) :]
+    try:
+        weights = get_weight(name) if '.' in name else get_model_weights(name).DEFAULT
+    except (AttributeError, KeyError, ValueError):
+        raise ValueError(
+            f'torchvision has no weights {name!r}: name a model (torchvision://resnet34) or a set '
+            'of weights (torchvision://ResNet34_Weights.IMAGENET1K_V1)'
+        ) from None
+    return weights.url
+
+
+def timm_weights(source: str) -> dict[str, Any]:
+    """The weights behind ``timm://NAME``, fetched by timm (kept in the Hugging Face cache).
+
+    Args:
+        source: ``NAME`` is a model of timm, perhaps with a tag (``resnet18.a1_in1k``).
+
+    Raises:
+        ImportError: If timm is not installed.
+        ValueError: If timm has no weights of that name.
+    """
+    try:
+        import timm
+    except ImportError:
+        raise ImportError(f'{source} needs timm: pip install timm') from None
+    name = source[len(TIMM) :]
+    if not timm.is_model(name) or not timm.get_pretrained_cfg(name).has_weights:
+        raise ValueError(f'timm has no weights {name!r}; timm.list_pretrained() lists those it has')
+    return timm.create_model(name, pretrained=True).state_dict()

@@ -1,0 +1,122 @@
+"""Putting the weights of a checkpoint into a network."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+_SHOWN_KEYS = 8  # of a mismatch; the rest is counted
+
+
+def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """The plain model's weights in a checkpoint.
+
+    Takes the ``state_dict`` (or ``model``, as the public CIFAR archives call it) out of a
+    training checkpoint, strips the ``module.`` of parallel wrappers and leaves out what a
+    distilled student carries beside its own weights.
+
+    Raises:
+        ValueError: If ``state_dict`` is no dict.
+    """
+    state = checkpoint.get('state_dict', checkpoint.get('model', checkpoint))
+    if not isinstance(state, Mapping):
+        raise ValueError(f'state_dict of the checkpoint is a {type(state).__name__}, not a dict')
+    weights = OrderedDict()
+    for key, value in state.items():
+        key = key.removeprefix('module.')
+        if not key.startswith('distiller.'):
+            weights[key] = value
+    if hasattr(state, '_metadata'):
+        weights._metadata = state._metadata
+    return weights
+
+
+def load_strictly(module: nn.Module, weights: dict[str, torch.Tensor], source: str) -> None:
+    """Load weights; every key must be there, known and of the right shape.
+
+    On an error the module is as it was before. Only ``num_batches_tracked`` may be missing, which
+    old checkpoints lack and eval mode ignores. A module that takes the weights of its bare network
+    too renames them (``own_keys``).
+
+    Raises:
+        ValueError: With the keys at fault.
+    """
+    own = {key: value.detach().clone() for key, value in module.state_dict().items()}
+    weights = module.own_keys(weights) if hasattr(module, 'own_keys') else weights
+    faults = [
+        f'{key} {_shape(weights[key])} instead of {_shape(value)}'
+        for key, value in own.items()
+        if key in weights and _shape(weights[key]) != _shape(value)
+    ]
+    if not faults:
+        # Only loading itself shows what is missing: modules may know keys by older names.
+        try:
+            missing, unexpected = module.load_state_dict(weights, strict=False)
+        except RuntimeError as error:  # such a key has another shape
+            faults = [' '.join(str(error).split())]
+        else:
+            missing = [key for key in missing if not key.endswith('num_batches_tracked')]
+            kinds = dict(missing=missing, unexpected=unexpected)
+            faults = [f'{kind} keys: {_some(keys)}' for kind, keys in kinds.items() if keys]
+        if not faults:
+            return
+        module.load_state_dict(own)
+    raise ValueError(f'{source} does not fit {type(module).__name__}: {"; ".join(faults)}')
+
+
+def _shape(value: Any) -> Any:
+    return tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+
+
+def _some(items: list[str]) -> str:
+    rest = len(items) - _SHOWN_KEYS
+    return ', '.join(items[:_SHOWN_KEYS]) + (f' and {rest} more' if rest > 0 else '')
+
+
+def weights_hash(module: nn.Module) -> str:
+    """SHA-256 over names, shapes, types and bytes of all parameters and buffers.
+
+    It tells networks apart whatever file their weights came from, and is the same for a training
+    checkpoint and for an export of its weights.
+
+    Example:
+        >>> layer = torch.nn.Linear(1, 1)
+        >>> before = weights_hash(layer)
+        >>> layer.bias.data += 1
+        >>> len(before), before == weights_hash(layer)
+        (64, False)
+    """
+    digest = hashlib.sha256()
+    for key, value in sorted(module.state_dict().items()):
+        digest.update(f'{key} {tuple(value.shape)} {value.dtype}\n'.encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def random_state() -> dict[str, Any]:
+    """States of Python, numpy and torch: numbers and tensors, so ``weights_only`` reads them."""
+    kind, keys, *rest = np.random.get_state()
+    return dict(
+        python=random.getstate(),
+        numpy=(str(kind), keys.tolist(), *rest),
+        torch=torch.get_rng_state(),
+        cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    )
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Go on drawing from where :func:`random_state` was called."""
+    kind, keys, *rest = state['numpy']
+    version, words, gauss = state['python']
+    random.setstate((version, tuple(words), gauss))
+    np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
+    torch.set_rng_state(state['torch'].cpu())
+    if len(state['cuda']) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all([device.cpu() for device in state['cuda']])

@@ -1,0 +1,129 @@
+"""Small classifiers, their distillation sections and batches, for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from mmdet.registry import MODELS
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from wkd_det.distillation.distiller import Distiller
+from wkd_det.distillation.tap import TAPS, Tap
+from wkd_det.distillation.teacher import Teacher
+
+
+def classifier_config(name: str = 'resnet8', num_classes: int = 10, **changes: Any) -> dict:
+    """Config of a plain classifier of the CIFAR zoo; changes go into the model."""
+    network = dict(type='CifarModel', name=name, num_classes=num_classes)
+    return dict(dict(type='Classifier', network=network), **changes)
+
+
+def save_classifier(config: dict, path: str | Path, *, seed: int = 1, bare: bool = False) -> dict:
+    """Random weights on disk, as a ``teacher`` section names them.
+
+    Args:
+        config: Of the classifier.
+        path: Where to.
+        seed: Of the weights.
+        bare: Save those of the network alone, as public archives do.
+    """
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = MODELS.build(config)
+    state = (model.network if bare else model).state_dict()
+    names = [f'class {index}' for index in range(model.num_classes)]
+    meta = {} if bare else dict(meta=dict(dataset_meta=dict(classes=names)))
+    torch.save(dict(meta, **{'model' if bare else 'state_dict': state}), path)
+    return dict(config=config, checkpoint=str(path))
+
+
+def class_logits_term(**changes: Any) -> dict[str, Any]:
+    """WKD-L on the logits; changes go into the loss."""
+    return dict(
+        tap='logits', loss=dict(type='WKDLogitLoss', cost=dict(type='ClassifierCost'), **changes)
+    )
+
+
+def module_term(tap: str = 'layer3', **changes: Any) -> dict[str, Any]:
+    """WKD-F on the output of a module with a 1 x 1 connector; changes go into the term."""
+    term = dict(
+        tap=tap,
+        connector=dict(type='ConvConnector', act_cfg=dict(type='ReLU')),
+        loss=dict(type='WKDFeatureLoss', grid=2, loss_weight=0.05),
+    )
+    return dict(term, **changes)
+
+
+def image_batch(
+    count: int = 4, *, size: int = 32, num_classes: int = 10, seed: int = 0
+) -> list[Tensor]:
+    """Bytes of images ``(N, 3, size, size)`` and labels ``(N,)``, as a data loader gives them."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (count, 3, size, size)
+    images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
+    return [images, torch.randint(0, num_classes, (count,), generator=generator)]
+
+
+class ToyModel(BaseModel):
+    """Classifies vectors of 4 into 3 classes and learns from another such layer.
+
+    Args:
+        distill: The section ``distill``, with the taps ``toy_logits`` and ``toy_features``.
+    """
+
+    def __init__(self, distill: Mapping[str, Any]) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.layer = nn.Linear(4, 3)
+            self.distiller = Distiller(distill, self, {})
+            self.distiller.attach(self, Teacher(nn.Linear(4, 3)))
+        self.teacher_runs = 0
+
+    def forward(self, inputs: Tensor, target: Tensor, mode: str = 'loss') -> dict[str, Tensor]:
+        """Task loss and terms."""
+        student = dict(inputs=inputs, target=target, logits=self.layer(inputs))
+        losses = dict(loss_cls=nn.functional.cross_entropy(student['logits'], target))
+        losses.update(self.distiller(student, _ToyTeacherPass(self, inputs)))
+        return losses
+
+
+class _ToyTeacherPass:
+    def __init__(self, model: ToyModel, inputs: Tensor) -> None:
+        self.model = model
+        self.inputs = inputs
+
+    @cached_property
+    def logits(self) -> Tensor:
+        self.model.teacher_runs += 1
+        return self.model.distiller.teacher.module(self.inputs)
+
+
+@TAPS.register_module('toy_logits')
+class _ToyLogitsTap(Tap):
+    yields: ClassVar[str] = 'logits'
+    compares_classes: ClassVar[bool] = True
+
+    def num_classes(self, student: nn.Module) -> int:
+        return 3
+
+    def pairs(self, student: Any, teacher: Any, connectors: nn.ModuleList) -> list[dict]:
+        logits = student['logits']
+        return [dict(student=logits, teacher=teacher.logits, target=student['target'])]
+
+
+@TAPS.register_module('toy_features')
+class _ToyFeaturesTap(Tap):
+    yields: ClassVar[str] = 'features'
+
+    def widths(self, student: nn.Module, teacher: Any) -> list[tuple[int, int]]:
+        return [(3, 3)]
+
+    def pairs(self, student: Any, teacher: Any, connectors: nn.ModuleList) -> list[dict]:
+        features = connectors[0](student['logits'][:, :, None, None])
+        return [dict(student=features, teacher=teacher.logits[:, :, None, None])]
