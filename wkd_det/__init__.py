@@ -1,20 +1,19 @@
 """Wasserstein knowledge distillation for MMDetection.
 
-``custom_imports = dict(imports=['wkd_det'])`` registers everything that configs name.
+``custom_imports = dict(imports=['wkd_det'])`` registers all that configs name. Where mmengine
+is not installed nothing is registered, and :mod:`wkd_det.functional` and :mod:`wkd_det.losses` work
+with torch alone.
 """
 
-from wkd_det import classification, connectors, detection, hooks, losses
-from wkd_det.costs import sources  # noqa: F401  registers them
-from wkd_det.runtime.checkpoints import allow_mmengine_checkpoints
+from importlib.util import find_spec
+
 from wkd_det.version import __version__
 
-allow_mmengine_checkpoints()
+__all__ = ['__version__']
 
-__all__ = [
-    '__version__',
-    'classification',
-    'connectors',
-    'detection',
-    'hooks',
-    'losses',
-]
+if find_spec('mmengine') is not None:
+    from wkd_det.registry import register
+    from wkd_det.runtime.checkpoints import allow_mmengine_checkpoints
+
+    register()
+    allow_mmengine_checkpoints()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -9,7 +10,6 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
-from mmdet.registry import MODELS
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -53,8 +53,43 @@ def _is_synchronised(norm: nn.Module) -> bool:
     )
 
 
-@MODELS.register_module()
-class IdentityConnector(nn.Module):
+class Connector(nn.Module):
+    """Base of the connectors: from a map of one network to the width of the other's.
+
+    Built with the widths ``student_channels`` and ``teacher_channels``, and called with a map
+    ``(N, C, H, W)`` and the height and width of the other network's. A connector that spans
+    levels is built with lists of widths and called with lists of maps and of sizes.
+    """
+
+    spans_levels: ClassVar[bool] = False
+    """Whether it takes all levels of a pyramid at once."""
+    resizes: bool = False
+    """Whether the result has the size that is asked for."""
+
+
+def adopt(connector: nn.Module) -> nn.Module:
+    """Give a module that is no :class:`Connector` the members that a tap asks for.
+
+    Connectors could be plain modules before 0.2; they work until 0.3.
+
+    Args:
+        connector: Changed in place, so that the keys of its checkpoints stay.
+    """
+    if isinstance(connector, Connector):
+        return connector
+    warnings.warn(
+        f'{type(connector).__name__} is no wkd_det.connectors.Connector: derive it from that '
+        'class; plain modules work until wkd_det 0.3',
+        FutureWarning,
+        stacklevel=2,
+    )
+    for name in ('spans_levels', 'resizes'):
+        if not hasattr(connector, name):
+            setattr(connector, name, False)
+    return connector
+
+
+class IdentityConnector(Connector):
     """Passes student features on unchanged.
 
     Args:
@@ -81,8 +116,7 @@ class IdentityConnector(nn.Module):
 _BATCH_NORM = dict(type='BN')
 
 
-@MODELS.register_module()
-class ConvConnector(nn.Module):
+class ConvConnector(Connector):
     """Convolution, normalisation, activation; optionally resized to the teacher's map.
 
     Args:
@@ -131,8 +165,7 @@ class ConvConnector(nn.Module):
             return self.conv(features)
 
 
-@MODELS.register_module()
-class TransposedConvConnector(nn.Module):
+class TransposedConvConnector(Connector):
     """4 x 4 transposed convolution of stride 2, batch normalisation and ReLU.
 
     Args:
@@ -158,8 +191,7 @@ class TransposedConvConnector(nn.Module):
             return self.layers(features)
 
 
-@MODELS.register_module()
-class BottleneckConnector(nn.Module):
+class BottleneckConnector(Connector):
     """1 x 1, 3 x 3 and 1 x 1 convolution; batch normalisation and ReLU at the end only.
 
     Args:
@@ -188,8 +220,7 @@ class BottleneckConnector(nn.Module):
             return self.layers(features)
 
 
-@MODELS.register_module()
-class ABFConnector(nn.Module):
+class ABFConnector(Connector):
     r"""Fuses the levels of a pyramid from the top down, and maps each to the teacher's width.
 
     At each level the student's map passes a 1 x 1 convolution; below the top it is mixed with

@@ -221,7 +221,7 @@ OFFSETS = dict(type='OffsetLoss', loss_weight=1.0)
 RIVALS = dict(
     **{f'loss_fcfd_kd{way}': DIVERGENCE for way in WAYS},
     **{name: OFFSETS for name in FCFD_BOXES},
-    loss_fgfi=dict(type='ImitationLoss', loss_weight=0.01),
+    loss_fgfi=dict(type='FGFILoss', loss_weight=0.01),
     loss_wkd_box=dict(type='BoxLoss', diou_weight=20.0, loss_weight=1.0),
     loss_kd=dict(type='KDLoss', temperature=1.0, loss_weight=1.0),
     loss_dkd=dict(type='DKDLoss', alpha=1.0, beta=0.25, temperature=1.0, loss_weight=1.0),

@@ -13,12 +13,12 @@ CONV = dict(type='ConvConnector', kernel_size=3)
 ABF = dict(type='ABFConnector', mid_channels=8)
 OFFSETS = dict(type='OffsetLoss')
 DIVERGENCE = dict(type='KDLoss')
-ICD = dict(type='InstanceConditionalLoss', width=16, num_heads=2, loss_weight=8.0)
+ICD = dict(type='ICDLoss', width=16, num_heads=2, loss_weight=8.0)
 PYRAMID = dict(
-    loss_reviewkd=dict(tap='pyramid', connector=ABF, loss=dict(type='HierarchicalContextLoss')),
+    loss_reviewkd=dict(tap='pyramid', connector=ABF, loss=dict(type='ReviewKDLoss')),
     loss_icd=dict(tap='instances', loss=ICD),
 )
-ANCHORS = dict(loss_fgfi=dict(tap='imitation', connector=CONV, loss=dict(type='ImitationLoss')))
+ANCHORS = dict(loss_fgfi=dict(tap='imitation', connector=CONV, loss=dict(type='FGFILoss')))
 
 
 @pytest.fixture(scope='module')

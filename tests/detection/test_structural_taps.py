@@ -19,16 +19,16 @@ CONV = dict(type='ConvConnector', kernel_size=3)
 FEATURES = dict(type='WKDFeatureLoss', grid=2, loss_weight=5e-3)
 LOGITS = dict(type='WKDLogitLoss', cost=dict(type='ClassifierCost'))
 OFFSETS = dict(type='OffsetLoss')
-ICD = dict(type='InstanceConditionalLoss', width=16, num_heads=2)
+ICD = dict(type='ICDLoss', width=16, num_heads=2)
 
 REVIEWKD = dict(
     loss_reviewkd=dict(
         tap='pyramid',
         connector=dict(type='ABFConnector', mid_channels=8),
-        loss=dict(type='HierarchicalContextLoss', loss_weight=1.2),
+        loss=dict(type='ReviewKDLoss', loss_weight=1.2),
     )
 )
-FGFI = dict(loss_fgfi=dict(tap='imitation', connector=CONV, loss=dict(type='ImitationLoss')))
+FGFI = dict(loss_fgfi=dict(tap='imitation', connector=CONV, loss=dict(type='FGFILoss')))
 BOX = dict(loss_box_wkd=dict(tap='roi_boxes', loss=dict(type='BoxLoss')))
 FCFD = dict(
     loss_app=dict(tap='neck', connector=CONV, loss=FEATURES),
@@ -159,7 +159,7 @@ def test_the_pyramid_is_one_comparison_of_all_levels(teacher_section):
     terms = dict(
         loss_levels=dict(tap='neck', connector=CONV, loss=dict(type='WKDFeatureLoss')),
         loss_pyramid=dict(
-            tap='pyramid', connector=CONV, loss=dict(type='HierarchicalContextLoss', grids=[])
+            tap='pyramid', connector=CONV, loss=dict(type='ReviewKDLoss', grids=[])
         ),
         **REVIEWKD,
     )

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
-from wkd_det.losses import InstanceConditionalLoss
+from wkd_det.losses import ICDLoss
 from wkd_det.losses.icd import InstanceDecoder
 from wkd_det.losses.icd_queries import InstanceEncoder, Instances, InstanceSampler
 
@@ -20,7 +20,7 @@ TINY = dict(num_classes=4, student_channels=3, teacher_channels=5, width=16, num
 
 def loss_module(**changes):
     torch.manual_seed(0)
-    return MODELS.build(dict(type='InstanceConditionalLoss', **dict(TINY, **changes)))
+    return MODELS.build(dict(type='ICDLoss', **dict(TINY, **changes)))
 
 
 def batch(counts=(2, 1), dtype=torch.float32):
@@ -253,4 +253,4 @@ def test_a_query_knows_class_place_and_octave():
 )
 def test_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
-        InstanceConditionalLoss(**dict(TINY, **arguments))
+        ICDLoss(**dict(TINY, **arguments))

@@ -9,9 +9,9 @@ from mmdet.registry import MODELS
 from wkd_det.functional import hierarchical_context_loss, imitation_loss, offset_loss
 
 PYRAMID_LOSSES = [
-    ('HierarchicalContextLoss', dict(), hierarchical_context_loss, 1.0),
-    ('HierarchicalContextLoss', dict(grids=[2, 1]), hierarchical_context_loss, 1.0),
-    ('ImitationLoss', dict(), imitation_loss, 0.01),  # the default of FGFI's code
+    ('ReviewKDLoss', dict(), hierarchical_context_loss, 1.0),
+    ('ReviewKDLoss', dict(grids=[2, 1]), hierarchical_context_loss, 1.0),
+    ('FGFILoss', dict(), imitation_loss, 0.01),  # the default of FGFI's code
 ]
 
 
@@ -42,7 +42,7 @@ def test_the_offset_loss_is_the_function_times_the_weight():
     assert scaled.takes == 'offsets'
 
 
-@pytest.mark.parametrize('kind', ['HierarchicalContextLoss', 'ImitationLoss', 'OffsetLoss'])
+@pytest.mark.parametrize('kind', ['ReviewKDLoss', 'FGFILoss', 'OffsetLoss'])
 @pytest.mark.parametrize('weight', [-1.0, float('nan')])
 def test_a_negative_weight_is_refused(kind, weight):
     with pytest.raises(ValueError, match='loss_weight must not be negative, got'):
@@ -51,4 +51,4 @@ def test_a_negative_weight_is_refused(kind, weight):
 
 def test_grids_are_checked_when_it_is_built():
     with pytest.raises(ValueError, match=r'grids must be integers of at least 1, got \(0,\)'):
-        MODELS.build(dict(type='HierarchicalContextLoss', grids=[0]))
+        MODELS.build(dict(type='ReviewKDLoss', grids=[0]))

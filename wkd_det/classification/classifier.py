@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmdet.registry import METRICS, MODELS
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from wkd_det import registry
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.state import load_strictly, weights_of
 
@@ -45,7 +45,6 @@ def class_rows(network: nn.Module, num_classes: int | None) -> Tensor:
 _PREFIX = 'network.'
 
 
-@MODELS.register_module()
 class Classifier(BaseModel):
     """A network whose output is logits, with a cross-entropy loss.
 
@@ -79,7 +78,7 @@ class Classifier(BaseModel):
         super().__init__(
             data_preprocessor=dict(data_preprocessor or dict(type='ImagePreprocessor'))
         )
-        self.network = MODELS.build(dict(network))
+        self.network = registry.build(network)
         self.weights = weights
         self.new_classifier = new_classifier
         self.label_smoothing = label_smoothing
@@ -170,7 +169,6 @@ def network_of(model: nn.Module) -> nn.Module:
     return model.network if isinstance(model, Classifier) else model
 
 
-@METRICS.register_module()
 class TopKAccuracy(BaseMetric):
     """Share of images whose label is among the k classes of highest score, in percent.
 

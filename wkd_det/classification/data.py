@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 import torchvision.transforms as transforms
-from mmdet.registry import MODELS
 from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor
-from mmengine.registry import FUNCTIONS, Registry
+from mmengine.registry import Registry
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
@@ -20,7 +19,6 @@ from torch.utils.data import Dataset, default_collate
 from wkd_det.runtime.config import build_strict
 
 
-@MODELS.register_module()
 class ImagePreprocessor(BaseDataPreprocessor):
     """Moves a batch to the device and normalises it there.
 
@@ -89,7 +87,6 @@ def renormalize(images: Tensor, student: ImagePreprocessor, teacher: ImagePrepro
     return (images * student.std + student.mean - teacher.mean) / teacher.std
 
 
-@FUNCTIONS.register_module()
 def collate_images(samples: list[tuple[Tensor, int] | None]) -> list[Tensor]:
     """Images ``(N, 3, H, W)`` and labels ``(N,)``; skipped images are left out.
 

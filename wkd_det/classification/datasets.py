@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmdet.registry import DATASETS
 from PIL import Image
 from torchvision.datasets import CIFAR100, ImageFolder
 
@@ -25,7 +24,6 @@ def check_split(split: str, valid: Sequence[str]) -> None:
         raise ValueError(f'split must be one of {tuple(valid)}, got {split!r}')
 
 
-@DATASETS.register_module()
 class CIFAR100Dataset(ImageDataset):
     """CIFAR-100 as torchvision reads it.
 
@@ -64,7 +62,6 @@ _TEST_PER_CLASS = 60
 _LARGEST = 16  # of the digits' pixels
 
 
-@DATASETS.register_module()
 class DigitsDataset(ImageDataset):
     """1797 scanned digits of 8 x 8 pixels, enlarged, in noise.
 
@@ -142,7 +139,6 @@ def _enlarge(
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).convert('RGB')
 
 
-@DATASETS.register_module()
 class ImageFolderDataset(ImageDataset):
     """Images under ``data_root/<class>/``, as torchvision's ``ImageFolder`` finds them.
 
@@ -203,7 +199,6 @@ class _NamedFolders(ImageFolder):
 _CLASSES = 1000
 
 
-@DATASETS.register_module()
 class ImageNetDataset(ImageFolderDataset):
     """ILSVRC 2012, unpacked into one folder a synset.
 

@@ -8,7 +8,6 @@ from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import torch
-from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from wkd_det.classification.classifier import Classifier, class_rows, network_of
@@ -98,7 +97,6 @@ class LogitsTap(Tap):
         ]
 
 
-@MODELS.register_module()
 class DistilledClassifier(DistilledModel, Classifier):
     """Classifier with the sections ``teacher`` and ``distill``; see :class:`DistilledModel`.
 

@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 import torch
-from mmdet.registry import MODELS
 from torch import Tensor
 
 from wkd_det.costs.files import read_cost_file, read_prototypes
@@ -15,7 +14,6 @@ from wkd_det.costs.similarity import cosine_interrelation, with_unknown_classes
 from wkd_det.ops.checks import check_positive
 
 
-@MODELS.register_module()
 class ClassifierCost:
     """``1 - cosine`` between the rows of the teacher's last layer, background included.
 
@@ -35,7 +33,6 @@ class ClassifierCost:
         return 1 - cosine_interrelation(rows, center=self.center, class_names=names)
 
 
-@MODELS.register_module()
 class ConstantCost:
     """No interrelation at all: the control that any other cost has to beat.
 
@@ -59,7 +56,6 @@ class ConstantCost:
         return torch.full((classes, classes), float(self.value)).fill_diagonal_(0)
 
 
-@MODELS.register_module()
 class FileCost:
     """Class distances that were computed before; see :func:`read_cost_file` for the formats.
 
@@ -92,7 +88,6 @@ class FileCost:
         return content.distance[order][:, order]
 
 
-@MODELS.register_module()
 class PrototypeCost:
     """``1 - cosine`` between prototypes from a file, matched to the classes by name.
 

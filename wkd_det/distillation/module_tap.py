@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from mmdet.registry import MODELS
 from torch import Tensor, nn
 
+from wkd_det import registry
 from wkd_det.classification.classifier import network_of
 from wkd_det.distillation.recording import recording
 from wkd_det.distillation.tap import Tap
@@ -129,7 +129,7 @@ class ModuleTap(Tap):
         own = copy.deepcopy(student.network).to('meta')
         self._student = _probe('student', own, self.module, size)
         with torch.device('meta'):
-            other = network_of(MODELS.build(teacher))
+            other = network_of(registry.build(teacher))
         self._teacher = _probe('teacher', other, self.teacher_module, size)
         return [(self._student.channels, self._teacher.channels)]
 

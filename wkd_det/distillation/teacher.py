@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from wkd_det import registry
 from wkd_det.distillation.classes import RULES, ClassOrder, checkpoint_class_names
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.config import check_keys
@@ -143,7 +143,7 @@ class TeacherSource:
             )
         checkpoint = read_checkpoint(self.checkpoint)
         with torch.random.fork_rng(devices=[]):
-            module = MODELS.build(self.model_config())
+            module = registry.build(self.model_config())
         load_strictly(module, weights_of(checkpoint), f'teacher.checkpoint {self.checkpoint}')
         print_log(f'teacher: loaded {self.checkpoint}', logger='current')
         return Teacher(module, checkpoint_class_names(checkpoint))

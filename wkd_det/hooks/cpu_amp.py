@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from mmdet.registry import OPTIM_WRAPPERS
-from mmengine.device import get_device
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.nn.modules.module import (
@@ -17,7 +15,6 @@ from torch.nn.modules.module import (
 )
 
 
-@OPTIM_WRAPPERS.register_module()
 class CPUAmpOptimWrapper(OptimWrapper):
     """Trains under ``torch.autocast`` in bfloat16 on the CPU.
 
@@ -71,7 +68,3 @@ def _float32(value: Any) -> Any:
     if isinstance(value, Tensor) and value.dtype == torch.bfloat16:
         return value.float()
     return type(value)(map(_float32, value)) if isinstance(value, (tuple, list)) else value
-
-
-if get_device() == 'cpu':
-    OPTIM_WRAPPERS.register_module(name='AmpOptimWrapper', module=CPUAmpOptimWrapper)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmdet.registry import HOOKS
 from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
@@ -37,7 +36,6 @@ class AtomicLocalBackend(LocalBackend):
 _KEY = 'random_states'
 
 
-@HOOKS.register_module()
 class ExactCheckpointHook(CheckpointHook):
     """mmengine's checkpoint hook, with an exact ``--resume`` and writes that a kill cannot spoil.
 

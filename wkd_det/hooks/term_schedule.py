@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mmdet.registry import HOOKS
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
@@ -13,7 +12,6 @@ from wkd_det.distillation.distiller import Distiller
 from wkd_det.distillation.schedule import TermSchedule
 
 
-@HOOKS.register_module()
 class TermScheduleHook(Hook):
     """Scales distillation terms, or parts of them, from step to step.
 

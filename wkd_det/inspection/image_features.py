@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from wkd_det import registry
 from wkd_det.classification.classifier import class_rows, last_layer, network_of
 from wkd_det.costs.features import ClassExamples, FeatureSource
 from wkd_det.inspection.opening import check_plain, trained_network
@@ -152,4 +152,4 @@ def _plain_dataset(config: Config, split: str) -> Dataset:
         raise ValueError('the config has no test_dataloader or val_dataloader to read images by')
     section = copy.deepcopy(config[f'{split}_dataloader'].dataset)
     section.transforms = config[f'{reader}_dataloader'].dataset.get('transforms', ())
-    return DATASETS.build(section)
+    return registry.build(section, 'DATASETS')

@@ -1,29 +1,16 @@
-"""Registered losses: hyper-parameters, buffers and weight around the pure functions."""
+"""Losses: one file per method or family, each with its function, its module and its checks."""
 
-from wkd_det.losses.boxes import BoxLoss, OffsetLoss
-from wkd_det.losses.fgfi import ImitationLoss
-from wkd_det.losses.fitnet import FitNetLoss
-from wkd_det.losses.icd import InstanceConditionalLoss
-from wkd_det.losses.ickd import ICKDLoss
-from wkd_det.losses.kd import DKDLoss, KDLoss
-from wkd_det.losses.nst import NSTLoss
-from wkd_det.losses.pkd import PKDLoss
-from wkd_det.losses.reviewkd import HierarchicalContextLoss
-from wkd_det.losses.wkd_feature import WKDFeatureLoss
-from wkd_det.losses.wkd_logit import WKDLogitLoss
+from __future__ import annotations
 
-__all__ = [
-    'BoxLoss',
-    'DKDLoss',
-    'FitNetLoss',
-    'HierarchicalContextLoss',
-    'ICKDLoss',
-    'ImitationLoss',
-    'InstanceConditionalLoss',
-    'KDLoss',
-    'NSTLoss',
-    'OffsetLoss',
-    'PKDLoss',
-    'WKDFeatureLoss',
-    'WKDLogitLoss',
-]
+from wkd_det import registry
+from wkd_det.losses.base import Loss
+
+__all__ = ['Loss', *registry.LOSSES]
+
+
+def __getattr__(name: str) -> type[Loss]:
+    if name in registry.LOSSES:
+        return registry.load(name, registry.LOSSES[name])
+    if registry.RENAMED.get(name) in registry.LOSSES:
+        return registry.renamed(name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -1,21 +1,65 @@
-"""What the losses on feature maps have in common."""
+"""Base classes of the losses: what a term may ask of one."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from wkd_det.ops.checks import check_nonnegative
 
 
-class FeatureLoss(nn.Module):
+class Loss(nn.Module):
+    """Base of every loss of a distillation term.
+
+    A loss gets tensors and keeps its own state; it knows neither taps nor networks. ``forward``
+    takes what the tap of the term gives as keyword arguments and returns a scalar, with the
+    weight included.
+
+    Args:
+        loss_weight: Factor of the loss, >= 0.
+
+    Raises:
+        ValueError: If ``loss_weight`` is negative.
+    """
+
+    takes: ClassVar[str]
+    """Kind of the tap that feeds it, e.g. ``'features'``, ``'pyramid'``, ``'logits'``."""
+    scalable: ClassVar[tuple[str, ...]] = ()
+    """Arguments that weigh a part of the loss and that a schedule may scale."""
+    fading_part: str | None = None
+    """The argument that the reference's decay scales; None for the whole loss."""
+    mixes_widths: ClassVar[bool] = False
+    """Whether maps of different widths are compared without a connector."""
+    distance_source: Callable[..., Tensor] | None = None
+    """Source of class distances (:class:`~wkd_det.costs.sources.CostSource`), if it needs them."""
+
+    def __init__(self, loss_weight: float = 1.0) -> None:
+        super().__init__()
+        check_nonnegative(loss_weight=loss_weight)
+        self.loss_weight = loss_weight
+
+    def reserve(self, num_classes: int) -> None:
+        """Make buffers whose size depends on the number of logits.
+
+        Called when the term is built: before DDP looks at the buffers and weights are loaded.
+        """
+
+    def set_distance(self, distance: Tensor) -> None:
+        """Take the class distances, shape ``(C, C)``, in the order of the student's logits.
+
+        Called once, when the teacher is there; only where ``distance_source`` is set.
+        """
+        raise NotImplementedError
+
+
+class MapLoss(Loss):
     """A function of the student's and the teacher's feature maps, times a weight.
 
     Args:
-        function: Takes both maps and the keywords ``mask``, ``weight`` and ``avg_factor``;
-            returns a scalar.
+        function: Takes both maps and the keyword ``mask``; returns a scalar.
         loss_weight: Factor of the loss, >= 0.
 
     Raises:
@@ -25,20 +69,40 @@ class FeatureLoss(nn.Module):
     takes: ClassVar[str] = 'features'
 
     def __init__(self, function: Callable[..., Tensor], loss_weight: float) -> None:
-        super().__init__()
-        check_nonnegative(loss_weight=loss_weight)
+        super().__init__(loss_weight)
         self.function = function
-        self.loss_weight = loss_weight
 
-    def forward(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        mask: Tensor | None = None,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-    ) -> Tensor:
-        """Loss of feature maps ``(N, C, H, W)``, scalar; ``mask`` ``(N, H, W)`` leaves out."""
-        return self.loss_weight * self.function(
-            student, teacher, mask=mask, weight=weight, avg_factor=avg_factor
-        )
+    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Loss of feature maps ``(N, C, H, W)``, scalar; ``mask`` ``(N, H, W)``: which count."""
+        return self.loss_weight * self.function(student, teacher, mask=mask)
+
+
+def adopt(loss: nn.Module, takes: str) -> nn.Module:
+    """Give a module that is no :class:`Loss` the members that a term asks for.
+
+    Losses could be plain modules before 0.2; they work until 0.3.
+
+    Args:
+        loss: Changed in place, so that the keys of its checkpoints stay.
+        takes: Of the tap that feeds it.
+    """
+    if isinstance(loss, Loss):
+        return loss
+    warnings.warn(
+        f'{type(loss).__name__} is no wkd_det.losses.base.Loss: derive it from that class; plain '
+        'modules work until wkd_det 0.3',
+        FutureWarning,
+        stacklevel=2,
+    )
+    defaults: dict[str, Any] = dict(
+        takes=takes,
+        scalable=(),
+        fading_part=None,
+        mixes_widths=False,
+        distance_source=None,
+        reserve=lambda num_classes: None,
+    )
+    for name, value in defaults.items():
+        if not hasattr(loss, name):
+            setattr(loss, name, value)
+    return loss

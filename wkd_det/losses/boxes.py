@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import ClassVar
 
 from mmdet.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
+from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import check_nonnegative
 
@@ -60,8 +61,7 @@ def offset_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return weighted_mean(squared_offset_distance(student, teacher)) / student.shape[1]
 
 
-@MODELS.register_module()
-class OffsetLoss(nn.Module):
+class OffsetLoss(Loss):
     """Mean squared difference of box offsets, as FCFD compares those of all classes.
 
     Args:
@@ -85,8 +85,7 @@ class OffsetLoss(nn.Module):
         return self.loss_weight * offset_loss(student, teacher)
 
 
-@MODELS.register_module()
-class BoxLoss(nn.Module):
+class BoxLoss(Loss):
     r"""Distance of the boxes that two heads give the same RoIs.
 
     .. math::

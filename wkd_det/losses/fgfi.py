@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-from mmdet.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
+from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, without_autocast
 from wkd_det.ops.checks import check_nonnegative, level_masks
 
@@ -67,8 +67,7 @@ def _sum_and_count(student: Tensor, teacher: Tensor, mask: Tensor | None) -> tup
     return difference.square().sum(), mask.sum().to(difference)
 
 
-@MODELS.register_module()
-class ImitationLoss(nn.Module):
+class FGFILoss(Loss):
     """Squared distance of feature vectors at the pixels of a mask (FGFI).
 
     Args:

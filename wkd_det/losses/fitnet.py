@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from mmdet.registry import MODELS
 from torch import Tensor
 
-from wkd_det.losses.base import FeatureLoss
+from wkd_det.losses.base import MapLoss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import check_maps
 
@@ -63,8 +62,7 @@ def fitnet_loss(
         return weighted_mean(per_image, weight, avg_factor)
 
 
-@MODELS.register_module()
-class FitNetLoss(FeatureLoss):
+class FitNetLoss(MapLoss):
     """Half the squared distance of feature maps (FitNet).
 
     Args:

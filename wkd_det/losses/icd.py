@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
+from wkd_det.losses.base import Loss
 from wkd_det.losses.icd_queries import InstanceEncoder, Instances, InstanceSampler, perceptron
 from wkd_det.ops.arithmetic import promote, without_autocast
 from wkd_det.ops.checks import check_integers, check_nonnegative
@@ -117,8 +118,7 @@ class InstanceDecoder(nn.Module):
         return vectors.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
 
 
-@MODELS.register_module()
-class InstanceConditionalLoss(nn.Module):
+class ICDLoss(Loss):
     r"""Imitation where the teacher's pyramid speaks of an instance (ICD).
 
     Every object becomes a query: class, blurred position and coarse size pass a perceptron. A

@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 import torch.nn.functional as F
-from mmdet.registry import MODELS
 from torch import Tensor
 
-from wkd_det.losses.base import FeatureLoss
+from wkd_det.losses.base import MapLoss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import check_maps
 from wkd_det.ops.divergences import squared_gram_distance
@@ -87,8 +86,7 @@ def _correlations(maps: Tensor) -> Tensor:
     return F.normalize(maps @ maps.mT, dim=2)
 
 
-@MODELS.register_module()
-class ICKDLoss(FeatureLoss):
+class ICKDLoss(MapLoss):
     """Distance of the correlations between channels (ICKD-C).
 
     Args:

@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from mmdet.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
+from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import check_logits, check_nonnegative, check_positive, check_target
 
@@ -131,8 +131,7 @@ def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
     return (teacher.exp() * difference).sum(dim=1)
 
 
-@MODELS.register_module()
-class KDLoss(nn.Module):
+class KDLoss(Loss):
     """Kullback-Leibler divergence between class distributions, times the squared temperature.
 
     Args:
@@ -168,8 +167,7 @@ class KDLoss(nn.Module):
         )
 
 
-@MODELS.register_module()
-class DKDLoss(nn.Module):
+class DKDLoss(Loss):
     """Decoupled knowledge distillation: target against the rest, and among the rest.
 
     Args:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch.nn.functional as F
-from mmdet.registry import MODELS
 from torch import Tensor
 
-from wkd_det.losses.base import FeatureLoss
+from wkd_det.losses.base import MapLoss
 from wkd_det.losses.wkd_feature import feature_distribution_loss
 from wkd_det.ops.arithmetic import promote, without_autocast
 from wkd_det.ops.checks import check_maps
@@ -79,8 +78,7 @@ def _normalised(maps: Tensor, mask: Tensor | None) -> Tensor:
     return F.normalize(maps.flatten(2), dim=2).view_as(maps)
 
 
-@MODELS.register_module()
-class NSTLoss(FeatureLoss):
+class NSTLoss(MapLoss):
     """Neuron selectivity transfer with the polynomial kernel (NST).
 
     Args:

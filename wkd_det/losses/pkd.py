@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from mmdet.registry import MODELS
 from torch import Tensor
 
-from wkd_det.losses.base import FeatureLoss
+from wkd_det.losses.base import MapLoss
 from wkd_det.losses.fitnet import fitnet_loss
 from wkd_det.ops.arithmetic import promote, without_autocast
 from wkd_det.ops.cells import cell_mean_and_variance
@@ -84,8 +83,7 @@ def _standardised(maps: Tensor, mask: Tensor | None) -> Tensor:
     return (maps - mean.view(1, -1, 1, 1)) / (deviation + _GUARD).view(1, -1, 1, 1)
 
 
-@MODELS.register_module()
-class PKDLoss(FeatureLoss):
+class PKDLoss(MapLoss):
     """One minus the Pearson correlation of feature maps (PKD).
 
     Args:

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from mmdet.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
+from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, without_autocast
 from wkd_det.ops.checks import check_nonnegative, is_integer, level_masks
 
@@ -119,8 +119,7 @@ def _mean_square(difference: Tensor, share: Tensor | None) -> Tensor:
     return per_image.sum() / max(len(per_image), 1)
 
 
-@MODELS.register_module()
-class HierarchicalContextLoss(nn.Module):
+class ReviewKDLoss(Loss):
     """Squared difference of pyramids at several resolutions (ReviewKD).
 
     Args:

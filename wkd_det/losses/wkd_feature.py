@@ -6,10 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from mmdet.registry import MODELS
 from torch import Tensor
 
-from wkd_det.losses.base import FeatureLoss
+from wkd_det.losses.base import MapLoss
 from wkd_det.ops import cell_distances
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import check_integers, check_maps, check_nonnegative, check_positive
@@ -276,8 +275,7 @@ def wkd_feature_loss(
     )
 
 
-@MODELS.register_module()
-class WKDFeatureLoss(FeatureLoss):
+class WKDFeatureLoss(MapLoss):
     """Distance between distributions of features; by default WKD-F.
 
     WKD-F is the squared 2-Wasserstein distance between diagonal Gaussians. The other members are

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from mmdet.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 
+from wkd_det import registry
 from wkd_det.costs.similarity import interrelation_to_cost
+from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import (
     check_integers,
@@ -206,8 +207,7 @@ def _check(
         check_target(target, student, 'the separated form')
 
 
-@MODELS.register_module()
-class WKDLogitLoss(nn.Module):
+class WKDLogitLoss(Loss):
     """Discrete Wasserstein distance between class distributions (WKD-L).
 
     The class distances come from the ``cost`` source when training starts, are sharpened once
@@ -269,7 +269,7 @@ class WKDLogitLoss(nn.Module):
         elif not isinstance(cost, Mapping):
             raise TypeError(f'cost must be a dict with a type or a tensor, got {cost!r}')
         else:
-            self.source = MODELS.build(dict(cost))
+            self.source = registry.build(cost)
 
     @property
     def fading_part(self) -> str | None:

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from mmdet.registry import MODELS
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from wkd_det import registry
 from wkd_det.distillation.distiller import Distiller
 from wkd_det.distillation.tap import TAPS, Tap
 from wkd_det.distillation.teacher import Teacher
@@ -34,7 +34,7 @@ def save_classifier(config: dict, path: str | Path, *, seed: int = 1, bare: bool
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = MODELS.build(config)
+        model = registry.build(config)
     state = (model.network if bare else model).state_dict()
     names = [f'class {index}' for index in range(model.num_classes)]
     meta = {} if bare else dict(meta=dict(dataset_meta=dict(classes=names)))

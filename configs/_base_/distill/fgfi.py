@@ -4,5 +4,5 @@ loss_fgfi = dict(
     tap='imitation',
     threshold=0.5,
     connector=dict(type='ConvConnector', kernel_size=3, norm_cfg=None),
-    loss=dict(type='ImitationLoss', loss_weight=0.01),
+    loss=dict(type='FGFILoss', loss_weight=0.01),
 )

@@ -3,7 +3,7 @@
 loss_icd = dict(
     tap='instances',
     loss=dict(
-        type='InstanceConditionalLoss',
+        type='ICDLoss',
         width=256,
         num_heads=8,
         invented_ratio=5.0,

@@ -3,5 +3,5 @@
 loss_reviewkd = dict(
     tap='pyramid',
     connector=dict(type='ABFConnector', mid_channels=256),
-    loss=dict(type='HierarchicalContextLoss', grids=(4, 2, 1), loss_weight=1.2),
+    loss=dict(type='ReviewKDLoss', grids=(4, 2, 1), loss_weight=1.2),
 )

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from wkd_det.classification.networks.layers import global_pool, init_convolutions, linear_classifier
@@ -48,7 +47,6 @@ def _convolution(
     ]
 
 
-@MODELS.register_module()
 class MobileNetV1(nn.Module):
     """MobileNetV1 at full width: one convolution and thirteen depthwise separable blocks.
 

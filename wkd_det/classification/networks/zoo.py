@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import torchvision
-from mmdet.registry import MODELS
 from torch import nn
 
 from wkd_det.classification.networks.mobilenets import MobileNetV2
@@ -49,7 +48,6 @@ _BUILDERS: dict[str, Callable[..., nn.Module]] = {
 CIFAR_NETWORKS: tuple[str, ...] = tuple(_BUILDERS)
 
 
-@MODELS.register_module()
 def CifarModel(name: str, num_classes: int = 100) -> nn.Module:  # noqa: N802  reads as a type
     """Build a CIFAR network whose state_dict has the keys of the public CRD checkpoints.
 
@@ -76,7 +74,6 @@ def CifarModel(name: str, num_classes: int = 100) -> nn.Module:  # noqa: N802  r
     return network
 
 
-@MODELS.register_module()
 def TimmModel(  # noqa: N802  reads as a type
     name: str, num_classes: int = 1000, **options: Any
 ) -> nn.Module:
@@ -103,7 +100,6 @@ def TimmModel(  # noqa: N802  reads as a type
     return timm.create_model(name, pretrained=False, num_classes=num_classes, **options)
 
 
-@MODELS.register_module()
 def TorchvisionModel(  # noqa: N802  reads as a type
     name: str, num_classes: int = 1000, **options: Any
 ) -> nn.Module:

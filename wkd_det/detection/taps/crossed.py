@@ -12,7 +12,6 @@ from wkd_det.detection.heads import require_plain_forward, roi_extractor, run_bo
 from wkd_det.detection.student_view import Record
 from wkd_det.detection.taps.rois import RoIHeadTap, RoILogitsTap, RoIOffsetsTap
 from wkd_det.detection.teacher_view import TeacherPass
-from wkd_det.distillation.tap import TAPS
 
 
 class CrossedTap(RoIHeadTap):
@@ -133,7 +132,6 @@ class CrossedTap(RoIHeadTap):
         return run_box_head(student.module, maps, rois, stage)
 
 
-@TAPS.register_module('crossed_logits')
 class CrossedLogitsTap(CrossedTap, RoILogitsTap):
     """The class logits of a crossed network in place of the student's, beside the teacher's own.
 
@@ -166,7 +164,6 @@ class CrossedLogitsTap(CrossedTap, RoILogitsTap):
         )
 
 
-@TAPS.register_module('crossed_offsets')
 class CrossedOffsetsTap(CrossedTap, RoIOffsetsTap):
     """The box offsets of a crossed network in place of the student's, beside the teacher's own.
 

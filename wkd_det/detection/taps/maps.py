@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from wkd_det.detection.geometry import image_mask, level_strides, level_widths
 from wkd_det.detection.student_view import Record
 from wkd_det.detection.teacher_view import TeacherPass
-from wkd_det.distillation.tap import TAPS, Tap
+from wkd_det.distillation.tap import Tap
 from wkd_det.ops.checks import check_weights, is_integer
 
 
@@ -140,14 +140,12 @@ class MapTap(Tap):
         ]
 
 
-@TAPS.register_module('neck')
 class NeckTap(MapTap):
     """Maps of the neck, e.g. the FPN."""
 
     place = 'neck'
 
 
-@TAPS.register_module('backbone')
 class BackboneTap(MapTap):
     """Maps of the backbone."""
 
@@ -168,7 +166,6 @@ def _are_indices(levels: Any) -> bool:
     )
 
 
-@TAPS.register_module('pyramid')
 class PyramidTap(NeckTap):
     """Maps of the neck, all levels in one comparison; pixels of padding do not count.
 

@@ -14,11 +14,9 @@ from wkd_det.detection.geometry import image_mask, num_classes
 from wkd_det.detection.student_view import Record
 from wkd_det.detection.taps.maps import PyramidTap
 from wkd_det.detection.teacher_view import TeacherPass
-from wkd_det.distillation.tap import TAPS
 from wkd_det.ops.checks import is_number
 
 
-@TAPS.register_module('imitation')
 class ImitationTap(PyramidTap):
     r"""Maps of the neck, all levels in one comparison, at locations near an object.
 
@@ -110,7 +108,6 @@ def near_objects(
     return near
 
 
-@TAPS.register_module('instances')
 class InstanceTap(PyramidTap):
     """Maps of the neck, all levels in one comparison, with boxes and classes of the objects.
 

@@ -14,7 +14,6 @@ from wkd_det.detection.heads import chosen_rois, roi_extractor
 from wkd_det.detection.student_view import Record
 from wkd_det.detection.taps.rois import RoITap
 from wkd_det.detection.teacher_view import TeacherPass
-from wkd_det.distillation.tap import TAPS
 from wkd_det.ops.checks import check_integers
 
 
@@ -71,7 +70,6 @@ def _sized(
     return sized
 
 
-@TAPS.register_module('roi_feats')
 class RoIFeatsTap(RoITap):
     """RoIAlign features of both networks on the RoIs that the student has sampled.
 

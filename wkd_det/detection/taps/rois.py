@@ -18,7 +18,7 @@ from wkd_det.detection.heads import (
 )
 from wkd_det.detection.student_view import Record
 from wkd_det.detection.teacher_view import TeacherPass
-from wkd_det.distillation.tap import TAPS, Tap
+from wkd_det.distillation.tap import Tap
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.ops.checks import check_weights, is_integer
 
@@ -123,7 +123,6 @@ class RoIHeadTap(RoITap):
         return dict(cls_score=recorded.logits, bbox_pred=recorded.deltas)
 
 
-@TAPS.register_module('roi_logits')
 class RoILogitsTap(RoIHeadTap):
     """Class logits of both box heads on the RoIs that the student has sampled.
 
@@ -213,7 +212,6 @@ def _require_softmax(head: nn.Module, owner: str) -> None:
         )
 
 
-@TAPS.register_module('roi_offsets')
 class RoIOffsetsTap(RoIHeadTap):
     """Box offsets of both box heads, of all classes, on the RoIs that the student has sampled.
 
@@ -257,7 +255,6 @@ class RoIOffsetsTap(RoIHeadTap):
         return dict(student=student_offsets, teacher=teacher_offsets)
 
 
-@TAPS.register_module('roi_boxes')
 class RoIBoxesTap(RoIOffsetsTap):
     """Offsets and boxes that both heads give the student's proposals for their target class.
 

@@ -1,0 +1,195 @@
+"""Table of contents: every name that a config may use, and the file that defines it.
+
+``import wkd_det`` puts all of it into the registries of MMDetection and mmengine, so configs name
+these types like MMDetection's own. A new loss, connector or network is a file and a line here.
+Nothing of the package is imported before it is asked for.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Mapping
+from functools import cache, wraps
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+LOSSES = {
+    'BoxLoss': 'losses.boxes',
+    'DKDLoss': 'losses.kd',
+    'FGFILoss': 'losses.fgfi',
+    'FitNetLoss': 'losses.fitnet',
+    'ICDLoss': 'losses.icd',
+    'ICKDLoss': 'losses.ickd',
+    'KDLoss': 'losses.kd',
+    'NSTLoss': 'losses.nst',
+    'OffsetLoss': 'losses.boxes',
+    'PKDLoss': 'losses.pkd',
+    'ReviewKDLoss': 'losses.reviewkd',
+    'WKDFeatureLoss': 'losses.wkd_feature',
+    'WKDLogitLoss': 'losses.wkd_logit',
+}
+CONNECTORS = {
+    'ABFConnector': 'connectors',
+    'BottleneckConnector': 'connectors',
+    'ConvConnector': 'connectors',
+    'IdentityConnector': 'connectors',
+    'TransposedConvConnector': 'connectors',
+}
+COST_SOURCES = {
+    'ClassifierCost': 'costs.sources',
+    'ConstantCost': 'costs.sources',
+    'FileCost': 'costs.sources',
+    'PrototypeCost': 'costs.sources',
+}
+CLASSIFIERS = {
+    'CifarModel': 'classification.networks.zoo',
+    'Classifier': 'classification.classifier',
+    'DistilledClassifier': 'classification.distilled',
+    'ImagePreprocessor': 'classification.data',
+    'MobileNetV1': 'classification.networks.mobilenets',
+    'TimmModel': 'classification.networks.zoo',
+    'TorchvisionModel': 'classification.networks.zoo',
+}
+REGISTERED = {
+    'MODELS': {**LOSSES, **CONNECTORS, **COST_SOURCES, **CLASSIFIERS},
+    'DATASETS': {
+        'CIFAR100Dataset': 'classification.datasets',
+        'DigitsDataset': 'classification.datasets',
+        'ImageFolderDataset': 'classification.datasets',
+        'ImageNetDataset': 'classification.datasets',
+    },
+    'FUNCTIONS': {'collate_images': 'classification.data'},
+    'HOOKS': {
+        'ExactCheckpointHook': 'hooks.exact_checkpoint',
+        'TermScheduleHook': 'hooks.term_schedule',
+    },
+    'METRICS': {'TopKAccuracy': 'classification.classifier'},
+    'OPTIM_WRAPPERS': {'CPUAmpOptimWrapper': 'hooks.cpu_amp'},
+}
+"""Names by registry. The distilled detectors are found with MMDetection's own: see ``register``."""
+
+TAPS = {
+    'backbone': 'detection.taps.maps:BackboneTap',
+    'crossed_logits': 'detection.taps.crossed:CrossedLogitsTap',
+    'crossed_offsets': 'detection.taps.crossed:CrossedOffsetsTap',
+    'imitation': 'detection.taps.objects:ImitationTap',
+    'instances': 'detection.taps.objects:InstanceTap',
+    'neck': 'detection.taps.maps:NeckTap',
+    'pyramid': 'detection.taps.maps:PyramidTap',
+    'roi_boxes': 'detection.taps.rois:RoIBoxesTap',
+    'roi_feats': 'detection.taps.roi_features:RoIFeatsTap',
+    'roi_logits': 'detection.taps.rois:RoILogitsTap',
+    'roi_offsets': 'detection.taps.rois:RoIOffsetsTap',
+}
+"""Taps of detectors. A classifier has ``logits``, and the modules of either have their names."""
+
+RENAMED = {
+    'HierarchicalContextLoss': 'ReviewKDLoss',
+    'ImitationLoss': 'FGFILoss',
+    'InstanceConditionalLoss': 'ICDLoss',
+}
+"""Types by the names they had before 0.2; these work until 0.3, with a warning."""
+
+DETECTORS = 'wkd_det.detection.detectors'
+
+
+def load(name: str, home: str) -> Any:
+    """The object of a row: ``home`` is a module, or ``module:Object`` where the names differ."""
+    module, _, attribute = home.partition(':')
+    return getattr(import_module(f'wkd_det.{module}'), attribute or name)
+
+
+@cache
+def renamed(name: str, kind: str = 'MODELS') -> type:
+    """The class of an old name: the new one, which warns when it is built."""
+    new = RENAMED[name]
+    cls = load(new, REGISTERED[kind][new])
+
+    @wraps(cls.__init__)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        warnings.warn(
+            f'{name} is now called {new}; the old name works until wkd_det 0.3',
+            FutureWarning,
+            stacklevel=2,
+        )
+        cls.__init__(self, *args, **kwargs)
+
+    return type(name, (cls,), dict(__init__=init, __doc__=cls.__doc__, __module__=cls.__module__))
+
+
+def register() -> None:
+    """Put every name into the registries of mmengine and, where it is there, of MMDetection.
+
+    All scopes fall back to mmengine's root, so classifiers need nothing of MMDetection. The
+    distilled detectors subclass MMDetection's: their module becomes one of the places in which
+    its registry looks at its first use.
+    """
+    import mmengine.registry
+
+    roots = [mmengine.registry]
+    if find_spec('mmdet') is not None:
+        roots.append(import_module('mmdet.registry'))
+    for kind, homes in REGISTERED.items():
+        classes = {name: load(name, home) for name, home in homes.items()}
+        classes.update({name: renamed(name, kind) for name in RENAMED if RENAMED[name] in homes})
+        for root in roots:
+            registry = getattr(root, kind, None)  # MMDetection has no FUNCTIONS
+            for name, cls in classes.items() if registry is not None else ():
+                if registry.module_dict.get(name) is not cls:
+                    registry.register_module(name=name, module=cls)
+    _replace_amp(roots)
+    for root in roots[1:]:
+        if DETECTORS not in root.MODELS._locations:
+            root.MODELS._locations.append(DETECTORS)
+            if root.MODELS._imported:
+                import_module(DETECTORS)
+
+
+def _replace_amp(roots: list[Any]) -> None:
+    """Let ``AmpOptimWrapper`` mean the one for CPUs on a machine without an accelerator."""
+    from mmengine.device import get_device
+
+    if get_device() == 'cpu':
+        for root in roots:
+            cls = root.OPTIM_WRAPPERS.module_dict['CPUAmpOptimWrapper']
+            root.OPTIM_WRAPPERS.register_module(name='AmpOptimWrapper', module=cls, force=True)
+
+
+def find(name: str, kind: str = 'MODELS') -> Any:
+    """The class of a name, or None if nobody knows it.
+
+    Looked up among what mmengine's root registry holds, in this table, in the default scope and
+    in MMDetection's registry: in this order, so that nothing of MMDetection is imported for a
+    name of this package.
+    """
+    root = getattr(sys.modules.get('mmengine.registry'), kind, None)
+    found = None if root is None else root.get(name)
+    if found is None and name in REGISTERED[kind]:
+        found = load(name, REGISTERED[kind][name])
+    if found is None and RENAMED.get(name) in REGISTERED[kind]:
+        found = renamed(name, kind)
+    if found is None and root is not None:
+        with root.switch_scope_and_registry(None) as scoped:
+            found = scoped.get(name)
+    if found is None and 'mmdet.registry' in sys.modules:
+        found = getattr(sys.modules['mmdet.registry'], kind).get(name)
+    return found
+
+
+def build(config: Mapping[str, Any], kind: str = 'MODELS') -> Any:
+    """Build what a config with a ``type`` describes.
+
+    Raises:
+        KeyError: If ``type`` is missing or unknown.
+        TypeError: If an argument is missing or unknown.
+    """
+    arguments = dict(config)
+    if 'type' not in arguments:
+        raise KeyError(f'type is missing in {arguments}')
+    name = arguments.pop('type')
+    cls = find(name, kind) if isinstance(name, str) else name
+    if cls is None:
+        raise KeyError(f'type must be a registered name, got {name!r}')
+    return cls(**arguments)
