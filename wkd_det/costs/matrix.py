@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -115,24 +114,7 @@ def _place(row: int, column: int, class_names: Sequence[str] | None) -> str:
 
 
 BACKGROUND = 'background'
-
-
 """Name of what is no object; in files of distances it stands for the last logit of a box head."""
-
-
-def wanted_class_names(tap: Any, teacher: Any) -> list[str]:
-    """Names of the classes that the logits of ``tap`` stand for, in their order.
-
-    Raises:
-        ValueError: If the teacher's checkpoint does not tell.
-    """
-    names = tap.class_names(teacher)
-    if names is None:
-        raise ValueError(
-            "the teacher's checkpoint has no class names to match: use one that has "
-            '(meta.dataset_meta.classes), or distances that go by_position'
-        )
-    return names
 
 
 def positions_of(wanted: Sequence[str], available: Sequence[str], holder: str) -> list[int]:

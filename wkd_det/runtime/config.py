@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from mmengine.registry import Registry
+from mmengine.config import Config
+from mmengine.hub import get_config
+
+from wkd_det import registry
 
 
 def check_keys(section: str, given: Iterable[str], valid: Iterable[str]) -> None:
@@ -19,6 +24,25 @@ def check_keys(section: str, given: Iterable[str], valid: Iterable[str]) -> None
     unknown = sorted(set(given) - set(valid))
     if unknown:
         raise KeyError(f'{section} has unknown keys {unknown}; valid keys are {sorted(valid)}')
+
+
+def read_config(source: str | os.PathLike | Mapping[str, Any]) -> Config:
+    """Read a config from wherever it comes.
+
+    Args:
+        source: Path, a name such as ``mmdet::faster_rcnn/...``, a dict, or a config. The latter
+            two are copied.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+    """
+    if isinstance(source, Config):
+        return copy.deepcopy(source)
+    if isinstance(source, Mapping):
+        return Config(copy.deepcopy(dict(source)))
+    if '::' in str(source):
+        return get_config(str(source))
+    return Config.fromfile(source)
 
 
 def near_matches(given: Any, valid: Iterable[str]) -> str:
@@ -54,17 +78,15 @@ def keyword_names(function: Callable) -> list[str]:
 def build_strict(
     section: str,
     config: Mapping[str, Any],
-    registry: Registry,
     choices: Iterable[str],
     **defaults: Any,
 ) -> Any:
-    """Build ``config['type']`` from a registry, with errors that list what is valid.
+    """Build ``config['type']``, with errors that list what is valid.
 
     Args:
         section: Where the config stands, for messages, e.g. ``'distill.loss_wkd_l.loss'``.
         config: A ``type`` and its arguments.
-        registry: Where ``type`` is looked up; names beyond ``choices`` are the user's own.
-        choices: Names to list when the look-up fails.
+        choices: Names to list when the look-up fails; a type of the user's own may have others.
         **defaults: Arguments used where the config is silent, if the type takes them.
 
     Raises:
@@ -75,7 +97,7 @@ def build_strict(
         raise TypeError(f'{section} must be a dict with a type, got {config!r}')
     arguments = dict(config)
     kind = arguments.pop('type', None)
-    cls = registry.get(kind) if isinstance(kind, str) else kind
+    cls = registry.find(kind) if isinstance(kind, str) else kind
     if not callable(cls):
         raise KeyError(f'{section}.type must be one of {sorted(choices)}, got {kind!r}')
     valid = keyword_names(cls)
