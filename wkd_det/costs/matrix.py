@@ -68,8 +68,24 @@ def check_interrelation(matrix: Tensor, *, class_names: Sequence[str] | None = N
     _refuse(matrix, matrix > 1 + TOLERANCE, 'interrelation must not exceed 1', class_names)
 
 
+def check_distance(
+    matrix: Tensor, *, class_names: Sequence[str] | None = None, tolerance: float = 0.0
+) -> None:
+    """Raise if a matrix is no distance: symmetric, not negative, and 0 on the diagonal.
+
+    Args:
+        matrix: Shape ``(C, C)``.
+        class_names: ``C`` names that errors add to the indices.
+        tolerance: How far entries may lie below 0, and those of the diagonal from 0.
+
+    Raises:
+        ValueError: With row, column and value of the first entry that breaks a rule.
+    """
+    _check_zero_diagonal('distance', matrix, class_names, tolerance)
+
+
 def check_cost(matrix: Tensor, *, class_names: Sequence[str] | None = None) -> None:
-    """Refuse what is not a cost: symmetric, not negative, and 0 on the diagonal.
+    """Raise if a matrix is no cost: symmetric, not negative, and 0 on the diagonal.
 
     No tolerance but that of symmetry: transport pays for every entry as it stands. Arguments as
     in :func:`check_symmetric`.
@@ -77,11 +93,17 @@ def check_cost(matrix: Tensor, *, class_names: Sequence[str] | None = None) -> N
     Raises:
         ValueError: With row, column and value of the first entry that breaks a rule.
     """
-    check_symmetric(matrix, name='cost', class_names=class_names)
+    _check_zero_diagonal('cost', matrix, class_names, 0.0)
+
+
+def _check_zero_diagonal(
+    name: str, matrix: Tensor, class_names: Sequence[str] | None, tolerance: float
+) -> None:
+    check_symmetric(matrix, name=name, class_names=class_names)
     diagonal = torch.eye(len(matrix), dtype=torch.bool, device=matrix.device)
-    rule = 'cost must be 0 on the diagonal (an interrelation is 1 there)'
-    _refuse(matrix, diagonal & (matrix != 0), rule, class_names)
-    _refuse(matrix, matrix < 0, 'cost must not be negative', class_names)
+    rule = f'{name} must be 0 on the diagonal (an interrelation is 1 there)'
+    _refuse(matrix, diagonal & (matrix.abs() > tolerance), rule, class_names)
+    _refuse(matrix, matrix < -tolerance, f'{name} must not be negative', class_names)
 
 
 def listed_classes(classes: Sequence[int], class_names: Sequence[str] | None = None) -> str:
