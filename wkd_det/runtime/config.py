@@ -1,4 +1,4 @@
-"""Strict reading of this package's own config sections."""
+"""Reading configs, and sections of them in which a misspelt key is an error."""
 
 from __future__ import annotations
 
@@ -15,6 +15,35 @@ from mmengine.hub import get_config
 from wkd_det import registry
 
 
+def read_config(source: str | os.PathLike | Mapping[str, Any] | Config) -> Config:
+    """Return the config that a path, a name, a dict or a config stands for.
+
+    Args:
+        source: Path of a config file; a name in an installed package of OpenMMLab, such as
+            ``'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'``; the content as a dict; or a
+            config, which is copied.
+
+    Returns:
+        The caller's own: changes do not reach ``source``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        TypeError: If ``source`` is something else.
+
+    Example:
+        >>> read_config(dict(model=dict(type='FasterRCNN'))).model.type
+        'FasterRCNN'
+    """
+    if isinstance(source, Config):
+        return copy.deepcopy(source)
+    if isinstance(source, Mapping):
+        return Config(copy.deepcopy(dict(source)))
+    if not isinstance(source, (str, os.PathLike)):
+        raise TypeError(f'a config must be a path, a name, a dict or a Config, got {source!r}')
+    path = os.fspath(source)
+    return get_config(path) if '::' in path else Config.fromfile(path)
+
+
 def check_keys(section: str, given: Iterable[str], valid: Iterable[str]) -> None:
     """Refuse keys that nobody reads.
 
@@ -24,25 +53,6 @@ def check_keys(section: str, given: Iterable[str], valid: Iterable[str]) -> None
     unknown = sorted(set(given) - set(valid))
     if unknown:
         raise KeyError(f'{section} has unknown keys {unknown}; valid keys are {sorted(valid)}')
-
-
-def read_config(source: str | os.PathLike | Mapping[str, Any]) -> Config:
-    """Read a config from wherever it comes.
-
-    Args:
-        source: Path, a name such as ``mmdet::faster_rcnn/...``, a dict, or a config. The latter
-            two are copied.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
-    if isinstance(source, Config):
-        return copy.deepcopy(source)
-    if isinstance(source, Mapping):
-        return Config(copy.deepcopy(dict(source)))
-    if '::' in str(source):
-        return get_config(str(source))
-    return Config.fromfile(source)
 
 
 def near_matches(given: Any, valid: Iterable[str]) -> str:
