@@ -18,11 +18,17 @@ class ClassOrder:
     background class where there is one, and is left out of the softmax where there is none.
 
     Args:
-        indices: For each class of the student, its index among the teacher's classes.
+        indices: For each class of the student, its index among the teacher's classes. None: both
+            have the same classes in the same order, and everything is returned as it is.
         teacher_classes: Number of the teacher's classes, background not counted.
     """
 
-    def __init__(self, indices: Sequence[int], teacher_classes: int) -> None:
+    def __init__(
+        self, indices: Sequence[int] | None = None, teacher_classes: int | None = None
+    ) -> None:
+        self.is_identity = indices is None
+        if indices is None:
+            return
         self.indices = list(indices)
         self.teacher_classes = teacher_classes
         self._kept = torch.tensor(self.indices)
@@ -43,6 +49,8 @@ class ClassOrder:
         Raises:
             ValueError: If the width is neither.
         """
+        if self.is_identity:
+            return logits
         has_background = self._has_background(logits.shape[1])
         self._kept, self._rest = (part.to(logits.device) for part in (self._kept, self._rest))
         kept = logits.index_select(1, self._kept)
@@ -59,7 +67,7 @@ class ClassOrder:
         Raises:
             ValueError: If the width is neither.
         """
-        if offsets.shape[1] == 4:
+        if self.is_identity or offsets.shape[1] == 4:
             return offsets
         if offsets.shape[1] != 4 * self.teacher_classes:
             raise ValueError(
@@ -75,6 +83,8 @@ class ClassOrder:
         Raises:
             ValueError: If the size is neither.
         """
+        if self.is_identity:
+            return values
         background = [self.teacher_classes] if self._has_background(len(values)) else []
         order = self.indices + background
         return values[order][:, order]
@@ -93,7 +103,7 @@ RULES = ('same', 'subset', 'any')
 
 def match_classes(
     own: int | None, other: int | None, teacher_names: list[str] | None, rule: str
-) -> ClassOrder | None:
+) -> ClassOrder:
     """Find the student's classes among the teacher's, by name.
 
     Names are compared where both are known: the teacher's from its checkpoint, the student's
@@ -107,13 +117,13 @@ def match_classes(
             ``'any'``: nothing is compared.
 
     Returns:
-        None if the teacher's outputs can be taken as they are.
+        The identity if nothing differs or nothing is known.
 
     Raises:
         ValueError: With the numbers or the names that differ.
     """
     if rule == 'any':
-        return None
+        return ClassOrder()
     if rule == 'same' and own != other:
         raise ValueError(
             f'the student has {own} classes and the teacher {other}; a teacher that has more is '
@@ -135,11 +145,11 @@ def match_classes(
             'class names of student or teacher are unknown: only their number is compared',
             logger='current',
         )
-        return None
+        return ClassOrder()
     return _order(names, teacher_names)
 
 
-def _order(names: list[str], teacher_names: list[str]) -> ClassOrder | None:
+def _order(names: list[str], teacher_names: list[str]) -> ClassOrder:
     for index, name in enumerate(names):
         if name in teacher_names:
             continue
@@ -149,7 +159,7 @@ def _order(names: list[str], teacher_names: list[str]) -> ClassOrder | None:
             f'no {name!r}'
         )
     if names == teacher_names:
-        return None
+        return ClassOrder()
     print_log(
         f"the teacher's {len(teacher_names)} classes are brought into the order of the student's "
         f'{len(names)} by name',

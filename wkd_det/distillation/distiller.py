@@ -1,4 +1,4 @@
-"""A word in the log when a distillation term does nothing or drowns the task."""
+"""The sum of all distillation terms: what is added to the losses of the plain model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from mmengine.logging import MessageHub, print_log
 from torch import Tensor, nn
 
 from wkd_det.distillation.teacher import Teacher
-from wkd_det.distillation.term import Term, build_terms
+from wkd_det.distillation.term import build_terms
+from wkd_det.distillation.view import Pair, StudentView, TeacherView
 
 
 class TermWatch:
@@ -80,7 +81,7 @@ class Distiller(nn.Module):
     Args:
         config: The section ``distill``: a dict of terms by name.
         student: The network that is trained.
-        teacher_config: Model config of the teacher.
+        teacher_config: Model config of the teacher; None without one.
         on_non_finite: ``'raise'`` or ``'skip'``: stop at a term that is NaN or infinite, or leave
             it out of the step.
 
@@ -92,7 +93,7 @@ class Distiller(nn.Module):
         self,
         config: Mapping[str, Any],
         student: nn.Module,
-        teacher_config: Mapping[str, Any],
+        teacher_config: Mapping[str, Any] | None,
         *,
         on_non_finite: str = 'raise',
     ) -> None:
@@ -100,13 +101,15 @@ class Distiller(nn.Module):
         check_on_non_finite(on_non_finite)
         self.terms = nn.ModuleDict(build_terms(config, student, teacher_config))
         self.teacher: Teacher | None = None
+        self.is_attached = False
+        """Whether the terms know the networks: not before training starts."""
         self.on_non_finite = on_non_finite
         self.skipped: Counter[str] = Counter()
         """Steps that a term was left out of, by its name."""
         self._watch = TermWatch()
 
-    def attach(self, student: nn.Module, teacher: Teacher) -> None:
-        """Check that teacher and terms fit, and prepare the losses that learn from the teacher.
+    def attach(self, student: nn.Module, teacher: Teacher | None) -> None:
+        """Check that networks and terms fit, and give losses the class distances they ask for.
 
         Raises:
             ValueError: If they do not fit.
@@ -114,6 +117,17 @@ class Distiller(nn.Module):
         for term in self.terms.values():
             term.attach(student, teacher)
         self.teacher = teacher
+        self.is_attached = True
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a term reads the teacher."""
+        return any(term.tap.needs_teacher for term in self.terms.values())
+
+    def modules_of(self, owner: str) -> list[str]:
+        """Modules of the ``'student'`` or the ``'teacher'`` whose outputs the terms read."""
+        taps = [term.tap for term in self.terms.values()]
+        return sorted({name for tap in taps for name in getattr(tap, f'{owner}_modules')})
 
     @property
     def is_on(self) -> bool:
@@ -130,8 +144,8 @@ class Distiller(nn.Module):
             if term.tap.compares_classes:
                 raise ValueError(f'{reason}, and distill.{term.name} compares {term.tap.yields}')
 
-    def forward(self, student: Any, teacher: Any) -> dict[str, Tensor]:
-        """Losses by name from what one pass of each network recorded.
+    def forward(self, student: StudentView, teacher: TeacherView | None) -> dict[str, Tensor]:
+        """Losses by name from one pass of each network.
 
         A term that is not finite in one of several processes stops, or is skipped by, all of them
         in the same step: none waits for another, and the log of the first one tells.
@@ -142,9 +156,11 @@ class Distiller(nn.Module):
         """
         terms = list(self.terms.values())
         # A term scaled to 0 asks for nothing: when all are, the teacher does not run.
-        pairs = {term.name: term.pairs(student, teacher) for term in terms if term.scale}
+        pairs = {term.name: term.read(student, teacher) for term in terms if term.scale}
+        nothing = torch.zeros((), device=student.inputs.device)
         losses = {
-            term.name: term(pairs[term.name]) if term.scale else self._zero(term) for term in terms
+            term.name: term(pairs[term.name]) if term.scale else nothing + term.zero()
+            for term in terms
         }
         for name in _not_finite(losses):
             message = _what_is_wrong(name, losses[name], pairs[name])
@@ -153,7 +169,7 @@ class Distiller(nn.Module):
             print_log(f'skipped, {message}', logger='current', level=logging.WARNING)
             self.skipped[name] += 1
             # Not 0 * loss, which is NaN as well.
-            losses[name] = self._zero(self.terms[name])
+            losses[name] = nothing + self.terms[name].zero()
         return losses
 
     def set_scale(self, address: str, scale: float) -> None:
@@ -176,7 +192,7 @@ class Distiller(nn.Module):
 
     def distilled_parts(self) -> list[str]:
         """For each term what the reference's decay scales: the whole, or the part it fades."""
-        parts = {term.name: getattr(term.loss, 'fading_part', None) for term in self.terms.values()}
+        parts = {term.name: term.loss.fading_part for term in self.terms.values()}
         return [name if part is None else f'{name}.{part}' for name, part in parts.items()]
 
     def log_entries(self, log: Mapping[str, Tensor], total: Tensor) -> dict[str, Tensor]:
@@ -199,10 +215,6 @@ class Distiller(nn.Module):
         self._watch.update(on, total)
         return entries
 
-    def _zero(self, term: Term) -> Tensor:
-        device = next(self.teacher.module.parameters()).device
-        return torch.zeros((), device=device) + term.zero()
-
 
 def check_on_non_finite(choice: str) -> None:
     """Refuse anything but the two choices.
@@ -224,7 +236,7 @@ def _not_finite(losses: Mapping[str, Tensor]) -> list[str]:
     return [name for name, is_finite in zip(losses, finite.tolist()) if not is_finite]
 
 
-def _what_is_wrong(name: str, loss: Tensor, pairs: list[dict[str, Tensor]]) -> str:
+def _what_is_wrong(name: str, loss: Tensor, pairs: list[Pair]) -> str:
     if loss.isfinite():
         return f'distillation term {name} is not finite in another process{_when()}'
     return f'distillation term {name} is {loss.item()}{_when()}: {_ranges(pairs)}'
@@ -236,8 +248,10 @@ def _when() -> str:
     return '' if iteration is None else f' at iteration {iteration + 1}'
 
 
-def _ranges(pairs: list[dict[str, Any]]) -> str:
-    sides = ((side, pair[side]) for pair in pairs for side in ('student', 'teacher'))
+def _ranges(pairs: list[Pair]) -> str:
+    sides = (
+        (side, pair[side]) for pair in pairs for side in ('student', 'teacher') if side in pair
+    )
     return '; '.join(
         f'{side} {_range(part)}'
         for side, values in sides

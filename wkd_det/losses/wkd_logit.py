@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wkd_det import registry
 from wkd_det.costs.similarity import interrelation_to_cost
+from wkd_det.costs.sources import adopt
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import (
@@ -248,11 +249,9 @@ class WKDLogitLoss(Loss):
         log_domain: bool = False,
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(loss_weight)
         check_positive(temperature=temperature, epsilon=epsilon)
-        check_nonnegative(
-            sharpness=sharpness, transport_weight=transport_weight, loss_weight=loss_weight
-        )
+        check_nonnegative(sharpness=sharpness, transport_weight=transport_weight)
         check_integers(num_iters=num_iters)
         self.temperature = temperature
         self.sharpness = sharpness
@@ -261,15 +260,13 @@ class WKDLogitLoss(Loss):
         self.epsilon = epsilon
         self.num_iters = num_iters
         self.log_domain = log_domain
-        self.loss_weight = loss_weight
         self.ready = False
-        self.source = None
         if isinstance(cost, Tensor):
             self.set_distance(cost)
         elif not isinstance(cost, Mapping):
             raise TypeError(f'cost must be a dict with a type or a tensor, got {cost!r}')
         else:
-            self.source = registry.build(cost)
+            self.distance_source = adopt(registry.build(cost))
 
     @property
     def fading_part(self) -> str | None:
@@ -290,13 +287,6 @@ class WKDLogitLoss(Loss):
                 f'the logits stand for {num_classes} classes, the class distances have the shape '
                 f'{tuple(self.cost.shape)}'
             )
-
-    def prepare(self, tap: Any, teacher: Any) -> None:
-        """Fetch the class distances, once the teacher is there."""
-        if self.source is not None:
-            distance = self.source(tap, teacher)
-            order = getattr(teacher, 'class_order', None)
-            self.set_distance(distance if order is None else order.matrix(distance))
 
     def set_distance(self, distance: Tensor) -> None:
         """Sharpen class distances into the cost.
@@ -330,8 +320,6 @@ class WKDLogitLoss(Loss):
         student: Tensor,
         teacher: Tensor,
         target: Tensor | None = None,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
     ) -> Tensor:
         """Loss of logits ``(N, C)``, scalar; ``target`` ``(N,)`` is needed when separated.
 
@@ -349,8 +337,6 @@ class WKDLogitLoss(Loss):
             epsilon=self.epsilon,
             num_iters=self.num_iters,
             log_domain=self.log_domain,
-            weight=weight,
-            avg_factor=avg_factor,
         )
 
     def plan(self, student: Tensor, teacher: Tensor, target: Tensor | None = None) -> Tensor:
@@ -380,7 +366,7 @@ class WKDLogitLoss(Loss):
 
     def _checked(self, target: Tensor | None) -> Tensor | None:
         if not self.ready:
-            raise RuntimeError('WKDLogitLoss has no class cost yet: call prepare or set_distance')
+            raise RuntimeError('WKDLogitLoss has no class cost yet: call set_distance')
         if self.separated and target is None:
             raise ValueError('target is needed by the separated form; or set separated=False')
         return target if self.separated else None
