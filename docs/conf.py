@@ -54,11 +54,11 @@ napoleon_custom_sections = [
 
 # Types of other packages: there is no inventory of them offline.
 EXTERNAL = (
-    'abc argparse collections concurrent contextlib enum functools matplotlib mmcv mmdet mmengine '
-    'nn np numpy os pathlib PIL subprocess threading timm torch torchvision types typing'
-).split()
+    r'(abc|argparse|collections|concurrent|contextlib|enum|functools|matplotlib|mmcv|mmdet|mmengine'
+    r'|nn|np|numpy|os|pathlib|PIL|subprocess|threading|timm|torch|torchvision|types|typing)'
+)
 ANNOTATIONS = ['Figure', 'Module', 'Path', 'Runner', 'Tensor']
-nitpick_ignore_regex = [('py:.*', rf'({"|".join(EXTERNAL)})(\..*)?')]
+nitpick_ignore_regex = [('py:.*', rf'{EXTERNAL}(\..*)?')]
 nitpick_ignore = [('py:class', name) for name in ANNOTATIONS]
 
 html_theme = 'furo'

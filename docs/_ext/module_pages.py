@@ -71,15 +71,16 @@ def lent(name: str) -> str:
             rows.append(f'   * - ``{each}``\n     - a constant\n')
     heading = f'From ``{name}``'
     return (
-        f'{heading}\n{"-" * len(heading)}\n\n'
-        f'.. list-table::\n   :widths: 35 65\n\n{"".join(rows)}'
+        f'{heading}\n{"-" * len(heading)}\n\n.. list-table::\n   :widths: 35 65\n\n{"".join(rows)}'
     )
 
 
 def write(app: Sphinx) -> None:
     """Write all pages, and remove those of modules that are gone."""
     folder = Path(app.srcdir) / 'reference/generated'
-    wanted = {f'{name}.rst': text for name, text in pages(Path(app.srcdir).parent / 'wkd_det', 'wkd_det')}
+    wanted = {
+        f'{name}.rst': text for name, text in pages(Path(app.srcdir).parent / 'wkd_det', 'wkd_det')
+    }
     if folder.is_dir() and {path.name for path in folder.iterdir()} - set(wanted):
         shutil.rmtree(folder)
     folder.mkdir(exist_ok=True)

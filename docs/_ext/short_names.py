@@ -38,10 +38,15 @@ def resolve(
     if target.startswith('wkd_det.'):
         lent = home(target)
         last = target.rpartition('.')[2]
-        found = [lent] if lent in objects else [
-            name for name in objects
-            if name.endswith(f'.{last}') and target.startswith('wkd_det.functional.')
-        ]
+        found = (
+            [lent]
+            if lent in objects
+            else [
+                name
+                for name in objects
+                if name.endswith(f'.{last}') and target.startswith('wkd_det.functional.')
+            ]
+        )
     if len(found) != 1:
         return None
     entry = objects[found[0]]
