@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wkd_det import registry
-from wkd_det.costs.similarity import interrelation_to_cost
+from wkd_det.costs.similarity import distance_to_cost
 from wkd_det.costs.sources import adopt
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
@@ -304,7 +304,7 @@ class WKDLogitLoss(Loss):
                 f'the class distances must have the shape {tuple(self.cost.shape)}, '
                 f'got {tuple(distance.shape)}'
             )
-        cost = interrelation_to_cost(1 - distance.double(), sharpness=self.sharpness)
+        cost = distance_to_cost(distance.double(), sharpness=self.sharpness)
         largest = float(cost.max())
         if not self.log_domain and self.epsilon < largest / 30:
             warnings.warn(
