@@ -257,7 +257,7 @@ def test_level_weights_are_factors_of_the_levels(teacher_of):
             'RetinaNet',
             'RetinaNet',
             dict(loss_x=wkd_f_neck_term(levels=None, level_weights=[1])),
-            'level_weights needs levels beside it',
+            'level_weights needs levels, got',
         ),
         (
             'RetinaNet',
