@@ -1,3 +1,5 @@
+"""Views of a step: each part runs once, nothing stays attached, padding does not count."""
+
 import pytest
 import torch
 from mmdet.registry import MODELS

@@ -1,4 +1,6 @@
-"""The teacher sees what its own preprocessor would give it."""
+"""The teacher's view: its own input, and maps in the student's sizes."""
+
+from __future__ import annotations
 
 import copy
 
