@@ -714,8 +714,8 @@ def followed(runner):
 
 # Machines round otherwise. With the instructions of other processors (ATEN_CPU_CAPABILITY=default,
 # ONEDNN_MAX_CPU_ISA=SSE41), without oneDNN and with two threads, logged values differed by up to
-# 2e-6 of themselves and weights by 7e-7. Of what was left out on purpose, the detector's random states
-# mattered least: they moved them by 4e-3 and 9e-4.
+# 2e-6 of themselves and weights by 7e-7. Of what was left out on purpose, the random states of the
+# detector mattered least: they moved values by 4e-3 and weights by 9e-4.
 LOG_TOLERANCE = dict(rtol=1e-4, atol=1e-6)
 WEIGHT_TOLERANCE = dict(rtol=0, atol=1e-5)
 
