@@ -73,7 +73,7 @@ class ConstantCost(CostSource):
     """No interrelation at all: the control that any other cost has to beat.
 
     Transport between equally distant classes costs the distance times the total variation of
-    the two distributions, beside what the entropic regularisation adds.
+    the two distributions, plus what the entropic regularisation adds.
 
     Args:
         value: Distance between two different classes, > 0; 1 is that of orthogonal prototypes.

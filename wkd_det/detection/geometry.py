@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 def num_classes(model: nn.Module) -> int | None:
-    """Number of object classes of a detector, or None where it does not tell."""
+    """Number of object classes of a detector, or None where it is unknown."""
     roi_head = getattr(model, 'roi_head', None)
     head = getattr(model, 'bbox_head', None) if roi_head is None else roi_head.bbox_head
     if isinstance(head, nn.ModuleList):
@@ -51,7 +51,7 @@ def level_widths(model: Mapping[str, Any], place: str) -> list[int]:
 
 
 def level_strides(model: nn.Module) -> list[int] | None:
-    """Strides of the neck's levels, or None where the detector does not tell."""
+    """Strides of the neck's levels, or None where the detector does not state them."""
     for name in ('rpn_head', 'bbox_head'):
         generator = getattr(getattr(model, name, None), 'prior_generator', None)
         strides = getattr(generator, 'strides', None)
@@ -83,7 +83,7 @@ def _last(necks: list[Mapping[str, Any]], name: str) -> Any:
 
 
 def _option(section: Mapping[str, Any], name: str) -> Any:
-    """What a section says, or the default of its type."""
+    """The option of a section, or the default of its type."""
     if name in section:
         return section[name]
     cls = MODELS.get(section.get('type'))

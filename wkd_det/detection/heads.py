@@ -34,7 +34,7 @@ class RoIStage:
 
 
 def can_record(roi_head: nn.Module) -> bool:
-    """Whether the head has a ``bbox_loss`` of the kind that is recorded."""
+    """Whether the head has a ``bbox_loss`` that can be recorded."""
     bbox_loss = getattr(roi_head, 'bbox_loss', None)
     return bbox_loss is not None and 'sampling_results' in inspect.signature(bbox_loss).parameters
 
@@ -129,13 +129,13 @@ def require_same_coding(
 def penultimate_features(
     model: nn.Module, maps: tuple[Tensor, ...], rois: Tensor, stage: int
 ) -> tuple[Tensor, HeadOutput]:
-    """What the classification layer reads of given RoIs, and the result of the box head.
+    """Input of the classification layer on given RoIs, and the output of the box head.
 
     Args:
         model: A two-stage detector whose head has a layer ``fc_cls``.
-        maps: Of its neck.
+        maps: Maps of its neck.
         rois: Shape ``(R, 5)``.
-        stage: Of a Cascade; other heads have stage 0 only.
+        stage: Stage of a Cascade; other heads have stage 0 only.
 
     Returns:
         Features, shape ``(R, D)``, and the output of the head.
@@ -160,7 +160,7 @@ def stage_pairs(
     stage: int | Sequence[int] | None,
     teacher_stage: int | Sequence[int] | None,
 ) -> list[tuple[int, int]]:
-    """Which stage of the student is compared with which one of the teacher.
+    """Pairs of stages to compare: one of the student, one of the teacher.
 
     Nothing is guessed: a head with stages needs ``stage``, and a teacher with other stages than
     the student needs ``teacher_stage``.
@@ -218,7 +218,7 @@ def _roi_head(model: Any) -> Any:
 
 
 def _coding(head: nn.Module) -> dict[str, Any]:
-    """What the offsets of a box head mean."""
+    """Meaning of the offsets of a box head."""
     coder = head.bbox_coder
     return dict(
         type=type(coder).__name__,

@@ -23,7 +23,7 @@ class TeacherInput:
     """Undoes the student's normalisation and padding and applies the teacher's.
 
     Mean, standard deviation, channel order, padding value and padding divisor become the
-    teacher's. What differs is found out once, here, so that a step waits for no device.
+    teacher's. The differences are found once, here, so that a step waits for no device.
 
     Args:
         student: The data preprocessor that makes the batches.
@@ -150,7 +150,7 @@ class DetectorTeacherView(TeacherView):
         """Logits and offsets of the teacher's box head, in the student's classes.
 
         Args:
-            rois: Of the student, shape ``(R, 5)``.
+            rois: RoIs of the student, shape ``(R, 5)``.
             stage: Stage of a Cascade teacher; other teachers have stage 0 only.
         """
         for seen, seen_stage, output in self._heads:

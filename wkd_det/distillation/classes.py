@@ -1,4 +1,4 @@
-"""The student's classes among the teacher's."""
+"""Classes of student and teacher: matched by name, and brought into the student's order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class ClassOrder:
-    """Brings what the teacher says of its classes into the student's order.
+    """Order of the student's classes among the teacher's, applied to the teacher's outputs.
 
     Classes that the student does not know are background to it: their probability goes to the
     background class where there is one, and is left out of the softmax where there is none.
@@ -110,7 +110,7 @@ def match_classes(
     from the data set that the runner trains on. The order may differ.
 
     Args:
-        own: Number of the student's classes, or None where it does not tell.
+        own: Number of the student's classes, or None where it is unknown.
         other: Number of the teacher's.
         teacher_names: Names of the teacher's classes, or None where its checkpoint has none.
         rule: ``'same'``: both have the same classes. ``'subset'``: the teacher may have more.
@@ -195,8 +195,8 @@ def training_class_names() -> list[str] | None:
 class NamesInTraining:
     """Refuses to train on classes that are not those the teacher was compared with.
 
-    Made when the teacher is loaded. mmengine tells the names of the training data after that, when
-    training begins; what an earlier run in the process has left does not count.
+    Made when the teacher is loaded. mmengine publishes the names of the training data after that,
+    when training begins; names that an earlier run in the process has left do not count.
 
     Args:
         own: Number of the student's classes.

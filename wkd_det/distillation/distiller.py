@@ -20,12 +20,12 @@ from wkd_det.distillation.view import Pair, StudentView, TeacherView
 class TermWatch:
     """Warns once for each term that stays at zero or dwarfs the task loss.
 
-    The values stay on their device and are looked at once a window, so that no step waits.
+    The values stay on their device and are read once per window, so that no step waits.
 
     Args:
         window: Steps that are averaged.
-        max_ratio: Largest mean of a term, in units of the mean task loss (the total less all
-            terms), that is not worth a warning.
+        max_ratio: Largest mean of a term that causes no warning, in units of the mean task loss
+            (the total less all terms).
     """
 
     def __init__(self, *, window: int = 50, max_ratio: float = 10.0) -> None:
@@ -36,7 +36,7 @@ class TermWatch:
         self._warned: set[tuple[str, str]] = set()
 
     def update(self, terms: Mapping[str, Tensor], total: Tensor) -> None:
-        """Note one step.
+        """Add one step.
 
         Args:
             terms: Scalar losses by name, of the terms that are switched on. With other names than
@@ -105,7 +105,7 @@ class Distiller(nn.Module):
         """Whether the terms know the networks: not before training starts."""
         self.on_non_finite = on_non_finite
         self.skipped: Counter[str] = Counter()
-        """Steps that a term was left out of, by its name."""
+        """Number of steps that a term was left out of, by its name."""
         self._watch = TermWatch()
 
     def attach(self, student: nn.Module, teacher: Teacher | None) -> None:
@@ -148,7 +148,7 @@ class Distiller(nn.Module):
         """Losses by name from one pass of each network.
 
         A term that is not finite in one of several processes stops, or is skipped by, all of them
-        in the same step: none waits for another, and the log of the first one tells.
+        in the same step: none waits for another, and the log of the first one reports it.
 
         Raises:
             FloatingPointError: If one is not finite and is not to be skipped; with its name, the
@@ -183,7 +183,7 @@ class Distiller(nn.Module):
         self.terms[name].set_scale(scale, part or None)
 
     def scalable(self) -> list[str]:
-        """What can be scaled: every term, and the parts its loss names."""
+        """Addresses that can be scaled: every term, and the parts that its loss names."""
         return [
             address
             for term in self.terms.values()
@@ -191,14 +191,14 @@ class Distiller(nn.Module):
         ]
 
     def distilled_parts(self) -> list[str]:
-        """For each term what the reference's decay scales: the whole, or the part it fades."""
+        """Address per term that the reference's decay scales: the term, or the part that fades."""
         parts = {term.name: term.loss.fading_part for term in self.terms.values()}
         return [name if part is None else f'{name}.{part}' for name, part in parts.items()]
 
     def log_entries(self, log: Mapping[str, Tensor], total: Tensor) -> dict[str, Tensor]:
-        """What to log beside the terms: shares of the total, and counts of skipped steps.
+        """Entries of the log next to the terms: shares of the total, and counts of skipped steps.
 
-        Called once a step; a term that stays at zero or dwarfs the task is warned of once.
+        Called once per step; there is one warning for a term that stays at zero or dwarfs the task.
 
         Args:
             log: Losses by name, those of the terms among them.

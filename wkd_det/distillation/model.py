@@ -16,7 +16,7 @@ from wkd_det.distillation.view import StudentView, TeacherView
 
 
 class DistilledModel:
-    """Teacher, terms and their place in the losses of an mmengine model.
+    """Mixin that adds a teacher and distillation terms to a model of mmengine.
 
     A mixin before the class of the plain model. A task adds the views of both networks on a
     batch (:meth:`_views`), its taps (:meth:`find_tap`), and says how many classes a model has
@@ -33,10 +33,10 @@ class DistilledModel:
             a teacher.
         distill: Terms by name, each a ``tap``, a ``loss``, perhaps a ``connector``, and the
             options of the tap. None or empty: exactly the plain model.
-        on_non_finite: What a term that is NaN or infinite, in any process, does: ``'raise'``
+        on_non_finite: Reaction to a term that is NaN or infinite in any process: ``'raise'``
             stops the run with the term's name and input ranges, ``'skip'`` leaves the term out of
-            that step, warns and logs the count of such steps.
-        *args, **kwargs: Of the plain model.
+            that step, warns and logs the number of such steps.
+        *args, **kwargs: Arguments of the plain model.
 
     Raises:
         TypeError, KeyError, ValueError: If a section is wrong; with the valid choices.
@@ -71,12 +71,12 @@ class DistilledModel:
             self.distiller.refuse_classes("teacher.classes='any' compares no classes")
 
     def init_weights(self) -> None:
-        """Initialise the student, then fetch the teacher: training is about to start."""
+        """Initialise the student, then load the teacher: training is about to start."""
         super().init_weights()
         self._fetch_teacher()
 
     def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sum the losses; the log gets each term's share of the sum beside its value."""
+        """Sum the losses; the log gets each term's value and its share of the sum."""
         total, log = super().parse_losses(losses)
         if self.distiller is not None:
             log.update(self.distiller.log_entries(log, total))
@@ -147,7 +147,7 @@ class DistilledModel:
         raise NotImplementedError
 
     def _fetch_teacher(self, inputs: Tensor | None = None) -> None:
-        """Load the teacher unless it is there; with a batch, take it where the batch is."""
+        """Load the teacher unless it is there; with a batch, move it to the batch's device."""
         if self._missing_teacher is not None:
             raise self._missing_teacher
         if self.distiller is None:

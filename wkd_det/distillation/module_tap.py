@@ -183,8 +183,8 @@ def layout_of(name: str, shape: tuple[int, ...], network: nn.Module | _Hints) ->
     """Layout of a module's output for a square image.
 
     Args:
-        name: Of the module, for the message.
-        shape: Of its output.
+        name: Name of the module, for the message.
+        shape: Shape of its output.
         network: Networks of timm know their prefix tokens and whether channels are last.
 
     Raises:

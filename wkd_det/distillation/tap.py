@@ -45,6 +45,8 @@ class Binding:
     """Whose maps the connectors take: ``'student'``, or ``'teacher'`` for the way back."""
     joins_levels: bool = False
     """Whether one connector may take all levels at once."""
+    lends_nothing: str = ''
+    """Reason why no slot serves a level of the pyramid, for terms that want to borrow one."""
 
 
 class Tap:

@@ -104,7 +104,8 @@ class Term(nn.Module):
         raise ValueError(
             f'its levels are {served}, not {level}'
             if served
-            else f'{type(self.tap).__name__} has no connector for a level of the pyramid'
+            else self.binding.lends_nothing
+            or f'{type(self.tap).__name__} has no connector for a level of the pyramid'
         )
 
     def _class_table(self, student: nn.Module, teacher: Teacher) -> ClassTable:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from wkd_det import registry
-from wkd_det.costs.similarity import interrelation_to_cost
+from wkd_det.costs.similarity import distance_to_cost
 from wkd_det.costs.sources import adopt
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
@@ -78,7 +78,7 @@ def wkd_logit_loss(
 
     Raises:
         ValueError: If shapes disagree, a number is outside its range, ``target`` holds an index
-            outside ``[0, C)`` or there is only one class beside a ``target``.
+            outside ``[0, C)`` or there is only one class together with a ``target``.
 
     References: Lv, Yang, Li, Wasserstein Distance Rivals Kullback-Leibler Divergence for
         Knowledge Distillation, NeurIPS 2024, section 3.1.
@@ -131,7 +131,7 @@ def wkd_transport_plan(
         teacher: Logits, shape ``(N, C)``.
         cost: Class costs, shape ``(C, C)``.
         target: Class indices, shape ``(N,)``, for the separated form.
-        temperature: Of the transported distributions, > 0.
+        temperature: Temperature of the transported distributions, > 0.
         epsilon: Entropic regularisation, in units of ``cost``.
         num_iters: Sinkhorn rounds.
         log_domain: See :func:`sinkhorn_cost`.
@@ -161,13 +161,13 @@ def wkd_transport_plan(
 def transported_histograms(
     student: Tensor, teacher: Tensor, target: Tensor | None, temperature: float
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """What WKD-L transports: softmaxes at a temperature, without the target if one is given.
+    """Histograms that WKD-L transports: softmaxes at a temperature, without the target if given.
 
     Args:
         student: Logits, shape ``(N, C)``.
         teacher: Logits, shape ``(N, C)``.
         target: Class indices, shape ``(N,)``, which get no mass.
-        temperature: Of the softmax, > 0.
+        temperature: Temperature of the softmax, > 0.
 
     Returns:
         The student's histograms and the teacher's, each ``(N, C)``, and their support, bool, or
@@ -217,9 +217,9 @@ class WKDLogitLoss(Loss):
     Args:
         cost: Where class distances come from: a config such as ``dict(type='ClassifierCost')``
             or ``dict(type='FileCost', path=...)``, or the distances, shape ``(C, C)``.
-        temperature: Of the softmax of the transported distributions.
+        temperature: Temperature of the transported distributions.
         sharpness: kappa of ``1 - exp(-kappa d)``; 0 takes the distances as they are.
-        transport_weight: lambda, the weight of the transport beside the target term.
+        transport_weight: lambda, the weight of the transport relative to the target term.
         separated: Match the target class by itself and transport between the others.
         epsilon: Entropic regularisation, in units of the sharpened cost.
         num_iters: Sinkhorn rounds.
@@ -304,7 +304,7 @@ class WKDLogitLoss(Loss):
                 f'the class distances must have the shape {tuple(self.cost.shape)}, '
                 f'got {tuple(distance.shape)}'
             )
-        cost = interrelation_to_cost(1 - distance.double(), sharpness=self.sharpness)
+        cost = distance_to_cost(distance.double(), sharpness=self.sharpness)
         largest = float(cost.max())
         if not self.log_domain and self.epsilon < largest / 30:
             warnings.warn(

@@ -22,13 +22,13 @@ class CrossedTap(RoIHeadTap):
     """Features of one network through the later layers of the other, in place of the student.
 
     A mixin before a tap on the student's own head. With ``head='teacher'`` the student's pyramid,
-    after a connector a level, goes through the teacher's head, which is frozen but passes
-    gradients on. With ``head='student'`` the teacher's pyramid, after a connector a level, goes
+    after one connector per level, goes through the teacher's head, which is frozen but passes
+    gradients on. With ``head='student'`` the teacher's pyramid, after one connector per level, goes
     through the student's head.
 
     Args:
         head: ``'teacher'`` or ``'student'``.
-        **options: Of the tap that is crossed.
+        **options: Options of the tap that is crossed.
 
     Raises:
         ValueError: If ``head`` is something else.
@@ -105,12 +105,12 @@ def _projected(source: View, target: View, connectors: Sequence[Connector]) -> t
 
 
 class CrossedLogitsTap(CrossedTap, RoILogitsTap):
-    """The class logits of a crossed network in place of the student's, beside the teacher's own.
+    """Class logits of a crossed network in place of the student's, with the teacher's own.
 
     Args:
         head: Whose box head: see :class:`~wkd_det.detection.taps.crossed.CrossedTap`.
         rois: As of the tap ``roi_logits``.
-        background: As of the tap roi_logits.
+        background: As of the tap ``roi_logits``.
         stage: As of the tap ``roi_logits``.
         teacher_stage: As of the tap ``roi_logits``.
         stage_weights: As of the tap ``roi_logits``.
@@ -137,7 +137,7 @@ class CrossedLogitsTap(CrossedTap, RoILogitsTap):
 
 
 class CrossedOffsetsTap(CrossedTap, RoIOffsetsTap):
-    """The box offsets of a crossed network in place of the student's, beside the teacher's own.
+    """Box offsets of a crossed network in place of the student's, with the teacher's own.
 
     Args:
         head: Whose box head: see :class:`~wkd_det.detection.taps.crossed.CrossedTap`.

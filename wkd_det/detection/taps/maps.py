@@ -15,7 +15,7 @@ from wkd_det.ops.checks import check_weights, is_integer
 
 
 class MapTap(Tap):
-    """Feature maps of the backbone or the neck, level by level.
+    """Feature maps of the backbone or the neck, compared level by level.
 
     Each level has its own connector, the loss is the mean over levels, and pixels of padding do
     not count.
@@ -23,7 +23,7 @@ class MapTap(Tap):
     Args:
         levels: Indices of the student's levels to compare; all of them by default. For an FPN
             that starts at P2, P3 is level 1.
-        teacher_levels: Indices of the teacher's levels beside them; the same by default. A
+        teacher_levels: Indices of the teacher's levels to compare them with; the same by default. A
             RetinaNet starts at P3, a Faster R-CNN at P2: ``levels=[0, 1, 2]`` of the former meet
             ``teacher_levels=[1, 2, 3]`` of the latter.
         level_weights: Factor of each level in the term's sum; the mean over levels by default.
@@ -49,11 +49,11 @@ class MapTap(Tap):
                 )
         if teacher_levels is not None and (levels is None or len(levels) != len(teacher_levels)):
             raise ValueError(
-                'teacher_levels needs as many levels beside it, got '
+                'teacher_levels needs levels of the same number, got '
                 f'levels={levels} and teacher_levels={teacher_levels}'
             )
         if level_weights is not None and levels is None:
-            raise ValueError(f'level_weights needs levels beside it, got {level_weights}')
+            raise ValueError(f'level_weights needs levels, got {level_weights}')
         check_weights('level_weights', level_weights, len(levels or ()), 'level')
         self.levels = levels
         self.teacher_levels = levels if teacher_levels is None else teacher_levels
@@ -87,7 +87,7 @@ class MapTap(Tap):
     ) -> None:
         own, other = level_strides(student), level_strides(teacher)
         if self.place != 'neck' or own is None or other is None:
-            return  # the shapes tell at the first batch
+            return  # the shapes are compared at the first batch
         each = len(connectors) == len(self.levels) and not _spans_levels(connectors)
         for index, (level, teacher_level) in enumerate(zip(self.levels, self.teacher_levels)):
             connector = connectors[index] if each else None
@@ -168,7 +168,7 @@ class PyramidTap(NeckTap):
 
     Args:
         levels: Indices of the student's levels, as of the tap ``neck``.
-        teacher_levels: Indices of the teacher's levels beside them.
+        teacher_levels: Indices of the teacher's levels to compare them with.
     """
 
     yields: ClassVar[str] = 'pyramid'

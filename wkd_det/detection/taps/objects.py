@@ -34,7 +34,7 @@ class ImitationTap(PyramidTap):
     Args:
         threshold: :math:`\psi`, in [0, 1).
         levels: Indices of the student's levels, as of the tap ``neck``.
-        teacher_levels: Indices of the teacher's levels beside them.
+        teacher_levels: Indices of the teacher's levels to compare them with.
 
     Raises:
         ValueError: If ``threshold`` is outside its range.
@@ -94,7 +94,7 @@ def near_objects(
     """Locations that have an anchor near an object.
 
     Args:
-        anchors: Of each level, shape ``(H W A, 4)``, those of a location in succession.
+        anchors: One tensor per level, shape ``(H W A, 4)``, those of a location in succession.
         sizes: Height and width of each level.
         boxes: Objects of one image, shape ``(G, 4)``.
         threshold: Share of an object's best overlap.
@@ -120,7 +120,7 @@ class InstanceTap(PyramidTap):
 
     Args:
         levels: Indices of the student's levels, as of the tap ``neck``.
-        teacher_levels: Indices of the teacher's levels beside them.
+        teacher_levels: Indices of the teacher's levels to compare them with.
     """
 
     yields: ClassVar[str] = 'instances'

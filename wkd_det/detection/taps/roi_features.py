@@ -121,8 +121,11 @@ class RoIFeatsTap(RoITap):
                 f'stages share a connector, but their widths differ: {sorted(widths)}; write one '
                 'term for each'
             )
-        levels = None if self.connector_at == 'map' else ()
-        return Binding(slots=tuple(Slot(own, other, levels) for own, other in widths))
+        at_map = self.connector_at == 'map'
+        return Binding(
+            slots=tuple(Slot(*pair, None if at_map else ()) for pair in widths),
+            lends_nothing='' if at_map else "its connector works on RoIs: set connector_at='map'",
+        )
 
     def attach(
         self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]

@@ -33,8 +33,8 @@ class RoITap(Tap):
         rois: ``'all'`` sampled RoIs or those assigned to an object (``'foreground'``).
         stage: Stage or stages of a Cascade student, counted from 0; to be left out for other
             heads.
-        teacher_stage: The stage or stages of a Cascade teacher beside them; those of the student
-            by default, if both have as many.
+        teacher_stage: Stage or stages of a Cascade teacher to compare them with; those of the
+            student by default, if both have as many.
         stage_weights: Factor of each stage in the term's sum; the mean over stages by default.
 
     Raises:
@@ -221,7 +221,7 @@ class RoIOffsetsTap(RoIHeadTap):
     Args:
         rois: ``'all'`` sampled RoIs or those assigned to an object (``'foreground'``).
         stage: Stage or stages of a Cascade student, as of the tap ``roi_logits``.
-        teacher_stage: The stage or stages of a Cascade teacher beside them.
+        teacher_stage: Stage or stages of a Cascade teacher to compare them with.
         stage_weights: Factor of each stage in the term's sum; the mean over stages by default.
     """
 
@@ -264,7 +264,7 @@ class RoIBoxesTap(RoIOffsetsTap):
 
     Args:
         stage: Stage or stages of a Cascade student, as of the tap ``roi_logits``.
-        teacher_stage: The stage or stages of a Cascade teacher beside them.
+        teacher_stage: Stage or stages of a Cascade teacher to compare them with.
         stage_weights: Factor of each stage in the term's sum; the mean over stages by default.
 
     References: the optional box term of Lv, Yang, Li, NeurIPS 2024, experiments on COCO.
