@@ -31,6 +31,16 @@ def skip_foreign(
     return True if isinstance(home, str) and not home.startswith('wkd_det') else None
 
 
+def open_references(
+    app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+) -> None:
+    """Make a section of ``References: ...``, which begins on the line of its heading."""
+    for index, line in enumerate(lines):
+        if line.startswith('References: '):
+            lines[index : index + 1] = ['References:', f'    {line.removeprefix("References: ")}']
+            return
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register what differs from napoleon's and autodoc's ways."""
     # Napoleon takes text before the first colon for a type; ours are sentences.
@@ -39,4 +49,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     # ``*args, **kwargs: ...`` is one entry.
     GoogleDocstring._escape_args_and_kwargs = _escape
     app.connect('autodoc-skip-member', skip_foreign)
+    app.connect('autodoc-process-docstring', open_references, priority=400)  # napoleon: 500
     return dict(parallel_read_safe=True, parallel_write_safe=True)

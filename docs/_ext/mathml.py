@@ -11,15 +11,23 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.errors import SphinxError
 
+INDEX_OF_ACCENTED = re.compile(
+    r'<munderover>\s*(<mi>\w</mi>)\s*((?:(?!<munderover>).)*?)\s*'
+    r'(<mo stretchy="false">[ˆ˜ˉ¯˙]</mo>)\s*</munderover>',
+    re.DOTALL,
+)
+"""What docutils makes of ``\\hat f_T``: the index under the letter instead of next to it."""
+
 
 def _to_mathml(text: str, *, block: bool) -> str:
     # TeX takes one digit where docutils takes a number: \tfrac12 is a half.
     text = re.sub(r'(\\[td]?frac)(\d)(\w)', r'\1{\2}{\3}', text)
     text = re.sub(r'(\\[td]?frac)(\d)', r'\1{\2}', text)
     try:
-        return tex2mathml(text, as_block=block)
+        found = tex2mathml(text, as_block=block)
     except MathError as error:
         raise SphinxError(f'formula {text!r}: {error}') from error
+    return INDEX_OF_ACCENTED.sub(r'<msub><mover accent="true">\1\3</mover>\2</msub>', found)
 
 
 def _inline(self: Any, node: nodes.math) -> None:

@@ -63,7 +63,7 @@ def lent(name: str) -> str:
     """The names that a package lends, with the first line of their docstrings."""
     face = import_module(name)
     rows = []
-    for each in face.__all__:
+    for each in sorted(face.__all__, key=lambda each: (each.isupper(), each.lower())):
         found = getattr(face, each)
         if isinstance(found, type) or inspect.isroutine(found):
             role = 'class' if isinstance(found, type) else 'func'

@@ -13,34 +13,32 @@ from docutils import nodes
 from sphinx.addnodes import download_reference, pending_xref
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
-from sphinx.util import logging
-
-LOGGER = logging.getLogger(__name__)
 
 
 class RepositoryLinks(SphinxTransform):
-    """Replace links that leave ``docs``."""
+    """Replace links that leave ``docs`` and lead to a file; others stay, and fail later."""
 
     default_priority = 5
 
     def apply(self) -> None:
         """Walk over what MyST makes of paths: references to documents and downloads."""
         docs = Path(self.app.srcdir).resolve()
-        links = [node for node in self.document.findall(pending_xref) if _is_path(node)]
-        links += list(self.document.findall(download_reference))
-        folder = Path(self.document['source']).parent
-        for node in links:
-            path = (folder / unquote(node['reftarget']).split('#')[0]).resolve()
-            if path.is_relative_to(docs):
-                continue
-            # MyST takes the suffix from names of documents.
-            if not path.exists() and not path.with_name(path.name + '.md').exists():
-                LOGGER.warning('no file %s', path, location=node)
-            node.replace_self(nodes.inline('', '', *node.children, classes=['repository-file']))
+        for node in list(self.document.findall(nodes.Element)):
+            if isinstance(node, (pending_xref, download_reference)):
+                path = self._path(node, docs)
+                if path is not None and path.exists() and not path.is_relative_to(docs):
+                    text = nodes.inline('', '', *node.children, classes=['repository-file'])
+                    node.replace_self(text)
 
-
-def _is_path(node: pending_xref) -> bool:
-    return node.get('refdomain') == 'doc'
+    def _path(self, node: nodes.Element, docs: Path) -> Path | None:
+        target = unquote(node['reftarget']).split('#')[0]
+        if isinstance(node, download_reference):
+            return (Path(self.document['source']).parent / target).resolve()
+        if node.get('refdomain') == 'doc':  # the name of a document, without its suffix
+            return (docs / f'{target}.md').resolve()
+        if node.get('reftype') == 'myst':  # not found from here: of a page that is included
+            return docs.parent / target
+        return None
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
