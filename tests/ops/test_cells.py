@@ -1,4 +1,4 @@
-"""Moments per grid cell: against a loop over the bins of adaptive pooling."""
+"""Pixels and moments per grid cell: against a loop over the bins of adaptive pooling."""
 
 from __future__ import annotations
 
@@ -11,9 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from wkd_det.functional import cell_mean_and_variance
-from wkd_det.ops import cells as cell_moments
-from wkd_det.ops.cells import cell_mean_and_covariance, cell_membership, grid_membership
+from wkd_det.ops import cells
+from wkd_det.ops.cells import (
+    bin_edges,
+    cell_mean_and_covariance,
+    cell_mean_and_variance,
+    cell_membership,
+    cell_pixels,
+    grid_membership,
+)
 
 # Some hundred float64 operations on numbers near 1.
 EXACT = dict(rtol=1e-10, atol=1e-11)
@@ -62,7 +68,7 @@ def naive_moments(maps, grid, *, unbiased=True, mask=None):
     return mean, covariance, count
 
 
-# Closed form
+# Moments: closed form
 
 
 def test_four_pixels():
@@ -101,12 +107,13 @@ def test_bins_of_eighteen_in_four():
     membership = cell_membership(18, 4, torch.device('cpu'))
     edges = [(int(column.nonzero()[0]), int(column.nonzero()[-1]) + 1) for column in membership.t()]
     assert edges == [(0, 5), (4, 9), (9, 14), (13, 18)]
+    assert list(zip(*(edge.tolist() for edge in bin_edges(18, 4)))) == edges
 
 
 def test_grid_membership_is_the_product_of_rows_and_columns():
-    cells = grid_membership(5, 4, 2, torch.zeros(1))
-    assert cells.shape == (20, 4)
-    top_left = cells[:, 0].view(5, 4)
+    membership = grid_membership(5, 4, 2, torch.zeros(1))
+    assert membership.shape == (20, 4)
+    top_left = membership[:, 0].view(5, 4)
     assert torch.equal(top_left, F.pad(torch.ones(3, 2), (0, 2, 0, 2)))
 
 
@@ -244,7 +251,7 @@ def test_blocks_of_images_change_nothing(elements, masks, monkeypatch):
     weights = torch.linspace(-1, 1, 2 * 5 * 3 * 4, dtype=torch.float64).view(2, 5, 3, 4)
     results = []
     for limit in (2**30, elements):
-        monkeypatch.setattr(cell_moments, '_BLOCK_ELEMENTS', limit)
+        monkeypatch.setattr(cells, '_BLOCK_ELEMENTS', limit)
         leaf = maps.clone().requires_grad_()
         moments = torch.stack(cell_mean_and_variance(leaf, grid=2, mask=mask)[:2])
         results.append((moments, *torch.autograd.grad((moments * weights).sum(), leaf)))
@@ -291,3 +298,40 @@ def test_any_shape(shape, grid, share, unbiased, seed):
     assert_close(mean, expected_mean, **EXACT)
     assert_close(variance, expected_covariance.diagonal(dim1=-2, dim2=-1).mT, **EXACT)
     assert_close(count.expand(shape[0], 1, -1)[:, 0], expected_count, **EXACT)
+
+
+# Pixels
+
+
+def standard(*shape):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(0)).double()
+
+
+def test_cells_are_slices():
+    maps = standard(2, 3, 4, 6)
+    pixels, inside = cell_pixels(maps, grid=2)
+    assert pixels.shape == (2, 4, 3, 6)
+    assert inside.shape == (1, 4, 1, 6)
+    assert inside.all()
+    assert torch.equal(pixels[:, 1], maps[:, :, :2, 3:].flatten(2))
+    assert torch.equal(pixels[:, 2], maps[:, :, 2:, :3].flatten(2))
+
+
+@pytest.mark.parametrize('grid', [1, 2, 3, 4, 7, 9])
+def test_cells_are_those_of_adaptive_pooling(grid):
+    maps = standard(2, 3, 5, 8)
+    pixels, inside = cell_pixels(maps, grid=grid)
+    mean = pixels.sum(dim=3) / inside.sum(dim=3)
+    expected = F.adaptive_avg_pool2d(maps, grid).flatten(2).transpose(1, 2)
+    assert_close(mean, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_masked_pixels_are_outside_and_zero():
+    maps = standard(2, 3, 4, 4)
+    mask = torch.zeros(2, 4, 4, dtype=torch.bool)
+    mask[0, 0, 1] = mask[1, 3, 3] = True
+    pixels, inside = cell_pixels(maps.masked_fill(~mask[:, None], torch.nan), grid=2, mask=mask)
+    assert inside.sum(dim=(2, 3)).tolist() == [[1, 0, 0, 0], [0, 0, 0, 1]]
+    assert torch.equal(pixels.sum(dim=3)[0, 0], maps[0, :, 0, 1])
+    assert torch.equal(pixels.sum(dim=3)[1, 3], maps[1, :, 3, 3])
+    assert (pixels.masked_select(~inside) == 0).all()

@@ -1,15 +1,27 @@
-"""Bures distance: closed forms, scipy's matrix root, features of too few pixels."""
+"""Divergences, matrix roots, Bures and Gram distances: closed forms, other libraries, gradients."""
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import scipy.linalg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.distributions import Exponential, Laplace, Normal, kl_divergence
 from torch.testing import assert_close
 
-from wkd_det.functional import bures_squared
+from wkd_det.ops.divergences import (
+    bures_squared,
+    exponential_kl,
+    gaussian_kl,
+    laplace_kl,
+    matrix_root,
+    squared_gram_distance,
+)
+
+# Bures distance
+
 
 # Float64 eigenvalues of well-conditioned matrices near 1.
 EXACT = dict(rtol=1e-10, atol=1e-10)
@@ -31,9 +43,6 @@ def scipy_bures(first, second):
     root = scipy.linalg.sqrtm(second.numpy()).real
     middle = scipy.linalg.sqrtm(root @ first.numpy() @ root).real
     return float(first.trace() + second.trace() - 2 * middle.trace())
-
-
-# Closed form
 
 
 @pytest.mark.parametrize(
@@ -62,9 +71,6 @@ def test_a_multiple_of_a_matrix():
     _, (matrix, _) = covariances()
     # tr (1 + 9 - 2 * 3) A
     assert_close(bures_squared(9 * matrix, matrix), 4 * matrix.trace(), **EXACT)
-
-
-# Independent oracle
 
 
 @pytest.mark.parametrize('channels', [1, 2, 8])
@@ -107,9 +113,6 @@ def test_gradient_with_singular_covariances_of_large_features():
         assert_close(x.grad, free.grad, rtol=0, atol=atol)
 
 
-# Convention
-
-
 def test_symmetric_in_its_arguments_and_unchanged_by_rotation():
     _, (first, second) = covariances(3)
     value = bures_squared(first, second)
@@ -127,11 +130,8 @@ def test_eps_is_added_to_both_diagonals():
     )
 
 
-# Gradients
-
-
 @pytest.mark.parametrize('pixels', [9, 3])
-def test_gradcheck(pixels):
+def test_gradcheck_of_bures(pixels):
     data, _ = covariances(2, channels=4, pixels=pixels)
     x, y = (part.clone().requires_grad_() for part in data)
     # The ridge keeps the curvature of singular matrices within reach of finite differences.
@@ -170,9 +170,6 @@ def test_zero_matrices_have_finite_gradients():
         assert torch.isfinite(second.grad).all()
 
 
-# Properties
-
-
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     channels=st.integers(1, 6),
@@ -191,3 +188,143 @@ def test_any_shape_lies_between_zero_and_the_traces(channels, pixels, batch, sca
     # Roots of eigenvalues that are known to 1e-16 of the largest are known to 1e-8 of its root.
     assert (value >= -1e-6 * traces).all()
     assert (value <= traces * (1 + 1e-6)).all()
+
+
+# Kullback-Leibler divergences
+
+
+CLOSE = dict(rtol=1e-12, atol=1e-12)  # a dozen float64 operations
+
+
+def numbers(count, *, positive=False, seed=0):
+    values = torch.randn(count, generator=torch.Generator().manual_seed(seed)).double()
+    return values.exp() if positive else values
+
+
+ARGUMENTS = (
+    numbers(20),
+    numbers(20, positive=True, seed=1),
+    numbers(20, seed=2),
+    numbers(20, positive=True, seed=3),
+)
+
+
+def test_gaussian_of_torch():
+    mean, variance, other_mean, other_variance = ARGUMENTS
+    expected = kl_divergence(Normal(mean, variance.sqrt()), Normal(other_mean, other_variance**0.5))
+    assert_close(gaussian_kl(*ARGUMENTS), expected, **CLOSE)
+
+
+def test_laplace_of_torch():
+    mean, scale, other_mean, other_scale = ARGUMENTS
+    expected = kl_divergence(Laplace(mean, scale), Laplace(other_mean, other_scale))
+    assert_close(laplace_kl(*ARGUMENTS), expected, **CLOSE)
+
+
+def test_exponential_of_torch():
+    _, rate, _, other_rate = ARGUMENTS
+    expected = kl_divergence(Exponential(rate), Exponential(other_rate))
+    assert_close(exponential_kl(rate, other_rate), expected, **CLOSE)
+
+
+@pytest.mark.parametrize('function', [gaussian_kl, laplace_kl])
+def test_divergence_and_gradient_are_zero_at_equality(function):
+    mean, spread = ARGUMENTS[0].clone().requires_grad_(), ARGUMENTS[1].clone().requires_grad_()
+    value = function(ARGUMENTS[0], ARGUMENTS[1], mean, spread)
+    assert_close(value, torch.zeros_like(value), **CLOSE)
+    for grad in torch.autograd.grad(value.sum(), (mean, spread)):
+        assert_close(grad, torch.zeros_like(grad), **CLOSE)
+
+
+def test_gradcheck_of_the_divergences():
+    arguments = [value.clone().requires_grad_() for value in ARGUMENTS]
+    assert torch.autograd.gradcheck(gaussian_kl, arguments)
+    assert torch.autograd.gradcheck(laplace_kl, arguments)
+    assert torch.autograd.gradcheck(exponential_kl, arguments[1::2])
+
+
+# Matrix root
+
+
+def matrices(count=3, size=4, rank=9, seed=0):
+    data = torch.randn(count, size, rank, generator=torch.Generator().manual_seed(seed)).double()
+    return data @ data.mT
+
+
+def test_root_of_scipy():
+    expected = np.stack([scipy.linalg.sqrtm(matrix.numpy()).real for matrix in matrices()])
+    assert_close(matrix_root(matrices()), torch.from_numpy(expected), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize('rank', [1, 4, 9])
+def test_the_square_of_the_root_is_the_matrix(rank):
+    root = matrix_root(matrices(rank=rank))
+    assert_close(root @ root, matrices(rank=rank), rtol=1e-10, atol=1e-10)
+    assert_close(root, root.mT, rtol=1e-10, atol=1e-10)
+
+
+def test_gradcheck_of_the_root():
+    def function(data):
+        return matrix_root(data @ data.mT)
+
+    data = torch.randn(2, 3, 5, generator=torch.Generator().manual_seed(0)).double()
+    assert torch.autograd.gradcheck(function, (data.requires_grad_(),))
+
+
+def test_gradient_of_the_root_at_equal_eigenvalues():
+    """At c I the root moves as the matrix, divided by 2 sqrt(c)."""
+    matrix = (4 * torch.eye(3)).double().requires_grad_()
+    direction = matrices(1, 3)[0]
+    (grad,) = torch.autograd.grad((matrix_root(matrix) * direction).sum(), matrix)
+    assert_close(grad, direction / 4, rtol=1e-12, atol=1e-12)
+
+
+def test_gradient_of_the_root_of_singular_matrices_is_finite():
+    for matrix in (torch.zeros(2, 3, 3).double(), matrices(rank=1)):
+        matrix.requires_grad_()
+        matrix_root(matrix).sum().backward()
+        assert torch.isfinite(matrix.grad).all()
+
+
+# Gram distance
+
+
+SHAPES = pytest.mark.parametrize('shape', [(3, 7), (7, 3), (4, 4), (1, 5), (5, 1)])
+
+
+def pair(shape, seed=0, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(2, 2, *shape, generator=generator, dtype=torch.float64).to(dtype).unbind(0)
+
+
+@SHAPES
+def test_gram_distance_is_the_norm_of_the_difference(shape):
+    student, teacher = pair(shape)
+    expected = (student @ student.mT - teacher @ teacher.mT).square().sum(dim=(1, 2))
+    assert_close(squared_gram_distance(student, teacher), expected, rtol=1e-12, atol=1e-12)
+
+
+@SHAPES
+def test_gradcheck_of_the_gram_distance(shape):
+    student, teacher = (values.requires_grad_() for values in pair(shape))
+    assert torch.autograd.gradcheck(squared_gram_distance, (student, teacher))
+
+
+@SHAPES
+def test_gram_distance_is_exactly_zero_at_equality(shape):
+    student, teacher = pair(shape, dtype=torch.float32)
+    student = teacher.clone().requires_grad_()
+    value = squared_gram_distance(student, teacher)
+    value.sum().backward()
+    assert (value == 0).all()
+    assert (student.grad == 0).all()
+
+
+@SHAPES
+def test_gram_distance_in_float32_keeps_its_digits_near_equality(shape):
+    student, teacher = pair(shape)
+    student = teacher + 2.0**-10 * student
+    expected = squared_gram_distance(student, teacher)
+    value = squared_gram_distance(student.float(), teacher.float())
+    # The inputs are rounded at 1e-7, so their difference at 1e-4.
+    assert_close(value.double(), expected, rtol=2e-3, atol=0)

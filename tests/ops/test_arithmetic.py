@@ -1,4 +1,4 @@
-"""Types of the arithmetic, and the mean over samples as MMDetection takes it."""
+"""Types of the arithmetic, the mean over samples as MMDetection takes it, equal blocks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mmdet.models.losses.utils import weight_reduce_loss
 from torch.testing import assert_close
 
-from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
+from wkd_det.ops.arithmetic import equal_parts, promote, weighted_mean, without_autocast
 
 # mmdet adds the rounding unit of float32 to avg_factor; ours does not.
 MMDET = dict(rtol=1e-6, atol=1e-7)
@@ -94,3 +94,13 @@ def test_avg_factor_must_be_positive(avg_factor):
 def test_weight_must_have_the_shape_of_the_samples():
     with pytest.raises(ValueError, match=r'weight must have the shape .* \(2,\), got \(2, 1\)'):
         weighted_mean(torch.ones(2), torch.ones(2, 1))
+
+
+@pytest.mark.parametrize('length', [0, 1, 7, 12, 100])
+@pytest.mark.parametrize('most', [0, 1, 5, 12])
+def test_equal_parts_cover_the_axis_and_differ_by_one_at_most(length, most):
+    parts = equal_parts(length, most)
+    sizes = [part.stop - part.start for part in parts]
+    assert [index for part in parts for index in range(part.start, part.stop)] == [*range(length)]
+    assert not sizes or max(sizes) - min(sizes) <= 1
+    assert len(parts) == -(-length // max(most, 1))

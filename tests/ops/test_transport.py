@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from wkd_det.functional import sinkhorn_cost, sinkhorn_plan
+from wkd_det.ops.transport import sinkhorn_cost, sinkhorn_plan
 
 DOMAINS = pytest.mark.parametrize('log_domain', [False, True], ids=['plain', 'log'])
 FEW = settings(max_examples=25, deadline=None, derandomize=True)
