@@ -1,12 +1,13 @@
-"""FGFI's loss: worked by hand, masks over levels, gradients and errors."""
+"""FGFI: worked by hand, masks over levels, gradients and errors; the module."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from mmdet.registry import MODELS
 from torch.testing import assert_close
 
-from wkd_det.functional import imitation_loss
+from wkd_det.losses.fgfi import imitation_loss
 
 
 def test_three_pixels_on_two_levels_by_hand():
@@ -65,3 +66,18 @@ def test_half_precision_is_promoted():
 def test_errors_are_those_of_all_pyramid_losses():
     with pytest.raises(ValueError, match='same number of levels'):
         imitation_loss([torch.zeros(1, 1, 2, 2)], [])
+
+
+def test_module_is_the_function_times_the_weight():
+    generator = torch.Generator().manual_seed(0)
+    sizes = ((6, 5), (3, 3))
+    student, teacher = (
+        [torch.randn(2, 3, *size, generator=generator) for size in sizes] for _ in range(2)
+    )
+    mask = [torch.rand(level[:, 0].shape, generator=generator) < 0.5 for level in student]
+    loss = MODELS.build(dict(type='FGFILoss'))
+    assert loss.takes == 'pyramid'
+    # The default of FGFI's code.
+    assert loss(student, teacher, mask=mask) == 0.01 * imitation_loss(student, teacher, mask=mask)
+    scaled = MODELS.build(dict(type='FGFILoss', loss_weight=3.0))
+    assert scaled(student, teacher) == 3 * imitation_loss(student, teacher)

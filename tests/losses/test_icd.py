@@ -1,4 +1,4 @@
-"""ICD: what each part learns from, the decoder against torch's own, invented instances."""
+"""ICD: what each part learns from, the decoder against torch's own, the attended difference."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
-from wkd_det.losses import ICDLoss
-from wkd_det.losses.icd import InstanceDecoder
-from wkd_det.losses.icd_queries import InstanceEncoder, Instances, InstanceSampler
+from wkd_det.losses.icd import ICDLoss, InstanceDecoder, attended_loss, grid_code
+from wkd_det.losses.icd_queries import Instances
 
 SIZES = [(64, 48), (64, 64)]
 TINY = dict(num_classes=4, student_channels=3, teacher_channels=5, width=16, num_heads=2)
@@ -50,7 +49,7 @@ def value(module, given, seed=0):
     return module(**given)
 
 
-# Who learns from what
+# Gradients of each part
 
 
 def test_the_student_and_its_projection_learn_from_the_first_part_alone():
@@ -163,6 +162,16 @@ def test_identification_and_localisation_by_hand():
     assert got.item() == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize('padded', [False, True])
+@pytest.mark.parametrize('width', [4, 32, 256])
+def test_codes_of_positions_are_those_of_mmdetection_bit_for_bit(width, padded):
+    outside = torch.zeros(2, 7, 9, dtype=torch.bool)
+    if padded:
+        outside[0, :, 5:] = outside[1, 3:] = True
+    config = dict(type='SinePositionalEncoding', num_feats=width // 2, normalize=True)
+    assert torch.equal(grid_code(outside, width), MODELS.build(config)(outside))
+
+
 def test_the_decoder_attends_as_torch_does():
     torch.manual_seed(0)
     decoder = InstanceDecoder(channels=5, width=16, num_heads=2)
@@ -188,65 +197,14 @@ def test_the_decoder_attends_as_torch_does():
     assert values.shape == (2, 2, 7, 8)
 
 
-def test_true_instances_come_first_and_invented_ones_follow():
-    sampler = InstanceSampler(4, ratio=5.0, limit=10, jitter=0.3)
-    boxes = [torch.tensor([[16.0, 8, 32, 24]]), torch.zeros(0, 4)]
-    labels = [torch.tensor([3]), torch.zeros(0, dtype=torch.long)]
-    got = sampler(boxes, labels, [(64, 32), (64, 64)])
-    assert got.true.tolist() == [[1, 0, 0, 0, 0, 0], [0] * 6]
-    assert got.valid.tolist() == [[1] * 6, [1, 0, 0, 0, 0, 0]]
-    assert got.labels[0, 0] == 3
-    assert got.extents[0, 0].tolist() == [16, 16]
-    left, top, right, bottom = got.sides[0, 0].tolist()
-    assert left + right == pytest.approx(0.5)
-    assert top + bottom == pytest.approx(0.25)
-    # Half a box, and at most 0.3 of it away from the centre.
-    assert abs(left - right) <= 2 * 0.3 * 0.5
-    assert abs(top - bottom) <= 2 * 0.3 * 0.25
-    inside = torch.cat([got.points - got.sides[..., :2], got.points + got.sides[..., 2:]], 2)
-    assert inside.min() >= -1e-6
-    assert inside.max() <= 1 + 1e-6
-
-
-def test_the_limit_leaves_no_object_out():
-    sampler = InstanceSampler(4, ratio=5.0, limit=3, jitter=0.0)
-    for count, total in ((1, 3), (5, 5)):
-        boxes = torch.tensor([[0.0, 0, 8, 8]]).repeat(count, 1)
-        got = sampler([boxes], [torch.zeros(count, dtype=torch.long)], [(64, 64)])
-        assert got.valid.sum() == total
-        assert got.true.sum() == count
-        assert_close(got.points[0, 0], torch.tensor([4 / 64, 4 / 64]))  # no jitter
-
-
-def test_a_query_knows_class_place_and_octave():
-    encoder = InstanceEncoder(num_classes=3, width=8)
-    seen = []
-    encoder.layers.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    ones = torch.ones(1, 1)
-    for extent, octave in ((0.0, 0), (63, 0), (64, 1), (128, 2), (500, 3), (5000, 4)):
-        encoder(
-            Instances(
-                labels=torch.tensor([[2]]),
-                points=torch.tensor([[[0.25, 0.5]]]),
-                extents=torch.tensor([[[extent, 40.0]]]),
-                sides=torch.zeros(1, 1, 4),
-                valid=ones,
-                true=ones,
-            )
-        )
-        row = seen[-1][0, 0]
-        assert row[:3].tolist() == [0, 0, 1]
-        assert row[3] == pytest.approx(1)  # sin(2 pi / 4)
-        assert row[3 + 64] == pytest.approx(0, abs=1e-6)  # its cosine
-        assert row[3 + 128] == pytest.approx(0, abs=1e-6)  # sin(2 pi / 2)
-        assert row[-10:-5].argmax() == octave
-        assert row[-10:].sum() == 2
-
-
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
-        (dict(num_heads=3), 'multiple of num_heads, got 16 and 3'),
+        (dict(num_heads=3), 'width must be a multiple of 4 and of num_heads, got 16 and 3'),
+        (dict(width=6), 'width must be a multiple of 4 and of num_heads, got 6 and 2'),
+        (dict(loss_weight=-1), 'loss_weight must not be negative, got -1'),
+        (dict(auxiliary_weight=-1), 'auxiliary_weight must not be negative, got -1'),
+        (dict(invented_ratio=-1), 'invented_ratio must not be negative, got -1'),
         (dict(max_instances=0), 'max_instances must be an integer of at least 1, got 0'),
         (dict(jitter=-0.1), 'jitter must not be negative, got -0.1'),
     ],
@@ -254,3 +212,73 @@ def test_a_query_knows_class_place_and_octave():
 def test_errors(arguments, message):
     with pytest.raises(ValueError, match=message):
         ICDLoss(**dict(TINY, **arguments))
+
+
+# The attended difference
+
+
+def values(shape=(2, 3, 4, 5), dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, *shape, generator=generator, dtype=torch.float64).to(dtype)
+    attention = torch.rand(shape[:3], generator=generator, dtype=torch.float64).to(dtype)
+    return student, teacher, attention
+
+
+def test_two_pixels_by_hand():
+    """Two channels normalise to +1 and -1: equal at the first pixel, opposite at the second."""
+    student = torch.tensor([[[[1.0, 0.0], [9.0, 1.0]]]], dtype=torch.float64)
+    teacher = torch.tensor([[[[7.0, 2.0], [0.0, 3.0]]]], dtype=torch.float64)
+    attention = torch.tensor([[[3.0, 1.0]]], dtype=torch.float64)
+    loss = attended_loss(student, teacher, attention)
+    # 1e-5 is added to the variance, 1/4 at the smallest.
+    assert_close(loss, torch.tensor(4 * 1 / (3 + 1)).double(), rtol=1e-4, atol=0)
+
+
+def test_attended_is_the_weighted_mean_square_of_the_normalised_values():
+    student, teacher, attention = values()
+    difference = (F.layer_norm(student, (5,)) - F.layer_norm(teacher, (5,))).square()
+    share = attention / attention.sum(2, keepdim=True)
+    expected = (share[..., None] * difference).sum(2).mean()
+    assert_close(attended_loss(student, teacher, attention), expected)
+
+
+def test_the_scale_of_attention_and_values_does_not_matter():
+    student, teacher, attention = values()
+    expected = attended_loss(student, teacher, attention)
+    # 1e-5 is added to the variances.
+    assert_close(
+        attended_loss(100 * student + 7, teacher, 5 * attention), expected, rtol=1e-3, atol=0
+    )
+
+
+def test_where_nothing_is_attended_it_is_zero_with_a_graph():
+    student, teacher, attention = values()
+    student.requires_grad_()
+    loss = attended_loss(student, teacher, 0 * attention)
+    assert loss == 0
+    loss.backward()
+    assert student.grad.abs().max() == 0
+
+
+def test_attended_gradcheck_and_gradients_for_the_student_alone():
+    student, teacher, attention = (value.requires_grad_() for value in values((1, 2, 3, 4)))
+    assert torch.autograd.gradcheck(lambda s: attended_loss(s, teacher, attention), student)
+    attended_loss(student, teacher, attention).backward()
+    assert teacher.grad is None
+    assert attention.grad is None
+
+
+def test_attended_in_half_precision_is_promoted():
+    student, teacher, attention = values(dtype=torch.bfloat16)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert attended_loss(student, teacher, attention).dtype == torch.float32
+
+
+def test_errors_of_the_attended_difference_name_both_shapes():
+    student, teacher, attention = values()
+    with pytest.raises(
+        ValueError, match=r'shape \(N, M, S, D\), got \(2, 3, 4, 5\) and \(2, 3, 4\)'
+    ):
+        attended_loss(student, teacher[..., 0], attention)
+    with pytest.raises(ValueError, match=r'attention must .* = \(2, 3, 4\), got \(2, 4, 4\)'):
+        attended_loss(student, teacher, attention.new_zeros(2, 4, 4))

@@ -1,11 +1,12 @@
 """The family of WKD-F: closed forms, a loop over cells with other people's code, masks, extremes.
 
-What holds for WKD-F alone (the reference's numbers, Bures) is in test_gaussian.py.
+WKD-F alone (the reference's numbers, full covariances) and the module are in test_wkd_feature.py.
 """
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import ot
@@ -17,13 +18,13 @@ from hypothesis import strategies as st
 from torch.distributions import Exponential, Laplace, Normal, kl_divergence
 from torch.testing import assert_close
 
-from wkd_det.functional import (
+from wkd_det.losses.wkd_feature import (
     FEATURE_DISTANCES,
     check_feature_options,
     feature_distribution_loss,
-    wkd_feature_loss,
 )
 
+GOLDEN = Path(__file__).parents[1] / 'data' / 'wkd_golden.npz'
 PAIRS = pytest.mark.parametrize(
     ('distribution', 'distance'), FEATURE_DISTANCES, ids=['-'.join(p) for p in FEATURE_DISTANCES]
 )
@@ -76,11 +77,18 @@ def embedded_root(pixels, eps=1e-5, unbiased=True):
     return scipy.linalg.sqrtm(inner + np.outer(mean, mean)).real
 
 
-def gaussian_distance(student, teacher, covariance, **options):
-    """Of one cell, by the function that has tests of its own."""
-    return wkd_feature_loss(
-        student[None, :, None], teacher[None, :, None], covariance=covariance, **options
-    )
+def gaussian_distance(student, teacher, form, *, mean_cov_ratio=1.0, eps=1e-5, unbiased=True):
+    """WKD-F of one cell; the full form with scipy's matrix root, without a gradient."""
+    (mean_s, cov_s), (mean_t, cov_t) = (moments(pixels, unbiased) for pixels in (student, teacher))
+    means = mean_cov_ratio * (mean_s - mean_t).square().sum()
+    if form == 'diag':
+        deviation = (cov_s.diagonal() + eps).sqrt() - (cov_t.diagonal() + eps).sqrt()
+        return means + deviation.square().sum()
+    ridge = eps * np.eye(len(cov_s))
+    one, other = cov_s.detach().numpy() + ridge, cov_t.numpy() + ridge
+    root = scipy.linalg.sqrtm(other).real
+    middle = scipy.linalg.sqrtm(root @ one @ root).real
+    return means + float(np.trace(one + other - 2 * middle))
 
 
 def transport(student, teacher, epsilon=0.05, num_iters=10):
@@ -226,6 +234,8 @@ def test_loop_over_cells(distribution, distance, grid, masked):
     ('pair', 'options'),
     [
         (('diag', 'w2'), dict(mean_cov_ratio=3.0, eps=0.1)),
+        (('diag', 'w2'), dict(mean_cov_ratio=0.0, unbiased=False)),
+        (('full', 'w2'), dict(mean_cov_ratio=3.0, eps=0.1, unbiased=False)),
         (('diag', 'kl'), dict(eps=0.1, unbiased=False)),
         (('diag', 'symmetric_kl'), dict(unbiased=False)),
         (('full', 'g2denet'), dict(eps=0.1, unbiased=False)),
@@ -268,6 +278,19 @@ def test_exact_transport_is_the_limit():
     ]
     assert values[0] > values[1] > values[2] > exact - 1e-6
     assert values[2] == pytest.approx(exact, abs=0.01)  # at most epsilon times log 9
+
+
+@pytest.mark.parametrize('grid', [1, 4])
+@pytest.mark.parametrize('masked', [False, True])
+def test_gradient_of_the_loop(grid, masked):
+    student, teacher = maps()
+    mask = random_mask(2, 6, 7) if masked else None
+    arguments = dict(distribution='diag', distance='w2', grid=grid, mask=mask)
+    ours = value_and_gradient(student, teacher, **arguments)
+    student = student.clone().requires_grad_()
+    value = loop(student, teacher, **arguments)
+    for one, other in zip(ours, (value.detach(), *torch.autograd.grad(value, student))):
+        assert_close(one, other, **EXACT)
 
 
 @PAIRS
@@ -506,7 +529,16 @@ def test_any_shape(distribution, distance, shape, grid, share, seed):
     ('change', 'message'),
     [
         (dict(student=torch.ones(2, 3)), r'share a shape \(N, C, H, W\), got \(2, 3\) and'),
+        (dict(teacher=torch.ones(2, 5, 4, 4)), r'got \(2, 3, 4, 4\) and \(2, 5, 4, 4\)'),
+        (dict(student=torch.ones(2, 0, 4, 4), teacher=torch.ones(2, 0, 4, 4)), 'not be empty'),
+        (dict(student=torch.ones(2, 3, 0, 4), teacher=torch.ones(2, 3, 0, 4)), 'not be empty'),
         (dict(mask=torch.ones(2, 4, 4)), 'mask must be bool .* got torch.float32'),
+        (dict(mask=torch.ones(1, 4, 4).bool()), r'= \(2, 4, 4\), got torch.bool and \(1, 4, 4\)'),
+        (dict(mask=torch.ones(2, 1, 4, 4).bool()), r'got torch.bool and \(2, 1, 4, 4\)'),
+        (dict(weight=torch.ones(3)), r'weight must have the shape .* \(2,\), got \(3,\)'),
+        (dict(avg_factor=-1.0), 'avg_factor must be positive, got -1.0'),
+        (dict(grid=2.0), 'grid must be an integer of at least 1, got 2.0'),
+        (dict(mean_cov_ratio=math.nan), 'mean_cov_ratio must not be negative, got nan'),
         (dict(grid=0), 'grid must be an integer of at least 1, got 0'),
         (
             dict(distribution='gaussian'),

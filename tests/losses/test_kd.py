@@ -1,4 +1,4 @@
-"""KD and DKD: by hand, torch's own KL, the numbers of mdistiller, extremes."""
+"""KD and DKD: by hand, torch's own KL, the numbers of mdistiller, extremes; the modules."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mmdet.registry import MODELS
 from torch.testing import assert_close
 
-from wkd_det.functional import dkd_loss, kd_loss
+from wkd_det.losses.kd import dkd_loss, kd_loss
 
 GOLDEN = Path(__file__).parents[1] / 'data' / 'wkd_golden.npz'
 EXACT = dict(rtol=1e-10, atol=1e-12)  # some dozen float64 operations
@@ -215,3 +216,57 @@ def test_wrong_arguments_of_kd():
         kd_loss(torch.ones(2, 4), torch.ones(2, 4), temperature=math.nan)
     with pytest.raises(ValueError, match=r'got \(2, 3\) and \(2, 4\)'):
         kd_loss(torch.ones(2, 3), torch.ones(2, 4), temperature=1.0)
+
+
+# Modules
+
+
+def logits():
+    generator = torch.Generator().manual_seed(0)
+    return (*torch.randn(2, 4, 5, generator=generator).unbind(0), torch.tensor([0, 4, 2, 2]))
+
+
+def test_kd_module_is_the_function_times_the_weight():
+    student, teacher, target = logits()
+    loss = MODELS.build(dict(type='KDLoss', temperature=4.0, loss_weight=0.5))
+    assert loss.takes == 'logits'
+    expected = 0.5 * kd_loss(student, teacher, temperature=4.0)
+    assert torch.equal(loss(student, teacher, target), expected)
+    defaults = MODELS.build(dict(type='KDLoss'))
+    assert torch.equal(defaults(student, teacher), kd_loss(student, teacher, temperature=1.0))
+
+
+def test_dkd_module_is_the_function_times_the_weight():
+    student, teacher, target = logits()
+    options = dict(alpha=2.0, beta=8.0, temperature=4.0)
+    loss = MODELS.build(dict(type='DKDLoss', loss_weight=0.5, **options))
+    assert loss.takes == 'logits'
+    expected = 0.5 * dkd_loss(student, teacher, target, **options)
+    assert torch.equal(loss(student, teacher, target), expected)
+    defaults = MODELS.build(dict(type='DKDLoss'))
+    assert torch.equal(defaults(student, teacher, target), dkd_loss(student, teacher, target))
+
+
+@pytest.mark.parametrize('part', ['alpha', 'beta'])
+def test_the_parts_of_dkd_can_be_scheduled(part):
+    student, teacher, target = logits()
+    loss = MODELS.build(dict(type='DKDLoss'))
+    assert part in loss.scalable
+    setattr(loss, part, 0.0)
+    assert torch.equal(
+        loss(student, teacher, target), dkd_loss(student, teacher, target, **{part: 0.0})
+    )
+
+
+@pytest.mark.parametrize(
+    ('config', 'message'),
+    [
+        (dict(type='KDLoss', temperature=0), 'temperature must be positive, got 0'),
+        (dict(type='DKDLoss', temperature=0), 'temperature must be positive, got 0'),
+        (dict(type='DKDLoss', alpha=-1), 'alpha must not be negative, got -1'),
+        (dict(type='DKDLoss', beta=-1), 'beta must not be negative, got -1'),
+    ],
+)
+def test_numbers_outside_their_range(config, message):
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(config)

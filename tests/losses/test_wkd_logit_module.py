@@ -11,8 +11,8 @@ from mmdet.registry import MODELS
 from torch.testing import assert_close
 
 from wkd_det.costs.files import write_cost_file
-from wkd_det.functional import interrelation_to_cost, wkd_logit_loss
-from wkd_det.losses import WKDLogitLoss
+from wkd_det.costs.similarity import distance_to_cost
+from wkd_det.losses.wkd_logit import WKDLogitLoss, wkd_logit_loss
 
 # The buffer is float32, as is everything after it.
 FLOAT32 = dict(rtol=1e-6, atol=1e-7)
@@ -62,18 +62,15 @@ def test_is_the_function_times_the_weight(separated, log_domain, sharpness):
         loss_weight=0.5,
         **OPTIONS,
     )
-    weight, avg_factor = torch.tensor([1.0, 0.0, 2.0, 1.0]), 3.0
     expected = wkd_logit_loss(
         student,
         teacher,
-        interrelation_to_cost(1 - distances(), sharpness=sharpness),
+        distance_to_cost(distances(), sharpness=sharpness),
         target if separated else None,
         log_domain=log_domain,
-        weight=weight,
-        avg_factor=avg_factor,
         **OPTIONS,
     )
-    value = loss(student, teacher, target, weight=weight, avg_factor=avg_factor)
+    value = loss(student, teacher, target)
     assert_close(value, 0.5 * expected, **FLOAT32)
 
 
@@ -158,9 +155,9 @@ def test_ready_only_with_class_distances(reserved):
     loss = reserved()
     assert not loss.ready
     assert torch.equal(loss.cost, torch.zeros(5, 5))
-    with pytest.raises(RuntimeError, match='no class cost yet: call prepare or set_distance'):
+    with pytest.raises(RuntimeError, match='no class cost yet: call set_distance'):
         loss(student, teacher, target)
-    loss.prepare(tap=None, teacher=None)
+    loss.set_distance(loss.distance_source(None))  # a file by position asks for no classes
     assert loss.ready
     # The file holds float32.
     assert_close(loss.cost, 1 - (-distances()).exp(), **FLOAT32)
@@ -183,11 +180,10 @@ def test_reserve_keeps_what_is_there():
     assert torch.equal(loss.cost, before)
 
 
-def test_prepare_without_a_source_keeps_the_given_distances():
+def test_given_distances_need_no_source():
     loss = WKDLogitLoss(cost=distances())
-    before = loss.cost.clone()
-    loss.prepare(tap=None, teacher=None)
-    assert torch.equal(loss.cost, before)
+    assert loss.distance_source is None
+    assert loss.ready
 
 
 def test_a_checkpoint_alone_does_not_make_it_ready(reserved):
@@ -197,7 +193,7 @@ def test_a_checkpoint_alone_does_not_make_it_ready(reserved):
         loss.load_state_dict(saved)
     assert torch.equal(loss.cost, saved['cost'])  # but it is kept, for whoever saves it again
     assert not loss.ready
-    loss.prepare(tap=None, teacher=None)
+    loss.set_distance(loss.distance_source(None))
     assert_close(loss.cost, 1 - (-distances()).exp(), **FLOAT32)
 
 
@@ -296,9 +292,9 @@ def test_numbers_outside_their_range(option, message):
     [
         (torch.ones(5, 4), r'must have the shape \(5, 5\), got \(5, 4\)'),
         (torch.ones(4, 4) - torch.eye(4), r'must have the shape \(5, 5\), got \(4, 4\)'),
-        (torch.ones(5, 5), r'1 on the diagonal .a cost is 0 there., got 0.0 at \(0, 0\)'),
+        (torch.ones(5, 5), r'distance must be 0 on the diagonal .*, got 1.0 at \(0, 0\)'),
         (torch.rand(5, 5).fill_diagonal_(0), 'must be symmetric'),
-        (torch.full((5, 5), -0.5).fill_diagonal_(0), 'must not exceed 1, got 1.5'),
+        (torch.full((5, 5), -0.5).fill_diagonal_(0), 'distance must not be negative, got -0.5'),
         (torch.full((5, 5), torch.inf).fill_diagonal_(0), 'must be finite'),
     ],
 )

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from wkd_det.functional import sinkhorn_cost, wkd_logit_loss, wkd_transport_plan
+from wkd_det.losses.wkd_logit import wkd_logit_loss, wkd_transport_plan
 from wkd_det.ops import scaling
+from wkd_det.ops.transport import sinkhorn_cost
 
 GOLDEN = Path(__file__).parents[1] / 'data' / 'wkd_golden.npz'
 SEPARATED = [f'logit_separated_{index}' for index in range(5)]
@@ -156,7 +157,7 @@ def test_no_transport_weight_leaves_the_target_term():
         dict(temperature=2.0, epsilon=0.3, num_iters=3, transport_weight=0.5),
     ],
 )
-def test_formula_of_the_paper_one_cost_a_sample(separated, options):
+def test_formula_of_the_paper_one_cost_per_sample(separated, options):
     student, teacher, cost, target = problem(samples=6, classes=7)
     target = target if separated else None
     ours = value_and_gradient(wkd_logit_loss, student, teacher, cost, target, **options)
@@ -436,7 +437,7 @@ def test_large_logits_stay_finite(separated, log_domain, dtype):
     assert torch.isfinite(grad).all()
 
 
-def test_memory_is_that_of_matrices_not_of_one_cost_a_sample(monkeypatch):
+def test_memory_is_that_of_matrices_not_of_one_cost_per_sample(monkeypatch):
     samples, classes = 64, 100
     student, teacher, cost, target = problem(samples, classes, dtype=torch.float32)
     monkeypatch.setattr(scaling, '_PRODUCT_BLOCK_ELEMENTS', 2 * classes * classes)

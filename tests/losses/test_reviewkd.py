@@ -1,4 +1,4 @@
-"""ReviewKD's loss: the reference's own numbers, worked cases, masks and errors."""
+"""ReviewKD: the reference's own numbers, worked cases, masks and errors; the module."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from mmdet.registry import MODELS
 from torch.testing import assert_close
 
-from wkd_det.functional import hierarchical_context_loss
+from wkd_det.losses.reviewkd import hierarchical_context_loss
 
 GOLDEN = Path(__file__).parents[1] / 'data' / 'wkd_golden.npz'
 # Some hundred float64 operations.
@@ -78,7 +79,7 @@ def test_a_full_mask_changes_nothing():
 
 
 @pytest.mark.parametrize('filling', [0.0, 1e4, float('inf'), float('nan')])
-def test_what_lies_in_the_padding_does_not_count(filling):
+def test_padding_may_hold_anything(filling):
     """Cells of the grid that split the map evenly: the loss of the image cut out by itself."""
     student, teacher = pyramids(sizes=((8, 8),), samples=1)
     expected = hierarchical_context_loss([student[0][..., :4]], [teacher[0][..., :4]], grids=())
@@ -148,3 +149,20 @@ def test_errors_name_the_level_and_both_values():
         hierarchical_context_loss(student, teacher, mask=[torch.ones(2, 9, 7), None, None])
     with pytest.raises(ValueError, match=r'grids must be integers of at least 1, got \(2, 0\)'):
         hierarchical_context_loss(student, teacher, grids=(2, 0))
+
+
+@pytest.mark.parametrize('options', [dict(), dict(grids=[2, 1])])
+def test_module_is_the_function_times_the_weight(options):
+    student, teacher = pyramids(dtype=torch.float32)
+    mask = [torch.rand(level[:, 0].shape) < 0.5 for level in student]
+    loss = MODELS.build(dict(type='ReviewKDLoss', **options))
+    assert loss.takes == 'pyramid'
+    expected = hierarchical_context_loss(student, teacher, mask=mask, **options)
+    assert loss(student, teacher, mask=mask) == expected
+    scaled = MODELS.build(dict(type='ReviewKDLoss', loss_weight=3.0, **options))
+    assert scaled(student, teacher) == 3 * hierarchical_context_loss(student, teacher, **options)
+
+
+def test_grids_are_checked_when_the_module_is_built():
+    with pytest.raises(ValueError, match=r'grids must be integers of at least 1, got \(0,\)'):
+        MODELS.build(dict(type='ReviewKDLoss', grids=[0]))

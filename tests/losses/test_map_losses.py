@@ -1,16 +1,19 @@
-"""FitNet, NST, ICKD-C and PKD: by hand, as their papers write them, and what all must do."""
+"""Properties that FitNet, NST, ICKD-C and PKD share, as functions and as modules."""
 
 from __future__ import annotations
 
+import copy
 import math
 
-import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
+from mmdet.registry import MODELS
 from torch.testing import assert_close
 
-from wkd_det.functional import feature_distribution_loss, fitnet_loss, ickd_loss, nst_loss, pkd_loss
+from wkd_det.losses.fitnet import fitnet_loss
+from wkd_det.losses.ickd import ickd_loss
+from wkd_det.losses.nst import nst_loss
+from wkd_det.losses.pkd import pkd_loss
 
 EXACT = dict(rtol=1e-10, atol=1e-12)  # some hundred float64 operations
 
@@ -43,98 +46,6 @@ def value_and_gradient(loss, student, teacher, **arguments):
     value = loss(student, teacher, **arguments)
     value.backward()
     return value.detach(), student.grad
-
-
-# By hand: two channels of two pixels
-
-
-STUDENT = torch.tensor([[3.0, 4.0], [1.0, 0.0]], dtype=torch.float64).view(1, 2, 1, 2)
-TEACHER = torch.tensor([[0.0, 2.0], [2.0, 2.0]], dtype=torch.float64).view(1, 2, 1, 2)
-
-
-def test_fitnet_by_hand():
-    assert fitnet_loss(STUDENT, TEACHER).item() == (9 + 4 + 1 + 4) / 4 / 2
-
-
-def test_nst_by_hand():
-    # Of length 1: student (.6, .8) and (1, 0); teacher (0, 1) and (1, 1) / sqrt 2.
-    half = math.sqrt(0.5)
-    own = (1 + 2 * 0.6**2 + 1) / 4
-    teacher = (1 + 2 * half**2 + 1) / 4
-    crossed = (0.8**2 + (1.4 * half) ** 2 + 0 + half**2) / 4
-    assert nst_loss(STUDENT, TEACHER).item() == pytest.approx(own + teacher - 2 * crossed)
-
-
-def test_ickd_by_hand():
-    # Products of the channels: student [[25, 3], [3, 1]], teacher [[4, 4], [4, 8]].
-    expected = (21**2 + 2 * 1**2 + 7**2) / 4
-    assert ickd_loss(STUDENT, TEACHER, normalize=False).item() == pytest.approx(expected)
-    rows = [np.array(row) / np.linalg.norm(row) for row in ([25, 3], [3, 1], [4, 4], [4, 8])]
-    expected = (((rows[0] - rows[2]) ** 2).sum() + ((rows[1] - rows[3]) ** 2).sum()) / 2
-    assert ickd_loss(STUDENT, TEACHER).item() == pytest.approx(expected)
-
-
-def test_pkd_by_hand():
-    # Two values of a channel correlate by 1 or -1, or not at all if they are equal.
-    # First channel: both rise. Second channel: the teacher's is constant, so 0 there, and the
-    # student's are +-1/sqrt 2.
-    assert pkd_loss(STUDENT, TEACHER).item() == pytest.approx((0 + 0.5) / 2 / 2, abs=1e-5)
-
-
-# As written
-
-
-def test_nst_is_the_discrepancy_of_the_kernel():
-    student, teacher = maps()
-    total = 0.0
-    for own, other in zip(student.flatten(2), teacher.flatten(2)):
-        own, other = F.normalize(own, dim=1), F.normalize(other, dim=1)
-        for one, two, sign in ((own, own, 1), (other, other, 1), (own, other, -2)):
-            total += sign * (one @ two.t()).square().mean()
-    assert_close(nst_loss(student, teacher), total / 2, **EXACT)
-
-
-def test_nst_and_ickd_are_the_second_moments_of_the_family():
-    student, teacher = maps()
-    unit = [F.normalize(f.flatten(2), dim=2).view_as(f) for f in (student, teacher)]
-    moments = dict(distance='frobenius')
-    spatial = feature_distribution_loss(*unit, distribution='spatial_gram', **moments)
-    assert_close(nst_loss(student, teacher), spatial, **EXACT)
-    channel = feature_distribution_loss(student, teacher, distribution='channel_gram', **moments)
-    value = ickd_loss(student, teacher, normalize=False)
-    assert_close(value, channel * (20 / 3) ** 2, **EXACT)
-
-
-@pytest.mark.parametrize('masked', [False, True])
-def test_pkd_is_one_minus_the_correlation(masked):
-    student, teacher = maps()
-    mask = random_mask() if masked else torch.ones(2, 4, 5, dtype=torch.bool)
-    count = int(mask.sum())
-    each = [
-        1 - np.corrcoef(student[:, channel][mask], teacher[:, channel][mask])[0, 1]
-        for channel in range(3)
-    ]
-    # Images of different size weigh the same in ours; one weight a pixel makes the sum the plain.
-    pixels = mask.flatten(1).sum(dim=1).double()
-    value = pkd_loss(student, teacher, mask=mask, weight=pixels, avg_factor=count)
-    # 1e-6 is added to the deviations.
-    assert value.item() == pytest.approx((count - 1) / count * np.mean(each), rel=1e-5)
-
-
-def test_pkd_does_not_see_scale_and_offset_of_channels():
-    student, teacher = maps()
-    scale = torch.tensor([0.1, 3.0, 50.0], dtype=torch.float64).view(3, 1, 1)
-    moved = pkd_loss(scale * student + 7 * scale, teacher)
-    assert_close(moved, pkd_loss(student, teacher), rtol=1e-4, atol=0)  # 1e-6 / 0.1
-
-
-def test_nst_and_ickd_do_not_see_scale():
-    student, teacher = maps()
-    for loss in (nst_loss, ickd_loss):
-        assert_close(loss(50 * student, 0.1 * teacher), loss(student, teacher), **EXACT)
-
-
-# All of them
 
 
 @LOSSES
@@ -244,3 +155,21 @@ def test_wrong_shapes(loss):
         loss(torch.ones(2, 3, 4, 4), torch.ones(2, 3, 4, 5))
     with pytest.raises(ValueError, match='mask must be bool .* got torch.float32'):
         loss(torch.ones(2, 3, 4, 4), torch.ones(2, 3, 4, 4), mask=torch.ones(2, 4, 4))
+
+
+# Modules
+
+
+MODULES = dict(FitNetLoss=fitnet_loss, NSTLoss=nst_loss, ICKDLoss=ickd_loss, PKDLoss=pkd_loss)
+
+
+@pytest.mark.parametrize('kind', MODULES)
+@pytest.mark.parametrize('loss_weight', [1.0, 6.0, 0.0])
+def test_modules_are_the_function_times_the_weight(kind, loss_weight):
+    student, teacher = maps(dtype=torch.float32)
+    loss = copy.deepcopy(MODELS.build(dict(type=kind, loss_weight=loss_weight)))
+    assert loss.takes == 'features'
+    assert not loss.state_dict()
+    for mask in (None, random_mask()):
+        expected = loss_weight * MODULES[kind](student, teacher, mask=mask)
+        assert torch.equal(loss(student, teacher, mask=mask), expected)
