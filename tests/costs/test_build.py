@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from wkd_det.costs.alignment import cka
 from wkd_det.costs.build import METHODS, BuildOptions, build_interrelation
 from wkd_det.costs.features import ClassExamples, FeatureSource
-from wkd_det.costs.similarity import with_unknown_classes
-from wkd_det.functional import cka, cosine_interrelation, gaussian_interrelation
+from wkd_det.costs.gaussians import gaussian_interrelation
+from wkd_det.costs.similarity import cosine_interrelation
 
 NAMES = ['ant', 'bee', 'cat', 'dog', 'background']
 EXACT = dict(rtol=1e-10, atol=1e-10)
@@ -162,15 +163,6 @@ def test_rare_classes_can_be_left_out():
     _, metadata = build(source, 'cka-linear', min_per_class=4)
     assert metadata['without_examples'] == ['bee', 'dog']
     assert metadata['examples_per_class'] == 20
-
-
-def test_unknown_classes_take_a_given_distance():
-    known = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
-    whole, value = with_unknown_classes(known, [0, 2], 3, value=0.25)
-    assert value == 0.25
-    assert torch.equal(whole, torch.tensor([[0, 0.25, 1], [0.25, 0, 0.25], [1, 0.25, 0]]))
-    with pytest.raises(ValueError, match='at least 2 classes, one per row of distance'):
-        with_unknown_classes(known, [0], 3)
 
 
 # Bad input

@@ -1,20 +1,17 @@
-"""Class distances: from a classifier, from files, and the files themselves."""
+"""Files of distances and of prototypes: written, read, damaged, malicious."""
 
 from __future__ import annotations
 
 import json
 import os
-from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from mmdet.registry import MODELS
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch.testing import assert_close
 
-from wkd_det.costs.files import read_cost_file, write_cost_file
-from wkd_det.costs.sources import ClassifierCost, FileCost
+from wkd_det.costs.files import read_cost_file, read_prototypes, write_cost_file
 
 # Float64 rounding of a cosine.
 EXACT = dict(rtol=1e-12, atol=1e-12)
@@ -27,71 +24,17 @@ def distances(classes=4):
     return upper + upper.t()
 
 
-class FixedTap:
-    """What a cost source asks of a tap."""
-
-    def __init__(self, rows=None, names=None):
-        self.rows, self.names = rows, names
-
-    def classifier_rows(self, module):
-        assert module == 'the network'
-        return self.rows
-
-    def class_names(self, teacher):
-        assert teacher.module == 'the network'
-        return self.names
-
-
-TEACHER = SimpleNamespace(module='the network')
-
-
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / 'cost.safetensors'
 
 
-# From the classifier
-
-
-def test_classifier_rows_by_hand():
-    rows = torch.tensor([[2.0, 0.0], [0.0, 5.0], [-1.0, 0.0], [1.0, 1.0]])
-    distance = ClassifierCost()(FixedTap(rows), TEACHER)
-    half = 1 - 0.5**0.5
-    expected = torch.tensor(
-        [[0, 1, 2, half], [1, 0, 1, half], [2, 1, 0, 2 - half], [half, half, 2 - half, 0]],
-        dtype=torch.float64,
-    )
-    assert_close(distance, expected, **EXACT)
-
-
-def test_classifier_rows_against_torch():
-    rows = torch.randn(6, 9, dtype=torch.float64)
-    for center in (False, True):
-        used = rows - rows.mean(0) if center else rows
-        expected = 1 - torch.nn.functional.cosine_similarity(used[:, None], used[None], dim=-1)
-        assert_close(ClassifierCost(center=center)(FixedTap(rows), TEACHER), expected, **EXACT)
-
-
-def test_classifier_rows_of_a_half_precision_teacher_that_wants_gradients():
-    rows = torch.randn(6, 9).half().requires_grad_()
-    distance = ClassifierCost()(FixedTap(rows), TEACHER)
-    assert not distance.requires_grad
-    expected = ClassifierCost()(FixedTap(rows.detach().double()), TEACHER)
-    assert_close(distance, expected, **EXACT)
-
-
-def test_a_class_without_direction():
-    rows = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
-    with pytest.raises(ValueError, match='not be zero to have a direction, got class 1'):
-        ClassifierCost()(FixedTap(rows), TEACHER)
-
-
-# Files: written and read
+# Distances: written and read
 
 
 @pytest.mark.parametrize('as_string', [True, False])
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
-def test_what_was_written_is_read(path, as_string, dtype):
+def test_a_written_file_is_read(path, as_string, dtype):
     given = distances().to(dtype).requires_grad_()
     write_cost_file(str(path) if as_string else path, given, tuple(NAMES), method='cka', count=3)
     content = read_cost_file(str(path) if as_string else path)
@@ -105,7 +48,7 @@ def test_what_was_written_is_read(path, as_string, dtype):
     assert os.listdir(path.parent) == [path.name]
 
 
-def test_what_is_not_contiguous_is_written_too(path):
+def test_a_matrix_that_is_not_contiguous_is_written_too(path):
     wide = torch.zeros(4, 8)
     wide[:, ::2] = distances()
     write_cost_file(path, wide[:, ::2], NAMES)
@@ -163,7 +106,7 @@ def test_only_safetensors_are_written(tmp_path):
         write_cost_file(tmp_path / 'cost.pth', distances(), NAMES)
 
 
-# Files: damaged
+# Distances: damaged
 
 
 def header(**content):
@@ -245,47 +188,59 @@ def test_a_malicious_cost_file_is_refused_and_nothing_runs(tmp_path, suffix):
     assert not (tmp_path / 'marker').exists()
 
 
-# As the source of a loss
+# Prototypes
 
 
-def test_rows_follow_the_order_of_the_logits(path):
-    write_cost_file(path, distances(), NAMES)
-    for wanted in (NAMES, NAMES[::-1], ['cat', 'ant', 'background'], ['bee', 'cat']):
-        distance = FileCost(path)(FixedTap(names=wanted), TEACHER)
-        order = [NAMES.index(name) for name in wanted]
-        for row, one in enumerate(order):
-            for column, other in enumerate(order):
-                assert distance[row, column] == distances()[one, other]
+def prototypes(rows=4):
+    return np.random.default_rng(0).standard_normal((rows, 7)) + 1
 
 
-def test_by_position_trusts_the_order(path, tmp_path):
-    write_cost_file(path, distances(), NAMES)
-    torch.save(distances(), tmp_path / 'cost.pth')
-    for file in (path, str(tmp_path / 'cost.pth')):
-        source = MODELS.build(dict(type='FileCost', path=file, by_position=True))
-        assert torch.equal(source(FixedTap(names=NAMES[::-1]), TEACHER), distances())
+@pytest.fixture
+def prototype_path(tmp_path):
+    file = tmp_path / 'text.npz'
+    np.savez(file, names=np.array(NAMES), prototypes=prototypes())
+    return file
 
 
-def test_a_class_that_the_file_lacks(path):
-    write_cost_file(path, distances(), NAMES)
-    with pytest.raises(
-        ValueError,
-        match=r"has nothing for the class 'dog'; it has 'ant', 'bee', 'cat', 'background'",
-    ):
-        FileCost(path)(FixedTap(names=['ant', 'dog']), TEACHER)
+def test_both_formats_of_prototypes_are_read(prototype_path, tmp_path):
+    rows = torch.from_numpy(prototypes())
+    save_file(
+        dict(prototypes=rows.half()), tmp_path / 'text.safetensors', {'names': json.dumps(NAMES)}
+    )
+    read, names = read_prototypes(prototype_path)
+    assert torch.equal(read, rows)
+    assert names == NAMES
+    read, names = read_prototypes(tmp_path / 'text.safetensors')
+    assert torch.equal(read, rows.half().double())
+    assert names == NAMES
 
 
-def test_names_are_needed_on_both_sides(path, tmp_path):
-    write_cost_file(path, distances(), NAMES)
-    torch.save(distances(), tmp_path / 'cost.pth')
-    with pytest.raises(ValueError, match="the teacher's checkpoint has no class names to match"):
-        FileCost(path)(FixedTap(names=None), TEACHER)
-    message = 'the file .*cost.pth has no class names to match; set by_position=True'
+@pytest.mark.parametrize(
+    ('arrays', 'message'),
+    [
+        (dict(names=np.array(NAMES)), 'is not an .npz file with the arrays'),
+        (dict(names=np.array(NAMES, object), prototypes=prototypes()), 'is not an .npz file'),
+        (dict(names=np.array(NAMES[:3]), prototypes=prototypes()), r'\(4, 7\) and 3 names'),
+        (dict(names=np.array(['a'] * 4), prototypes=prototypes()), '4 names, 1 of them different'),
+        (dict(names=np.array(NAMES), prototypes=prototypes()[0]), r'the shape \(7,\)'),
+    ],
+)
+def test_prototype_files_of_another_kind(tmp_path, arrays, message):
+    np.savez(tmp_path / 'a.npz', **arrays)
     with pytest.raises(ValueError, match=message):
-        FileCost(tmp_path / 'cost.pth')(FixedTap(names=NAMES), TEACHER)
+        read_prototypes(tmp_path / 'a.npz')
 
 
-def test_the_file_is_opened_when_training_starts_only(tmp_path):
-    source = FileCost(tmp_path / 'absent.safetensors')
-    with pytest.raises(FileNotFoundError, match='absent.safetensors'):
-        source(FixedTap(names=NAMES), TEACHER)
+def test_prototype_files_that_are_damaged_or_absent(tmp_path, prototype_path):
+    for length in (0, 10, 200):
+        (tmp_path / 'cut.npz').write_bytes(prototype_path.read_bytes()[:length])
+        with pytest.raises(ValueError, match='cut.npz is not an .npz file'):
+            read_prototypes(tmp_path / 'cut.npz')
+    save_file(dict(prototypes=torch.ones(4, 2)), tmp_path / 'a.safetensors')
+    with pytest.raises(ValueError, match='a.safetensors is not .* .safetensors file'):
+        read_prototypes(tmp_path / 'a.safetensors')
+    (tmp_path / 'a.txt').write_text('')
+    with pytest.raises(ValueError, match=r'prototypes come from an .npz file .*; got .*a.txt'):
+        read_prototypes(tmp_path / 'a.txt')
+    with pytest.raises(FileNotFoundError, match='prototype file not found: .*absent.npz'):
+        read_prototypes(tmp_path / 'absent.npz')

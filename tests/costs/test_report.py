@@ -110,7 +110,9 @@ def test_text_says_what_matters(grouping):
     ):
         assert line in text
     assert '  bus: car' not in text
-    assert 'does not tell how it was made' in report_text(interrelation_report(content_of()))
+    assert 'the file does not say how it was made' in report_text(
+        interrelation_report(content_of())
+    )
 
 
 def test_report_is_written_whole(tmp_path):
