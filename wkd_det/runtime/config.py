@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 
 from wkd_det import registry
+from wkd_det.ops.checks import listed
 
 
 def read_config(source: str | os.PathLike | Mapping[str, Any] | Config) -> Config:
@@ -71,8 +72,7 @@ def near_matches(given: Any, valid: Iterable[str]) -> str:
     if names:
         return f'got {given!r}; near matches are {", ".join(names)}'
     names = [name for group in by_lower.values() for name in group]
-    rest = f' and {len(names) - 20} more' if len(names) > 20 else ''
-    return f'got {given!r}; valid names are {", ".join(names[:20])}{rest}'
+    return f'got {given!r}; valid names are {listed(names, 20)}'
 
 
 def keyword_names(function: Callable) -> list[str]:

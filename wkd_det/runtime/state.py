@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-_SHOWN_KEYS = 8  # of a mismatch; the rest is counted
+from wkd_det.ops.checks import listed
 
 
 def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
@@ -64,7 +64,7 @@ def load_strictly(module: nn.Module, weights: dict[str, torch.Tensor], source: s
         else:
             missing = [key for key in missing if not key.endswith('num_batches_tracked')]
             kinds = dict(missing=missing, unexpected=unexpected)
-            faults = [f'{kind} keys: {_some(keys)}' for kind, keys in kinds.items() if keys]
+            faults = [f'{kind} keys: {listed(keys, 8)}' for kind, keys in kinds.items() if keys]
         if not faults:
             return
         module.load_state_dict(own)
@@ -73,11 +73,6 @@ def load_strictly(module: nn.Module, weights: dict[str, torch.Tensor], source: s
 
 def _shape(value: Any) -> Any:
     return tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-
-
-def _some(items: list[str]) -> str:
-    rest = len(items) - _SHOWN_KEYS
-    return ', '.join(items[:_SHOWN_KEYS]) + (f' and {rest} more' if rest > 0 else '')
 
 
 def weights_hash(module: nn.Module) -> str:
