@@ -72,7 +72,7 @@ class IdentityConnector(Connector):
 
 
 class ConvConnector(Connector):
-    """Convolution, normalisation, activation; optionally resized to the teacher's map.
+    """Convolution, normalisation and activation, of a map that is resized if asked for.
 
     Args:
         student_channels: Width of the student's map.

@@ -44,7 +44,7 @@ RELATIVE = 1e-5
 
 
 def filled_tensor(key: str, shape: Iterable[int]) -> Tensor:
-    """Value that the recorded reference had under this state_dict key (see the data's README)."""
+    """Value that the recorded reference had under this state_dict key."""
     shape = tuple(shape)
     if key.endswith('num_batches_tracked'):
         return torch.zeros(shape, dtype=torch.int64)

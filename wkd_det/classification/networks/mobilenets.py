@@ -1,4 +1,4 @@
-"""MobileNets: V1 for ImageNet and V2 for CIFAR, of depthwise convolutions."""
+"""MobileNets, of depthwise convolutions: V1 for ImageNet and V2 for CIFAR."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ShuffleNets (V1 with three groups, V2 at full width) for CIFAR, of shuffled channels."""
+"""ShuffleNets for CIFAR: V1 with three groups and V2 at full width."""
 
 from __future__ import annotations
 
