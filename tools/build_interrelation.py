@@ -22,9 +22,8 @@ from pathlib import Path
 
 from cpu_processes import join_by_gloo
 from mmdet_tool import mistakes_in_one_sentence
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.dist import get_rank, init_dist
-from mmengine.hub import get_config
 from mmengine.logging import MMLogger
 
 import wkd_det  # noqa: F401  registers everything and lets torch read mmengine's checkpoints
@@ -41,6 +40,7 @@ from wkd_det.costs.report import (
 from wkd_det.inspection.image_features import open_image_features
 from wkd_det.inspection.opening import SPLITS
 from wkd_det.inspection.roi_features import LAYERS, open_roi_features
+from wkd_det.runtime.config import read_config
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -97,7 +97,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def open_source(args: argparse.Namespace) -> FeatureSource:
     """The network and its data, by what the model of the config is."""
-    config = get_config(args.config) if '::' in args.config else Config.fromfile(args.config)
+    config = read_config(args.config)
     config.merge_from_dict(args.cfg_options)
     common = dict(
         split=args.split,

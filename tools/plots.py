@@ -24,9 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from mmdet.structures.bbox import get_box_tensor
 from mmdet_tool import mistakes_in_one_sentence
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.hub import get_config
 from mmengine.logging import MMLogger
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -46,7 +44,8 @@ from wkd_det.inspection.network_pictures import (
 )
 from wkd_det.inspection.opening import SPLITS, annotated_dataset
 from wkd_det.inspection.shared_examples import SharedExamples, shared_examples
-from wkd_det.losses import WKDLogitLoss
+from wkd_det.losses.wkd_logit import WKDLogitLoss
+from wkd_det.runtime.config import read_config
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,8 +79,7 @@ def open_all(args: argparse.Namespace) -> Opened:
             raise ValueError(f'--student needs a name of its own for each, got {name!r} twice')
         networks[name] = open_detector(config, checkpoint)
     source = args.data or args.teacher[0]
-    config = get_config(source) if '::' in source else Config.fromfile(source)
-    dataset = annotated_dataset(config, args.split)
+    dataset = annotated_dataset(read_config(source), args.split)
     class_names = list(dataset.metainfo['classes'])
     for name, network in networks.items():
         if network.class_names is not None and network.class_names != class_names:

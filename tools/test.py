@@ -20,6 +20,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 
 from wkd_det.distillation.teacher import Teacher, TeacherSource
+from wkd_det.runtime.config import read_config
 
 
 def teacher_arguments(arguments: list[str], folder: Path) -> list[str]:
@@ -33,7 +34,7 @@ def teacher_arguments(arguments: list[str], folder: Path) -> list[str]:
     parser.add_argument('--teacher', action='store_true')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     args, rest = parser.parse_known_args(arguments)
-    config = Config.fromfile(args.config)
+    config = read_config(args.config)
     config.merge_from_dict(args.cfg_options)
     section = config.model.get('teacher')
     if section is None:

@@ -8,7 +8,11 @@ from wkd_det.costs.gaussians import (
     shrink_covariance,
 )
 from wkd_det.costs.matrix import check_cost, check_interrelation, check_symmetric
-from wkd_det.costs.similarity import cosine_interrelation, interrelation_to_cost
+from wkd_det.costs.similarity import (
+    cosine_interrelation,
+    distance_to_cost,
+    interrelation_to_cost,
+)
 from wkd_det.costs.structure import (
     additive_effect,
     effective_rank,
@@ -56,6 +60,7 @@ __all__ = [
     'cka',
     'class_gaussian_distance',
     'cosine_interrelation',
+    'distance_to_cost',
     'dkd_loss',
     'effective_rank',
     'feature_distribution_loss',

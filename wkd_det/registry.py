@@ -178,6 +178,16 @@ def find(name: str, kind: str = 'MODELS') -> Any:
     return found
 
 
+def known(kind: str = 'MODELS') -> dict[str, Any]:
+    """Classes by name: those of this package and those of others that are registered."""
+    classes = {name: load(name, home) for name, home in REGISTERED[kind].items()}
+    for module in ('mmengine.registry', 'mmdet.registry'):
+        registry = getattr(sys.modules.get(module), kind, None)
+        if registry is not None:
+            classes.update(registry.module_dict)
+    return {name: cls for name, cls in classes.items() if name not in RENAMED}
+
+
 def build(config: Mapping[str, Any], kind: str = 'MODELS') -> Any:
     """Build what a config with a ``type`` describes.
 

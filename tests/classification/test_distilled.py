@@ -9,7 +9,7 @@ from mmdet.registry import MODELS
 from mmengine.model import ExponentialMovingAverage
 
 from wkd_det.classification.classifier import Classifier
-from wkd_det.classification.distilled import TeacherPass
+from wkd_det.classification.distilled import ClassifierStudentView, ClassifierTeacherView
 from wkd_det.losses import WKDFeatureLoss
 from wkd_det.testing import (
     class_logits_term,
@@ -135,7 +135,8 @@ def test_teacher_sees_what_its_own_preprocessor_would_give(tmp_path):
     model = build(distilled_config(section, dict(loss_l=class_logits_term())))
     teacher = model.distiller.teacher.module
     images, labels = model.data_preprocessor(image_batch(), True)
-    seen = TeacherPass(teacher, [''], images, model.data_preprocessor).outputs['']
+    student = ClassifierStudentView(model, images, labels, [''])
+    seen = ClassifierTeacherView(model.distiller.teacher, student, ['']).logits()
     expected = teacher(teacher.data_preprocessor(image_batch(), False)[0])
     assert torch.allclose(seen, expected, atol=1e-5)  # float32 rounding of the way back and forth
     with mock.patch.object(teacher.network, 'forward', side_effect=AssertionError):

@@ -257,7 +257,7 @@ def test_level_weights_are_factors_of_the_levels(teacher_of):
             'RetinaNet',
             'RetinaNet',
             dict(loss_x=wkd_f_neck_term(levels=None, level_weights=[1])),
-            'level_weights needs levels beside it',
+            'level_weights needs levels, got',
         ),
         (
             'RetinaNet',
@@ -385,7 +385,7 @@ def test_runner_trains_a_cascade_and_tells_the_names_of_the_classes(tmp_path):
     )
     runner = tiny_training.train(config)
     assert runner.iter == 2
-    assert runner.model.distiller.teacher.class_order.indices == list(range(9, -1, -1))
+    assert runner.model.distiller.teacher.order.indices == list(range(9, -1, -1))
     assert runner.message_hub.get_scalar('train/loss_wkd_l').current() > 0
     assert 'val/coco/bbox_mAP' in runner.message_hub.log_scalars
 

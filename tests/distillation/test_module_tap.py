@@ -4,7 +4,15 @@ import pytest
 import torch
 
 from wkd_det.classification.networks.zoo import TimmModel, TorchvisionModel
-from wkd_det.distillation.module_tap import FeatureLayout, probe_layouts
+from wkd_det.distillation.module_tap import FeatureLayout, layout_of
+from wkd_det.distillation.recording import recording
+
+
+def probed(network, name, size):
+    network.eval()
+    with torch.no_grad(), recording(network, [name]) as recorded:
+        network(torch.zeros(1, 3, size, size, device='meta'))
+    return layout_of(name, tuple(recorded[name].shape), network)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +53,7 @@ def test_probing_on_the_meta_device(build, module, expected):
     with torch.device('meta'):
         network = build()
     state = torch.get_rng_state()
-    found = probe_layouts(network, [module], 224)[module]
+    found = probed(network, module, 224)
     assert found == FeatureLayout(*expected)
     assert torch.equal(torch.get_rng_state(), state)
 
@@ -69,12 +77,12 @@ def test_channels_go_first_and_a_vector_is_one_pixel():
 
 def test_equal_lengths_are_channels_first_unless_the_network_says_otherwise():
     network = torch.nn.Conv2d(3, 7, 1).to('meta')
-    assert probe_layouts(network, [''], 7)[''].kind == 'NCHW'
+    assert probed(network, '', 7).kind == 'NCHW'
     network.output_fmt = 'NHWC'
-    assert probe_layouts(network, [''], 7)[''].kind == 'NHWC'
+    assert probed(network, '', 7).kind == 'NHWC'
 
 
 def test_a_shape_that_says_nothing_is_refused():
     network = torch.nn.Conv2d(3, 5, 1, stride=(1, 2)).to('meta')
     with pytest.raises(ValueError, match=r"'' has the shape \(1, 5, 8, 4\), which is not clearly"):
-        probe_layouts(network, [''], 8)
+        probed(network, '', 8)

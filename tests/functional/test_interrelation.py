@@ -17,6 +17,7 @@ from wkd_det.functional import (
     bures_squared,
     cka,
     cosine_interrelation,
+    distance_to_cost,
     gaussian_interrelation,
     interrelation_to_cost,
 )
@@ -657,6 +658,36 @@ def test_cost_gradient(sharpness):
     )
 
 
+@pytest.mark.parametrize('sharpness', [0, 1, 2.0])
+def test_cost_of_a_distance_is_that_of_the_similarity(sharpness):
+    distance = 1 - cosine_interrelation(random_features(1, 6, 4)[0])
+    result = distance_to_cost(distance, sharpness=sharpness)
+    expected = interrelation_to_cost(1 - distance, sharpness=sharpness)
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-15)  # rounding of 1 - d
+
+
+@pytest.mark.parametrize('sharpness', [0, 1, 2.0])
+def test_cost_of_a_distance_is_a_cost(sharpness):
+    distance = 1 - cosine_interrelation(random_features(1, 6, 4)[0].float())
+    distance[0, 1] += 3e-7  # as built on a GPU
+    distance[2, 2] -= 3e-7
+    distance[3, 4] = distance[4, 3] = -3e-7
+    cost = distance_to_cost(distance, sharpness=sharpness)
+    check_cost(cost)
+    assert torch.equal(cost, cost.mT)
+    assert cost[3, 4] == 0
+    assert distance_to_cost(distance.half(), sharpness=1).dtype == torch.float32
+
+
+@pytest.mark.parametrize('sharpness', [0, 1.5])
+def test_gradient_of_the_cost_of_a_distance(sharpness):
+    distance = (1 - cosine_interrelation(random_features(1, 5, 4)[0])).requires_grad_()
+    upper = torch.triu(torch.ones(5, 5, dtype=torch.bool), 1)
+    assert torch.autograd.gradcheck(
+        lambda d: distance_to_cost((d * upper) + (d * upper).mT, sharpness=sharpness), distance
+    )
+
+
 def _changed(row, column, value, mirrored=True):
     matrix = torch.eye(4)
     matrix[row, column] = value
@@ -685,6 +716,41 @@ def _changed(row, column, value, mirrored=True):
 def test_cost_refuses(interrelation, sharpness, message):
     with pytest.raises(ValueError, match=message):
         interrelation_to_cost(interrelation, sharpness=sharpness)
+
+
+@pytest.mark.parametrize(
+    ('distance', 'sharpness', 'message'),
+    [
+        (torch.zeros(3, 3), -1.0, 'sharpness must not be negative, got -1.0'),
+        (torch.zeros(3, 3)[:2], 1.0, r'distance must be square, got shape \(2, 3\)'),
+        (torch.zeros(1, 1), 1.0, 'distance must cover at least 2 classes, got 1'),
+        (torch.zeros(3, 3).long(), 1.0, 'distance must be of a floating type, got torch.int64'),
+        (
+            _changed(1, 3, float('nan')) - torch.eye(4),
+            1.0,
+            r'distance must be finite, got nan at \(1, 3\)',
+        ),
+        (
+            _changed(1, 3, 0.5, False) - torch.eye(4),
+            1.0,
+            r'distance must be symmetric, got 0.5 at \(1, 3\) but 0.0 at \(3, 1\)',
+        ),
+        (
+            torch.eye(3),
+            1.0,
+            r'distance must be 0 on the diagonal \(an interrelation is 1 there\), '
+            r'got 1.0 at \(0, 0\)',
+        ),
+        (
+            _changed(1, 2, -0.5) - torch.eye(4),
+            1.0,
+            r'distance must not be negative, got -0.5 at \(1, 2\)',
+        ),
+    ],
+)
+def test_cost_of_a_distance_refuses(distance, sharpness, message):
+    with pytest.raises(ValueError, match=message):
+        distance_to_cost(distance, sharpness=sharpness)
 
 
 # Checks

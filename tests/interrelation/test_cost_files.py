@@ -225,7 +225,7 @@ def test_a_pth_file_that_holds_something_else(tmp_path):
     with pytest.raises(ValueError, match='cost.pth holds a dict, not a tensor'):
         read_cost_file(tmp_path / 'cost.pth')
     torch.save(torch.ones(3), tmp_path / 'cost.pth')
-    with pytest.raises(ValueError, match='cost.pth: cost must be square'):
+    with pytest.raises(ValueError, match='cost.pth: distance must be square'):
         read_cost_file(tmp_path / 'cost.pth')
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
-from mmengine.hub import get_config
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from wkd_det.testing import save_detector
+from wkd_det.runtime.config import read_config
+from wkd_det.testing.detectors import save_detector
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -73,4 +73,4 @@ def training_step(
 
 
 def _model_of(config: str) -> ConfigDict:
-    return get_config(config).model if '::' in config else Config.fromfile(ROOT / config).model
+    return read_config(config if '::' in config else ROOT / config).model

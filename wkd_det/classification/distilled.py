@@ -1,9 +1,9 @@
-"""What one training pass of the student leaves behind for the terms."""
+"""The distilled classifier: its views of both networks, its taps and its model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import Any, ClassVar
 
@@ -12,57 +12,84 @@ from torch import Tensor, nn
 
 from wkd_det.classification.classifier import Classifier, class_rows, network_of
 from wkd_det.classification.data import renormalize
+from wkd_det.connectors import Connector
 from wkd_det.distillation.model import DistilledModel
 from wkd_det.distillation.module_tap import ModuleTap, check_module
-from wkd_det.distillation.recording import Outputs, recording
-from wkd_det.distillation.tap import Tap
+from wkd_det.distillation.recording import Recorded, recording
+from wkd_det.distillation.tap import TAPS, Binding, Tap
 from wkd_det.distillation.teacher import Teacher
+from wkd_det.distillation.view import Pair, StudentView, TeacherView
 
 
-@dataclass
-class StudentPass:
-    """Outputs of the student's modules on one batch, and its labels."""
-
-    outputs: Outputs
-    labels: Tensor
-    """Shape ``(N,)``."""
-
-
-class TeacherPass:
-    """Runs the teacher on one batch, once: when a tap asks for it, or earlier by :meth:`run`.
+class ClassifierStudentView(StudentView):
+    """Outputs of modules in one pass of the student.
 
     Args:
-        teacher: A classifier or a bare network, in eval mode.
-        names: Modules of the network whose outputs the taps read.
-        images: The student's batch, shape ``(N, C, H, W)``.
-        preprocessor: The student's; where the teacher has another one, the batch is renormalised.
+        module: The student.
+        inputs: The batch, shape ``(N, C, H, W)``.
+        labels: Classes, shape ``(N,)``.
+        modules: Names of modules of the network whose outputs are recorded.
     """
 
     def __init__(
-        self, teacher: nn.Module, names: Iterable[str], images: Tensor, preprocessor: nn.Module
+        self, module: Classifier, inputs: Tensor, labels: Tensor, modules: Sequence[str]
     ) -> None:
+        super().__init__(module, inputs)
+        self._labels = labels
+        self._modules = modules
+        self._outputs = Recorded()
+
+    def output(self, module: str) -> Tensor:
+        return self._outputs[module]
+
+    def logits(self, stage: int = 0) -> Tensor:
+        return self.output('')
+
+    def labels(self, stage: int = 0) -> Tensor:
+        return self._labels
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        with recording(self.module.network, self._modules, into=self._outputs):
+            yield
+
+
+class ClassifierTeacherView(TeacherView):
+    """Outputs of modules of the teacher, which runs once: at :meth:`start` or when asked.
+
+    Args:
+        teacher: A classifier or a bare network; its classes are brought into the student's order.
+        student: The student's view of the batch. Where the teacher has another preprocessor, the
+            batch is renormalised.
+        modules: Names of modules of the network whose outputs are recorded.
+    """
+
+    def __init__(
+        self, teacher: Teacher, student: ClassifierStudentView, modules: Sequence[str]
+    ) -> None:
+        super().__init__(teacher.module)
         self._teacher = teacher
-        self._names = names
-        self._images = images
-        self._preprocessor = preprocessor
+        self._student = student
+        self._modules = modules
 
-    def run(self) -> None:
-        """Run now: before the student, whose graph does not fill the memory yet.
+    def start(self) -> None:
+        self._outputs  # noqa: B018  a cached property
 
-        Then the teacher's intermediate results take turns in the same memory. Behind the graph
-        each gets fresh pages, which costs up to a tenth of a step on a CPU.
-        """
-        self.outputs  # noqa: B018  a cached property
+    def output(self, module: str) -> Tensor:
+        return self._outputs[module]
+
+    def logits(self, stage: int = 0) -> Tensor:
+        return self._teacher.logits(self.output(''))
 
     @cached_property
     @torch.no_grad()
-    def outputs(self) -> Outputs:
-        """What the modules have returned."""
-        images = self._images
-        if isinstance(self._teacher, Classifier):
-            images = renormalize(images, self._preprocessor, self._teacher.data_preprocessor)
-        network = network_of(self._teacher)
-        with recording(network, self._names) as outputs:
+    def _outputs(self) -> Recorded:
+        images = self._student.inputs
+        if isinstance(self.module, Classifier):
+            own, other = self._student.module.data_preprocessor, self.module.data_preprocessor
+            images = renormalize(images, own, other)
+        network = network_of(self.module)
+        with recording(network, self._modules) as outputs:
             network(images)
         return outputs
 
@@ -72,33 +99,25 @@ class LogitsTap(Tap):
 
     yields: ClassVar[str] = 'logits'
     compares_classes: ClassVar[bool] = True
-    module: ClassVar[str] = ''
-    teacher_module: ClassVar[str] = ''
+    student_modules = ('',)
+    teacher_modules = ('',)
 
-    def num_classes(self, student: nn.Module) -> int | None:
-        return student.num_classes
+    def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
+        return Binding(num_classes=student.num_classes)
 
-    def classifier_rows(self, teacher: nn.Module) -> Tensor:
+    def class_rows(self, teacher: nn.Module) -> Tensor:
         network = network_of(teacher)
         return class_rows(network, getattr(network, 'num_classes', None))
 
-    def class_names(self, teacher: Teacher) -> list[str] | None:
-        return teacher.class_names
-
-    def pairs(
-        self, student: StudentPass, teacher: TeacherPass, connectors: nn.ModuleList
-    ) -> list[dict[str, Tensor]]:
-        return [
-            dict(
-                student=student.outputs[self.module],
-                teacher=teacher.outputs[self.teacher_module],
-                target=student.labels,
-            )
-        ]
+    def read(
+        self, student: StudentView, teacher: TeacherView, connectors: Sequence[Connector]
+    ) -> list[Pair]:
+        logits = student.logits()
+        return [dict(student=logits, teacher=teacher.logits(), target=student.labels())]
 
 
 class DistilledClassifier(DistilledModel, Classifier):
-    """Classifier with the sections ``teacher`` and ``distill``; see :class:`DistilledModel`.
+    """Classifier with the sections ``teacher`` and ``distill``.
 
     The tap of a term is ``'logits'`` or the name of a module of the student's network, whose
     options :class:`~wkd_det.distillation.module_tap.ModuleTap` lists. The teacher is a
@@ -106,9 +125,10 @@ class DistilledClassifier(DistilledModel, Classifier):
     is renormalised for it.
 
     Args:
-        *args: Of :class:`~wkd_det.classification.classifier.Classifier`.
+        *args: Arguments of :class:`~wkd_det.classification.classifier.Classifier`.
         image_size: Side of the images, for which the shapes of features are found out.
-        **kwargs: Of the classifier, and ``teacher``, ``distill`` and ``on_non_finite``.
+        **kwargs: Arguments of the classifier, and ``teacher``, ``distill`` and ``on_non_finite``
+            of :class:`~wkd_det.distillation.model.DistilledModel`.
     """
 
     def __init__(self, *args: Any, image_size: int = 224, **kwargs: Any) -> None:
@@ -120,34 +140,33 @@ class DistilledClassifier(DistilledModel, Classifier):
             return LogitsTap
         if not isinstance(name, str):
             raise KeyError(f"{section}.tap must be 'logits' or a module's name, got {name!r}")
+        if name in TAPS.module_dict:
+            return TAPS.get(name)
         try:
             check_module('student', self.network, name)
         except KeyError as error:
             raise KeyError(f"{section}.tap is not 'logits', and {error.args[0]}") from None
         return partial(ModuleTap, name)
 
-    def loss(self, images: Tensor, labels: Tensor) -> dict[str, Any]:
-        """Cross entropy and the distillation terms.
-
-        Raises:
-            KeyError: If a term has the name of a loss of the classifier.
-            FloatingPointError: If a term is not finite, unless ``on_non_finite='skip'``.
-        """
-        self._fetch_teacher(images)
-        if self.distiller is None:
-            return super().loss(images, labels)
-        taps = [term.tap for term in self.distiller.terms.values()]
-        teacher = TeacherPass(
-            self.distiller.teacher.module,
-            {tap.teacher_module for tap in taps},
-            images,
-            self.data_preprocessor,
-        )
-        if self.distiller.is_on:
-            teacher.run()
-        with recording(self.network, {tap.module for tap in taps}) as outputs:
-            losses = super().loss(images, labels)
-        return self._with_terms(losses, StudentPass(outputs, labels), teacher)
-
-    def _num_classes(self, model: nn.Module) -> int | None:
+    def num_classes_of(self, model: nn.Module) -> int | None:
         return getattr(model, 'num_classes', None)
+
+    def network_of(self, model: nn.Module) -> nn.Module:
+        return network_of(model)
+
+    def probe(self, network: nn.Module, modules: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        network.eval()
+        images = torch.zeros(1, 3, self.image_size, self.image_size, device='meta')
+        with torch.no_grad(), recording(network, modules) as recorded:
+            network(images)
+        return {name: tuple(recorded[name].shape) for name in modules if name in recorded}
+
+    def _views(
+        self, inputs: Tensor, targets: Tensor
+    ) -> tuple[ClassifierStudentView, ClassifierTeacherView | None]:
+        modules = self.distiller.modules_of
+        student = ClassifierStudentView(self, inputs, targets, modules('student'))
+        teacher = self.distiller.teacher
+        if teacher is None:
+            return student, None
+        return student, ClassifierTeacherView(teacher, student, modules('teacher'))

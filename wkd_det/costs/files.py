@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from wkd_det.costs.matrix import check_cost
+from wkd_det.costs.matrix import check_distance
 from wkd_det.runtime.files import read_tensor, write_whole
 
 _SUFFIX = '.safetensors'
@@ -112,7 +112,7 @@ def read_cost_file(path: str | os.PathLike) -> CostFile:
 
 def _check(distance: Tensor, names: list[str] | None, path: Path) -> None:
     try:
-        check_cost(distance, class_names=names)
+        check_distance(distance, class_names=names)
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,8 +68,24 @@ def check_interrelation(matrix: Tensor, *, class_names: Sequence[str] | None = N
     _refuse(matrix, matrix > 1 + TOLERANCE, 'interrelation must not exceed 1', class_names)
 
 
+def check_distance(
+    matrix: Tensor, *, class_names: Sequence[str] | None = None, tolerance: float = 0.0
+) -> None:
+    """Raise if a matrix is no distance: symmetric, not negative, and 0 on the diagonal.
+
+    Args:
+        matrix: Shape ``(C, C)``.
+        class_names: ``C`` names that errors add to the indices.
+        tolerance: How far entries may lie below 0, and those of the diagonal from 0.
+
+    Raises:
+        ValueError: With row, column and value of the first entry that breaks a rule.
+    """
+    _check_zero_diagonal('distance', matrix, class_names, tolerance)
+
+
 def check_cost(matrix: Tensor, *, class_names: Sequence[str] | None = None) -> None:
-    """Refuse what is not a cost: symmetric, not negative, and 0 on the diagonal.
+    """Raise if a matrix is no cost: symmetric, not negative, and 0 on the diagonal.
 
     No tolerance but that of symmetry: transport pays for every entry as it stands. Arguments as
     in :func:`check_symmetric`.
@@ -78,11 +93,17 @@ def check_cost(matrix: Tensor, *, class_names: Sequence[str] | None = None) -> N
     Raises:
         ValueError: With row, column and value of the first entry that breaks a rule.
     """
-    check_symmetric(matrix, name='cost', class_names=class_names)
+    _check_zero_diagonal('cost', matrix, class_names, 0.0)
+
+
+def _check_zero_diagonal(
+    name: str, matrix: Tensor, class_names: Sequence[str] | None, tolerance: float
+) -> None:
+    check_symmetric(matrix, name=name, class_names=class_names)
     diagonal = torch.eye(len(matrix), dtype=torch.bool, device=matrix.device)
-    rule = 'cost must be 0 on the diagonal (an interrelation is 1 there)'
-    _refuse(matrix, diagonal & (matrix != 0), rule, class_names)
-    _refuse(matrix, matrix < 0, 'cost must not be negative', class_names)
+    rule = f'{name} must be 0 on the diagonal (an interrelation is 1 there)'
+    _refuse(matrix, diagonal & (matrix.abs() > tolerance), rule, class_names)
+    _refuse(matrix, matrix < -tolerance, f'{name} must not be negative', class_names)
 
 
 def listed_classes(classes: Sequence[int], class_names: Sequence[str] | None = None) -> str:
@@ -115,24 +136,7 @@ def _place(row: int, column: int, class_names: Sequence[str] | None) -> str:
 
 
 BACKGROUND = 'background'
-
-
 """Name of what is no object; in files of distances it stands for the last logit of a box head."""
-
-
-def wanted_class_names(tap: Any, teacher: Any) -> list[str]:
-    """Names of the classes that the logits of ``tap`` stand for, in their order.
-
-    Raises:
-        ValueError: If the teacher's checkpoint does not tell.
-    """
-    names = tap.class_names(teacher)
-    if names is None:
-        raise ValueError(
-            "the teacher's checkpoint has no class names to match: use one that has "
-            '(meta.dataset_meta.classes), or distances that go by_position'
-        )
-    return names
 
 
 def positions_of(wanted: Sequence[str], available: Sequence[str], holder: str) -> list[int]:

@@ -11,7 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from wkd_det.costs.matrix import check_interrelation, listed_classes
+from wkd_det.costs.matrix import (
+    TOLERANCE,
+    check_distance,
+    check_interrelation,
+    listed_classes,
+)
 from wkd_det.ops.arithmetic import promote, without_autocast
 from wkd_det.ops.checks import check_nonnegative
 
@@ -77,34 +82,61 @@ def cosine_interrelation(
         return cosine.masked_fill(same, 1).to(result_like)
 
 
-def interrelation_to_cost(interrelation: Tensor, *, sharpness: float) -> Tensor:
-    r"""Transport cost between classes from their interrelation.
+def distance_to_cost(distance: Tensor, *, sharpness: float) -> Tensor:
+    r"""Transport cost between classes from their distance.
 
     .. math::
-        c_{ij} = 1 - \exp(-\kappa \, d_{ij}), \quad d_{ij} = 1 - IR_{ij}; \qquad
-        c_{ij} = d_{ij} \text{ for } \kappa = 0
+        c_{ij} = 1 - \exp(-\kappa \, d_{ij}); \qquad c_{ij} = d_{ij} \text{ for } \kappa = 0
 
     Convention:
         - The greater the sharpness, the more equal the costs of all classes that are not close;
           the cost is below 1. ``sharpness=0`` is not the limit of small ones (that is 0) but
           the distance itself.
-        - Interrelations below 0 give distances above 1; they are not clipped. Those above 1 by
-          rounding give 0.
+        - Distances above 1 (of opposite prototypes) are not clipped. Those below 0 by rounding
+          count as 0.
+
+    Args:
+        distance: Shape ``(C, C)``, symmetric, >= 0, 0 on the diagonal.
+        sharpness: :math:`\kappa`, >= 0.
+
+    Returns:
+        Shape ``(C, C)``, >= 0, exactly symmetric and exactly 0 on the diagonal; at least float32.
+
+    Raises:
+        ValueError: If ``sharpness`` is negative, or if the matrix is not square, floating,
+            finite, symmetric, at least 0 and 0 on the diagonal (up to 1e-5). The message gives
+            row, column and value.
+
+    References: Lv, Yang, Li, Wasserstein Distance Rivals Kullback-Leibler Divergence for
+        Knowledge Distillation, NeurIPS 2024, section 3.1.
+
+    Example:
+        >>> distance_to_cost(torch.tensor([[0.0, 0.5], [0.5, 0.0]]), sharpness=2.0)
+        tensor([[0.0000, 0.6321],
+                [0.6321, 0.0000]])
+    """
+    check_nonnegative(sharpness=sharpness)
+    check_distance(distance, tolerance=TOLERANCE)
+    (distance,) = promote(distance)
+    return _sharpened((distance + distance.mT) / 2, sharpness)
+
+
+def interrelation_to_cost(interrelation: Tensor, *, sharpness: float) -> Tensor:
+    r"""Transport cost between classes from their interrelation.
+
+    The cost that :func:`distance_to_cost` makes of the distance :math:`d_{ij} = 1 - IR_{ij}`.
 
     Args:
         interrelation: Shape ``(C, C)``, symmetric, at most 1, 1 on the diagonal.
         sharpness: :math:`\kappa`, >= 0.
 
     Returns:
-        Shape ``(C, C)``, >= 0, exactly symmetric and exactly 0 on the diagonal.
+        Shape ``(C, C)``, >= 0, exactly symmetric and exactly 0 on the diagonal; at least float32.
 
     Raises:
         ValueError: If ``sharpness`` is negative, or if the matrix is not square, floating,
             finite, symmetric, at most 1 and 1 on the diagonal (up to 1e-5). The message gives
             row, column and value.
-
-    References: Lv, Yang, Li, Wasserstein Distance Rivals Kullback-Leibler Divergence for
-        Knowledge Distillation, NeurIPS 2024, section 3.1.
 
     Example:
         >>> interrelation_to_cost(torch.tensor([[1.0, 0.5], [0.5, 1.0]]), sharpness=2.0)
@@ -114,7 +146,10 @@ def interrelation_to_cost(interrelation: Tensor, *, sharpness: float) -> Tensor:
     check_nonnegative(sharpness=sharpness)
     check_interrelation(interrelation)
     (interrelation,) = promote(interrelation)
-    distance = 1 - (interrelation + interrelation.mT) / 2
+    return _sharpened(1 - (interrelation + interrelation.mT) / 2, sharpness)
+
+
+def _sharpened(distance: Tensor, sharpness: float) -> Tensor:
     same = torch.eye(len(distance), dtype=torch.bool, device=distance.device)
     distance = distance.clamp(min=0).masked_fill(same, 0)
     return distance if sharpness == 0 else -torch.expm1(-sharpness * distance)

@@ -1,20 +1,58 @@
-"""Class distances from the teacher's classifier."""
+"""Sources of class distances: where WKD-L learns how far apart two classes are."""
 
 from __future__ import annotations
 
+import inspect
 import os
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from wkd_det.costs.files import read_cost_file, read_prototypes
-from wkd_det.costs.matrix import BACKGROUND, positions_of, wanted_class_names
+from wkd_det.costs.matrix import BACKGROUND, positions_of
 from wkd_det.costs.similarity import cosine_interrelation, with_unknown_classes
 from wkd_det.ops.checks import check_positive
 
 
-class ClassifierCost:
+@dataclass(frozen=True)
+class ClassTable:
+    """The classes of the teacher's logits, in the teacher's order, background last."""
+
+    count: int
+    """Number of logits."""
+    names: list[str] | None
+    """Names of the classes, or None if the checkpoint has none."""
+    rows: Callable[[], Tensor]
+    """Weight vectors of the classes in the teacher's classifier, shape ``(C, D)``."""
+
+    def require_names(self) -> list[str]:
+        """Return the names of the classes.
+
+        Raises:
+            ValueError: If they are unknown.
+        """
+        if self.names is None:
+            raise ValueError(
+                "the teacher's checkpoint has no class names to match: use one that has "
+                '(meta.dataset_meta.classes), or distances that go by_position'
+            )
+        return self.names
+
+
+class CostSource:
+    """Base of the sources of class distances."""
+
+    def __call__(self, table: ClassTable) -> Tensor:
+        """Class distances of the classes of ``table`` in its order, shape ``(C, C)``."""
+        raise NotImplementedError
+
+
+class ClassifierCost(CostSource):
     """``1 - cosine`` between the rows of the teacher's last layer, background included.
 
     Needs nothing prepared. Distances lie in ``[0, 2]``.
@@ -26,18 +64,16 @@ class ClassifierCost:
     def __init__(self, *, center: bool = False) -> None:
         self.center = center
 
-    def __call__(self, tap: Any, teacher: Any) -> Tensor:
-        """Class distances, shape ``(C, C)``, for the logits that ``tap`` yields."""
-        rows = tap.classifier_rows(teacher.module).detach().double()
-        names = tap.class_names(teacher)
-        return 1 - cosine_interrelation(rows, center=self.center, class_names=names)
+    def __call__(self, table: ClassTable) -> Tensor:
+        rows = table.rows().detach().double()
+        return 1 - cosine_interrelation(rows, center=self.center, class_names=table.names)
 
 
-class ConstantCost:
+class ConstantCost(CostSource):
     """No interrelation at all: the control that any other cost has to beat.
 
     Transport between equally distant classes costs the distance times the total variation of
-    the two distributions, beside what the entropic regularisation adds.
+    the two distributions, plus what the entropic regularisation adds.
 
     Args:
         value: Distance between two different classes, > 0; 1 is that of orthogonal prototypes.
@@ -50,13 +86,12 @@ class ConstantCost:
         check_positive(value=value)
         self.value = value
 
-    def __call__(self, tap: Any, teacher: Any) -> Tensor:
-        """Class distances, shape ``(C, C)``, for the logits that ``tap`` yields."""
-        classes = tap.num_classes(teacher.module)
-        return torch.full((classes, classes), float(self.value)).fill_diagonal_(0)
+    def __call__(self, table: ClassTable) -> Tensor:
+        shape = (table.count, table.count)
+        return torch.full(shape, float(self.value)).fill_diagonal_(0)
 
 
-class FileCost:
+class FileCost(CostSource):
     """Class distances that were computed before; see :func:`read_cost_file` for the formats.
 
     Args:
@@ -69,8 +104,8 @@ class FileCost:
         self.path = path
         self.by_position = by_position
 
-    def __call__(self, tap: Any, teacher: Any) -> Tensor:
-        """Class distances, shape ``(C, C)``, in the order of the logits that ``tap`` yields.
+    def __call__(self, table: ClassTable) -> Tensor:
+        """Class distances of the classes of ``table`` in its order, shape ``(C, C)``.
 
         Raises:
             ValueError: If names are needed and missing, or a class is not in the file.
@@ -83,12 +118,12 @@ class FileCost:
                 f'the file {self.path} has no class names to match; set by_position=True to '
                 'trust the order'
             )
-        wanted = wanted_class_names(tap, teacher)
+        wanted = table.require_names()
         order = positions_of(wanted, content.class_names, str(self.path))
         return content.distance[order][:, order]
 
 
-class PrototypeCost:
+class PrototypeCost(CostSource):
     """``1 - cosine`` between prototypes from a file, matched to the classes by name.
 
     Any vectors do: text embeddings of the class names, word vectors, attributes. Distances lie
@@ -121,14 +156,14 @@ class PrototypeCost:
         self.center = center
         self.background_distance = background_distance
 
-    def __call__(self, tap: Any, teacher: Any) -> Tensor:
-        """Class distances, shape ``(C, C)``, in the order of the logits that ``tap`` yields.
+    def __call__(self, table: ClassTable) -> Tensor:
+        """Class distances of the classes of ``table`` in its order, shape ``(C, C)``.
 
         Raises:
             ValueError: If a class has no prototype, or a prototype has no direction.
         """
         prototypes, names = read_prototypes(self.path)
-        wanted = wanted_class_names(tap, teacher)
+        wanted = table.require_names()
         known = [index for index, name in enumerate(wanted) if name in names or name != BACKGROUND]
         chosen = [wanted[index] for index in known]
         rows = prototypes[positions_of(chosen, names, str(self.path))]
@@ -137,3 +172,36 @@ class PrototypeCost:
             1 - interrelation, known, len(wanted), value=self.background_distance
         )
         return distance
+
+
+def adopt(source: Any) -> CostSource:
+    """Make a source that was written for ``source(tap, teacher)`` one that takes a table.
+
+    Sources had that form before 0.2; they work until 0.3.
+
+    Raises:
+        TypeError: If it cannot be called with a table.
+    """
+    if isinstance(source, CostSource):
+        return source
+    name = type(source).__name__
+    if not callable(source):
+        raise TypeError(f'a source of class distances must be callable, got {name}')
+    if len(inspect.signature(source).parameters) != 2:
+        return source
+    warnings.warn(
+        f'{name} takes (tap, teacher): derive it from wkd_det.costs.sources.CostSource, whose '
+        'call takes a ClassTable; the old form works until wkd_det 0.3',
+        FutureWarning,
+        stacklevel=2,
+    )
+
+    def called(table: ClassTable) -> Tensor:
+        tap = SimpleNamespace(
+            classifier_rows=lambda module: table.rows(),
+            class_names=lambda teacher: table.names,
+            num_classes=lambda module: table.count,
+        )
+        return source(tap, SimpleNamespace(module=None, class_names=table.names))
+
+    return called

@@ -1,10 +1,14 @@
-"""What turns a detector of MMDetection into its distilled form."""
+"""Distilled detectors: the mixin, seven classes, and ``distilled`` for any other detector."""
 
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
+import torch
 from mmdet.models.detectors import (
     ATSS,
     FCOS,
@@ -21,9 +25,15 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from wkd_det.detection.geometry import num_classes
-from wkd_det.detection.student_view import Record, recording
-from wkd_det.detection.teacher_view import TeacherInput, TeacherPass
+from wkd_det.detection.student_view import DetectorStudentView
+from wkd_det.detection.teacher_view import DetectorTeacherView, TeacherInput
 from wkd_det.distillation.model import DistilledModel
+from wkd_det.distillation.module_tap import ModuleTap
+from wkd_det.distillation.recording import Recorded, recording
+from wkd_det.distillation.tap import Tap
+from wkd_det.distillation.teacher import Teacher
+from wkd_det.distillation.term import find_tap, tap_names
+from wkd_det.runtime.config import near_matches
 
 
 class DistilledMixin(DistilledModel):
@@ -42,34 +52,65 @@ class DistilledMixin(DistilledModel):
         self._teacher_input: TeacherInput | None = None
         super().__init__(*args, **kwargs)
 
-    def loss(self, batch_inputs: Tensor, batch_data_samples: list[Any]) -> dict[str, Any]:
-        """Losses of the plain detector and those of the distillation terms.
+    def find_tap(self, section: str, name: Any) -> Callable[..., Tap]:
+        modules = [known for known, _ in self.named_modules() if known]
+        if name in modules and name not in tap_names():
+            return partial(ModuleTap, name)
+        try:
+            return find_tap(section, name)
+        except KeyError as error:
+            near = near_matches(name, modules)
+            raise KeyError(f'{error.args[0]}, and no module has that name: {near}') from None
 
-        Raises:
-            KeyError: If a term has the name of a loss of the detector.
-            FloatingPointError: If a term is not finite, unless ``on_non_finite='skip'``.
-        """
-        self._fetch_teacher(batch_inputs)
-        if self.distiller is None:
-            return super().loss(batch_inputs, batch_data_samples)
-        record = Record(inputs=batch_inputs, samples=batch_data_samples)
-        teacher = TeacherPass(
-            self.distiller.teacher.module, self._teacher_input, batch_inputs, record.image_sizes
-        )
-        if self.distiller.is_on:
-            teacher.run_backbone()
-        with recording(self, record):
-            losses = super().loss(batch_inputs, batch_data_samples)
-        return self._with_terms(losses, record, teacher)
-
-    def _fetch_teacher(self, inputs: Tensor | None = None) -> None:
-        super()._fetch_teacher(inputs)
-        if self.distiller is not None and self._teacher_input is None:
-            teacher = self.distiller.teacher.module
-            self._teacher_input = TeacherInput(self.data_preprocessor, teacher.data_preprocessor)
-
-    def _num_classes(self, model: nn.Module) -> int | None:
+    def num_classes_of(self, model: nn.Module) -> int | None:
         return num_classes(model)
+
+    def probe(self, network: nn.Module, modules: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        network.eval()
+        image = torch.zeros(1, 3, _PROBE_SIZE, _PROBE_SIZE, device='meta')
+        recorded = Recorded(single=True)
+        with torch.no_grad(), recording(network, modules, into=recorded):
+            # An operator may have no shapes on the meta device; what ran before it is known.
+            with suppress(NotImplementedError, RuntimeError):
+                maps = network.extract_feat(image)
+                for name in ('rpn_head', 'bbox_head'):
+                    if hasattr(network, name):
+                        getattr(network, name)(maps)
+            if any(name.startswith('roi_head.') for name in modules):
+                _run_box_heads(network.roi_head)
+        return {name: tuple(recorded[name].shape) for name in modules if name in recorded}
+
+    def _views(
+        self, inputs: Tensor, targets: Sequence[Any]
+    ) -> tuple[DetectorStudentView, DetectorTeacherView | None]:
+        modules = self.distiller.modules_of
+        student = DetectorStudentView(self, inputs, targets, modules('student'))
+        teacher = self.distiller.teacher
+        if teacher is None:
+            return student, None
+        return student, DetectorTeacherView(
+            teacher, self._teacher_input, student, modules('teacher')
+        )
+
+    def _load_teacher(self) -> Teacher | None:
+        teacher = super()._load_teacher()
+        if teacher is not None:
+            own, other = self.data_preprocessor, teacher.module.data_preprocessor
+            self._teacher_input = TeacherInput(own, other)
+        return teacher
+
+
+_PROBE_SIZE = 256  # pixels; all strides divide it
+
+
+def _run_box_heads(roi_head: nn.Module) -> None:
+    """Run the box head of each stage on one empty RoI."""
+    extractors, heads = roi_head.bbox_roi_extractor, roi_head.bbox_head
+    if not isinstance(heads, nn.ModuleList):
+        extractors, heads = [extractors], [heads]
+    for extractor, head in zip(extractors, heads):
+        size = extractor.roi_layers[0].output_size
+        head(torch.zeros(1, extractor.out_channels, *size, device='meta'))
 
 
 def distilled(detector: type[BaseDetector]) -> type[BaseDetector]:

@@ -18,7 +18,7 @@ from mmengine.registry import Registry, init_default_scope
 
 from wkd_det.detection.detectors import DistilledMixin
 from wkd_det.runtime.checkpoints import read_checkpoint
-from wkd_det.runtime.config import keyword_names
+from wkd_det.runtime.config import keyword_names, read_config
 from wkd_det.runtime.state import load_strictly, weights_of
 
 CONFIG_NAME, CHECKPOINT_NAME = 'student.py', 'student.pth'
@@ -64,7 +64,7 @@ def export_student(
         if path.exists() and not force:
             raise FileExistsError(f'{path} exists already: --force replaces it')
     content = read_checkpoint(checkpoint)
-    source = _config_in(content, checkpoint) if config is None else Config.fromfile(config)
+    source = _config_in(content, checkpoint) if config is None else read_config(config)
     init_default_scope(source.get('default_scope') or 'mmdet')
     if not _is_distilled(source) and not _has_distiller(content):
         raise ValueError(

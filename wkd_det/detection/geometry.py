@@ -1,20 +1,19 @@
-"""Number of classes of a detector."""
+"""Geometry of detectors: widths, strides and numbers of classes, masks and sizes of maps."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from wkd_det.detection.student_view import Record
-
 
 def num_classes(model: nn.Module) -> int | None:
-    """Number of object classes of a detector, or None where it does not tell."""
+    """Number of object classes of a detector, or None where it is unknown."""
     roi_head = getattr(model, 'roi_head', None)
     head = getattr(model, 'bbox_head', None) if roi_head is None else roi_head.bbox_head
     if isinstance(head, nn.ModuleList):
@@ -52,7 +51,7 @@ def level_widths(model: Mapping[str, Any], place: str) -> list[int]:
 
 
 def level_strides(model: nn.Module) -> list[int] | None:
-    """Strides of the neck's levels, or None where the detector does not tell."""
+    """Strides of the neck's levels, or None where the detector does not state them."""
     for name in ('rpn_head', 'bbox_head'):
         generator = getattr(getattr(model, name, None), 'prior_generator', None)
         strides = getattr(generator, 'strides', None)
@@ -84,7 +83,7 @@ def _last(necks: list[Mapping[str, Any]], name: str) -> Any:
 
 
 def _option(section: Mapping[str, Any], name: str) -> Any:
-    """What a section says, or the default of its type."""
+    """The option of a section, or the default of its type."""
     if name in section:
         return section[name]
     cls = MODELS.get(section.get('type'))
@@ -101,10 +100,19 @@ def _get(owner: Any, name: str) -> Any:
     return owner.get(name) if isinstance(owner, Mapping) else getattr(owner, name, None)
 
 
-def image_mask(record: Record, features: Tensor) -> Tensor | None:
-    """Pixels whose centre lies in the image, bool ``(N, H, W)``; None if there is no padding."""
-    batch_size = tuple(record.inputs.shape[-2:])
-    image_sizes = record.image_sizes
+def image_mask(
+    batch_size: tuple[int, int], image_sizes: Sequence[tuple[int, int]], features: Tensor
+) -> Tensor | None:
+    """Pixels of a map whose centre lies in the image, bool ``(N, H, W)``.
+
+    Args:
+        batch_size: Height and width of the batch.
+        image_sizes: Height and width of each image without padding.
+        features: The map, shape ``(N, C, H, W)``.
+
+    Returns:
+        None if there is no padding.
+    """
     if all(size == batch_size for size in image_sizes):
         return None
     sizes = torch.tensor(image_sizes, device=features.device)
@@ -113,6 +121,30 @@ def image_mask(record: Record, features: Tensor) -> Tensor | None:
         centre = (torch.arange(length, device=features.device) + 0.5) * (padded / length)
         inside.append(centre < sizes[:, axis, None])
     return inside[0][:, :, None] & inside[1][:, None, :]
+
+
+def fitted_maps(
+    maps: Sequence[Tensor], own: tuple[int, int], other: tuple[int, int]
+) -> tuple[Tensor, ...]:
+    """Maps of a batch of one size as a batch of another size would have them.
+
+    A pixel of a map lies at the same place of the image in both; the maps are cut, or extended by
+    zeros, behind the image, where nothing counts.
+
+    Args:
+        maps: Each ``(N, C, H, W)``.
+        own: Height and width of the batch that the result is for.
+        other: Height and width of the batch that the maps come from.
+    """
+    if own == other:
+        return tuple(maps)
+    fitted = []
+    for features in maps:
+        sizes = zip(own, other, features.shape[-2:])
+        height, width = (_map_length(own, other, length) for own, other, length in sizes)
+        extra = (0, width - features.shape[-1], 0, height - features.shape[-2])
+        fitted.append(F.pad(features, extra))
+    return tuple(fitted)
 
 
 def _map_length(own: int, other: int, length: int) -> int:

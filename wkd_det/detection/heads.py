@@ -1,4 +1,4 @@
-"""What one training pass of the student leaves behind for the terms."""
+"""RoI heads: their parts, with or without stages, and their output on given RoIs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from wkd_det.distillation.recording import recording
+
 
 @dataclass
 class RoIStage:
-    """One call of the box head: a Faster R-CNN has one, a Cascade one a stage."""
+    """One call of the box head: a Faster R-CNN has one, a Cascade one per stage."""
 
     rois: Tensor
     """Image index and box, shape ``(R, 5)``, in pixels of the batch."""
@@ -20,19 +22,19 @@ class RoIStage:
     """Assigned classes, shape ``(R,)``; the number of classes stands for background."""
     logits: Tensor
     """Shape ``(R, K + 1)``."""
-    deltas: Tensor
-    """Box regression, shape ``(R, 4 K)``, or ``(R, 4)`` where it is the same for all classes."""
+    offsets: Tensor
+    """Box offsets, shape ``(R, 4 K)``, or ``(R, 4)`` where it is the same for all classes."""
     features: Tensor | None
     """RoIAlign output, shape ``(R, C, H, W)``; None of heads that keep it to themselves (HTC)."""
 
     def empty(self) -> RoIStage:
-        """The same without a RoI."""
+        """The same stage without RoIs."""
         parts = vars(self).items()
         return RoIStage(**{name: None if part is None else part[:0] for name, part in parts})
 
 
 def can_record(roi_head: nn.Module) -> bool:
-    """Whether the head has a ``bbox_loss`` of the kind that is recorded."""
+    """Whether the head has a ``bbox_loss`` that can be recorded."""
     bbox_loss = getattr(roi_head, 'bbox_loss', None)
     return bbox_loss is not None and 'sampling_results' in inspect.signature(bbox_loss).parameters
 
@@ -64,19 +66,30 @@ def roi_extractor(model: nn.Module, stage: int, owner: str) -> nn.Module:
     return _of_stage(model.roi_head.bbox_roi_extractor, stage)
 
 
+@dataclass
+class HeadOutput:
+    """Output of a box head on RoIs, row by row."""
+
+    logits: Tensor
+    """Shape ``(R, K + 1)``."""
+    offsets: Tensor
+    """Box offsets, shape ``(R, 4 K)``, or ``(R, 4)`` where they are the same for all classes."""
+
+
 def run_box_head(
-    model: nn.Module, maps: tuple[Tensor, ...], rois: Tensor, stage: int
-) -> dict[str, Tensor]:
-    """Result of the box head of a stage on given RoIs: ``cls_score``, ``bbox_feats``, ...
+    model: nn.Module, maps: tuple[Tensor, ...], rois: Tensor, stage: int = 0
+) -> HeadOutput:
+    """Output of the box head of a stage on given RoIs.
 
     Args:
         model: A two-stage detector.
-        maps: Of its neck.
+        maps: Maps of its neck.
         rois: Shape ``(R, 5)``.
-        stage: Of a Cascade; other heads have stage 0 only.
+        stage: Stage of a Cascade; other heads have stage 0 only.
     """
     staged = isinstance(model.roi_head.bbox_head, nn.ModuleList)
-    return model.roi_head._bbox_forward(*((stage,) if staged else ()), maps, rois)
+    result = model.roi_head._bbox_forward(*((stage,) if staged else ()), maps, rois)
+    return HeadOutput(logits=result['cls_score'], offsets=result['bbox_pred'])
 
 
 def require_plain_forward(model: nn.Module, owner: str) -> None:
@@ -115,27 +128,22 @@ def require_same_coding(
 
 def penultimate_features(
     model: nn.Module, maps: tuple[Tensor, ...], rois: Tensor, stage: int
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """What the classification layer reads of given RoIs, and the result of the box head.
+) -> tuple[Tensor, HeadOutput]:
+    """Input of the classification layer on given RoIs, and the output of the box head.
 
     Args:
         model: A two-stage detector whose head has a layer ``fc_cls``.
-        maps: Of its neck.
+        maps: Maps of its neck.
         rois: Shape ``(R, 5)``.
-        stage: Of a Cascade; other heads have stage 0 only.
+        stage: Stage of a Cascade; other heads have stage 0 only.
 
     Returns:
-        Features, shape ``(R, D)``, and the result of :func:`run_box_head`.
+        Features, shape ``(R, D)``, and the output of the head.
     """
-    seen: list[Tensor] = []
-    handle = box_head(model, stage, 'model').fc_cls.register_forward_pre_hook(
-        lambda module, inputs: seen.append(inputs[0])
-    )
-    try:
-        result = run_box_head(model, maps, rois, stage)
-    finally:
-        handle.remove()
-    return seen[0], result
+    head = box_head(model, stage, 'model')
+    with recording(head, ['fc_cls'], inputs=True) as recorded:
+        output = run_box_head(model, maps, rois, stage)
+    return recorded['fc_cls'], output
 
 
 def num_stages(model: Any) -> int | None:
@@ -152,7 +160,7 @@ def stage_pairs(
     stage: int | Sequence[int] | None,
     teacher_stage: int | Sequence[int] | None,
 ) -> list[tuple[int, int]]:
-    """Which stage of the student is compared with which one of the teacher.
+    """Pairs of stages to compare: one of the student, one of the teacher.
 
     Nothing is guessed: a head with stages needs ``stage``, and a teacher with other stages than
     the student needs ``teacher_stage``.
@@ -210,7 +218,7 @@ def _roi_head(model: Any) -> Any:
 
 
 def _coding(head: nn.Module) -> dict[str, Any]:
-    """What the offsets of a box head mean."""
+    """Meaning of the offsets of a box head."""
     coder = head.bbox_coder
     return dict(
         type=type(coder).__name__,

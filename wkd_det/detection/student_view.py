@@ -1,38 +1,54 @@
-"""What one training pass of the student leaves behind for the terms."""
+"""The student detector's own training pass, recorded while its ``loss`` runs."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from mmdet.structures.bbox import bbox2roi, get_box_tensor
 from torch import Tensor, nn
 
-from wkd_det.detection.heads import RoIStage, can_record
-from wkd_det.distillation.recording import _replaced
+from wkd_det.detection.geometry import image_mask
+from wkd_det.detection.heads import HeadOutput, RoIStage, can_record, run_box_head
+from wkd_det.distillation.recording import Recorded, recording, replaced
+from wkd_det.distillation.view import StudentView
+
+PLACES = ('backbone', 'neck')
 
 
-@dataclass
-class Record:
-    """Values of one call of the student's ``loss``."""
+class DetectorStudentView(StudentView):
+    """Maps, RoIs, labels and outputs of one call of a detector's ``loss``.
 
-    inputs: Tensor
-    """The batch, shape ``(N, 3, H, W)``."""
-    samples: list[Any]
-    """The data sample of each image: size, boxes, labels."""
-    backbone: tuple[Tensor, ...] = ()
-    neck: tuple[Tensor, ...] = ()
-    proposals: list[Tensor] = field(default_factory=list)
-    """Boxes that the RoI head was given, ``(P, 4)`` for each image."""
-    stages: dict[int, RoIStage] = field(default_factory=dict)
-    """Calls of the box head by stage; 0 for heads without stages."""
-    module: nn.Module | None = None
-    """The student, whose parts a tap may run on other inputs; set by :func:`recording`."""
-    _made: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    Nothing of the student is run again: module hooks record the maps, and attributes on the RoI
+    head instance record the arguments and results of its ``loss`` and ``bbox_loss``, so sampling,
+    RoIs and labels are the student's own.
+
+    Args:
+        module: The student.
+        inputs: The batch, shape ``(N, 3, H, W)``.
+        samples: The data sample of each image: size, boxes, labels.
+        modules: Names of modules whose outputs are recorded.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        inputs: Tensor,
+        samples: Sequence[Any],
+        modules: Sequence[str] = (),
+    ) -> None:
+        super().__init__(module, inputs)
+        self.samples = samples
+        self.proposals: list[Tensor] = []
+        """Boxes that the RoI head was given, ``(P, 4)`` per image."""
+        self.stages: dict[int, RoIStage] = {}
+        """Calls of the box head by stage; 0 for heads without stages."""
+        self._maps: dict[str, tuple[Tensor, ...]] = {}
+        self._modules = modules
+        self._outputs = Recorded(single=True)
 
     @property
     def image_sizes(self) -> list[tuple[int, int]]:
@@ -45,110 +61,100 @@ class Record:
         return [get_box_tensor(sample.gt_instances.bboxes) for sample in self.samples]
 
     @property
-    def labels(self) -> list[Tensor]:
+    def classes(self) -> list[Tensor]:
         """Classes of the objects of each image, each ``(G,)``."""
         return [sample.gt_instances.labels for sample in self.samples]
 
-    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """What ``make`` gives, made at the first call with this key.
+    def maps(self, place: str) -> tuple[Tensor, ...]:
+        return self._maps[place]
 
-        Terms that share a connector share its output: it runs once a pass, as does its batch
-        normalisation.
-        """
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
-
-    def projected(
-        self, place: str, level: int, connector: nn.Module, size: tuple[int, int] | None = None
-    ) -> Tensor:
-        """A map of the student after a connector.
-
-        Args:
-            place: ``'neck'`` or ``'backbone'``.
-            level: Index of the map.
-            connector: Maps the student's width to the teacher's.
-            size: The teacher's, for connectors that resize.
-        """
-        features = getattr(self, place)[level]
-        # One that does not resize gives the same whatever size is asked for.
-        key = (id(connector), place, level, getattr(connector, 'resizes', False) and size)
-        return self.once(key, lambda: connector(features, size))
+    def output(self, module: str) -> Tensor:
+        return self._outputs[module]
 
     def stage(self, index: int) -> RoIStage:
         """A stage; without RoIs where a Cascade has stopped before it for want of them."""
         return self.stages[index] if index in self.stages else self.stages[0].empty()
 
+    def logits(self, stage: int = 0) -> Tensor:
+        return self.stage(stage).logits
 
-@contextmanager
-def recording(student: nn.Module, record: Record) -> Iterator[None]:
-    """Fill ``record`` while the student's own ``loss`` runs inside the block.
+    def labels(self, stage: int = 0) -> Tensor:
+        return self.stage(stage).labels
 
-    Nothing of the student is run again, and however the block ends the student is left as it was:
-    module hooks note the maps, and attributes on the RoI head instance note the arguments and
-    results of its ``loss`` and ``bbox_loss``, so sampling, RoIs and labels are the student's own.
-    """
-    record.module = student
-    with ExitStack() as stack:
-        for name in ('backbone', 'neck'):
-            module = getattr(student, name, None)
-            if isinstance(module, nn.Module):
-                stack.enter_context(_noting_maps(module, record, name))
-        roi_head = getattr(student, 'roi_head', None)
-        if roi_head is not None:
-            stack.enter_context(_replaced(roi_head, 'loss', _noting_proposals(roi_head, record)))
-            if can_record(roi_head):
-                noting = _noting_stages(roi_head, record)
-                stack.enter_context(_replaced(roi_head, 'bbox_loss', noting))
-        yield
+    def head(self, maps: tuple[Tensor, ...], rois: Tensor, stage: int = 0) -> HeadOutput:
+        """Logits and offsets of the student's own box head on other maps."""
+        return run_box_head(self.module, maps, rois, stage)
 
+    def pooled(self, extractor: nn.Module, maps: Sequence[Tensor], rois: Tensor) -> Tensor:
+        """RoIAlign of maps of the neck, shape ``(R, C, H, W)``."""
+        return extractor(tuple(maps[: extractor.num_inputs]), rois)
 
-@contextmanager
-def _noting_maps(module: nn.Module, record: Record, name: str) -> Iterator[None]:
-    def note(module: nn.Module, inputs: Any, output: tuple[Tensor, ...]) -> None:
-        setattr(record, name, tuple(output))
+    def image_mask(self, place: str, features: Tensor) -> Tensor | None:
+        if place.startswith('roi_head.'):  # one row per RoI
+            return None
+        return image_mask(tuple(self.inputs.shape[-2:]), self.image_sizes, features)
 
-    handle = module.register_forward_hook(note)
-    try:
-        yield
-    finally:
-        handle.remove()
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """A block in which the student's ``loss`` runs; however it ends, nothing stays behind."""
+        with ExitStack() as stack:
+            for place in PLACES:
+                module = getattr(self.module, place, None)
+                if isinstance(module, nn.Module):
+                    stack.enter_context(self._recording_maps(module, place))
+            roi_head = getattr(self.module, 'roi_head', None)
+            if roi_head is not None:
+                stack.enter_context(replaced(roi_head, 'loss', self._recorded_loss(roi_head)))
+                if can_record(roi_head):
+                    bbox_loss = self._recorded_bbox_loss(roi_head)
+                    stack.enter_context(replaced(roi_head, 'bbox_loss', bbox_loss))
+            stack.enter_context(recording(self.module, self._modules, into=self._outputs))
+            yield
 
+    @contextmanager
+    def _recording_maps(self, module: nn.Module, place: str) -> Iterator[None]:
+        def note(module: nn.Module, args: Any, output: tuple[Tensor, ...]) -> None:
+            self._maps[place] = tuple(output)
 
-def _noting_proposals(roi_head: nn.Module, record: Record) -> Callable:
-    original = roi_head.loss
-    signature = inspect.signature(original)
+        handle = module.register_forward_hook(note)
+        try:
+            yield
+        finally:
+            handle.remove()
 
-    def loss(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        given = signature.bind(*args, **kwargs).arguments.get('rpn_results_list', ())
-        # Before the head renames them and adds the annotated boxes.
-        record.proposals = [
-            get_box_tensor(result.bboxes).detach() for result in given if 'bboxes' in result
-        ]
-        return original(*args, **kwargs)
+    def _recorded_loss(self, roi_head: nn.Module) -> Callable:
+        original = roi_head.loss
+        signature = inspect.signature(original)
 
-    return loss
+        def loss(*args: Any, **kwargs: Any) -> dict[str, Any]:
+            given = signature.bind(*args, **kwargs).arguments.get('rpn_results_list', ())
+            # Before the head renames them and adds the annotated boxes.
+            self.proposals = [
+                get_box_tensor(result.bboxes).detach() for result in given if 'bboxes' in result
+            ]
+            return original(*args, **kwargs)
 
+        return loss
 
-def _noting_stages(roi_head: nn.Module, record: Record) -> Callable:
-    original = roi_head.bbox_loss
-    # StandardRoIHead: (x, sampling_results); CascadeRoIHead: (stage, x, sampling_results)
-    signature = inspect.signature(original)
+    def _recorded_bbox_loss(self, roi_head: nn.Module) -> Callable:
+        original = roi_head.bbox_loss
+        # StandardRoIHead: (x, sampling_results); CascadeRoIHead: (stage, x, sampling_results)
+        signature = inspect.signature(original)
 
-    def bbox_loss(*args: Any, **kwargs: Any) -> dict[str, Any]:
-        result = original(*args, **kwargs)
-        given = signature.bind(*args, **kwargs).arguments
-        sampling_results = given['sampling_results']
-        record.stages[given.get('stage', 0)] = RoIStage(
-            rois=bbox2roi([sampled.priors for sampled in sampling_results]),
-            labels=_labels(sampling_results, result['cls_score'].shape[1] - 1),
-            logits=result['cls_score'],
-            deltas=result['bbox_pred'],
-            features=result.get('bbox_feats'),
-        )
-        return result
+        def bbox_loss(*args: Any, **kwargs: Any) -> dict[str, Any]:
+            result = original(*args, **kwargs)
+            given = signature.bind(*args, **kwargs).arguments
+            sampling_results = given['sampling_results']
+            self.stages[given.get('stage', 0)] = RoIStage(
+                rois=bbox2roi([sampled.priors for sampled in sampling_results]),
+                labels=_labels(sampling_results, result['cls_score'].shape[1] - 1),
+                logits=result['cls_score'],
+                offsets=result['bbox_pred'],
+                features=result.get('bbox_feats'),
+            )
+            return result
 
-    return bbox_loss
+        return bbox_loss
 
 
 def _labels(sampling_results: list[Any], background: int) -> Tensor:

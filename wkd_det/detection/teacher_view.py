@@ -1,7 +1,9 @@
-"""From the student's batch to the one that the teacher's own preprocessor would make."""
+"""The teacher detector on the student's batch: its input, its maps and its heads."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 
 import torch
@@ -9,15 +11,19 @@ import torch.nn.functional as F
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
-from wkd_det.detection.geometry import _map_length
-from wkd_det.detection.heads import run_box_head
+from wkd_det.detection.geometry import fitted_maps
+from wkd_det.detection.heads import HeadOutput, run_box_head
+from wkd_det.detection.student_view import PLACES, DetectorStudentView
+from wkd_det.distillation.recording import Recorded, recording
+from wkd_det.distillation.teacher import Teacher
+from wkd_det.distillation.view import TeacherView
 
 
 class TeacherInput:
     """Undoes the student's normalisation and padding and applies the teacher's.
 
     Mean, standard deviation, channel order, padding value and padding divisor become the
-    teacher's. What differs is found out once, here, so that a step waits for no device.
+    teacher's. The differences are found once, here, so that a step waits for no device.
 
     Args:
         student: The data preprocessor that makes the batches.
@@ -91,97 +97,107 @@ def _inside(image_sizes: list[tuple[int, int]], like: Tensor) -> Tensor:
     return (rows[:, :, None] & columns[:, None, :])[:, None]
 
 
-class TeacherPass:
-    """Runs the teacher on one batch, each part at most once and only when a tap asks for it.
+class DetectorTeacherView(TeacherView):
+    """The teacher detector on the student's batch and RoIs.
 
-    The backbone, which every tap needs, can run earlier by :meth:`run_backbone`.
+    Each part runs at most once, without gradient, when a tap asks for it. The teacher runs no RPN
+    of its own.
 
     Args:
-        teacher: The teacher detector, in eval mode.
+        teacher: Its classes are brought into the student's order.
         teacher_input: Makes the teacher's batch from the student's.
-        inputs: The student's batch, shape ``(N, 3, H, W)``.
-        image_sizes: Height and width of each image without padding.
+        student: The student's view of the batch.
+        modules: Names of modules whose outputs are recorded.
     """
 
     def __init__(
         self,
-        teacher: nn.Module,
+        teacher: Teacher,
         teacher_input: TeacherInput,
-        inputs: Tensor,
-        image_sizes: list[tuple[int, int]],
+        student: DetectorStudentView,
+        modules: Sequence[str] = (),
     ) -> None:
-        self.module = teacher
+        super().__init__(teacher.module)
+        self._teacher = teacher
         self._teacher_input = teacher_input
-        self._student_inputs = inputs
-        self._image_sizes = image_sizes
-        self._heads: list[tuple[Tensor, int, dict[str, Tensor]]] = []
-
-    def run_backbone(self) -> None:
-        """Run it now: before the student, whose graph does not fill the memory yet.
-
-        Then the teacher's intermediate results take turns in the same memory.
-        """
-        self._backbone  # noqa: B018  a cached property
+        self._student = student
+        self._modules = modules
+        self._outputs = Recorded(single=True)
+        self._heads: list[tuple[Tensor, int, HeadOutput]] = []
 
     @cached_property
     @torch.no_grad()
     def inputs(self) -> Tensor:
         """The batch as the teacher's own preprocessor would make it, shape ``(N, 3, H', W')``."""
-        return self._teacher_input(self._student_inputs, self._image_sizes)
+        return self._teacher_input(self._student.inputs, self._student.image_sizes)
 
-    @cached_property
-    @torch.no_grad()
-    def _backbone(self) -> tuple[Tensor, ...]:
-        return tuple(self.module.backbone(self.inputs))
+    def start(self) -> None:
+        self._maps('backbone')
 
-    @cached_property
-    @torch.no_grad()
-    def _neck(self) -> tuple[Tensor, ...]:
-        return tuple(self.module.neck(self._backbone))
+    def maps(self, place: str) -> tuple[Tensor, ...]:
+        own = tuple(self._student.inputs.shape[-2:])
+        return fitted_maps(self._maps(place), own, tuple(self.inputs.shape[-2:]))
 
-    @property
-    def backbone(self) -> tuple[Tensor, ...]:
-        """Backbone maps, of the size they have on the student's batch."""
-        return self._fitted(self._backbone)
+    def output(self, module: str) -> Tensor:
+        if module not in self._outputs:
+            self._run_part_of(module)
+        return self._outputs[module]
 
-    @property
-    def neck(self) -> tuple[Tensor, ...]:
-        """Neck maps, of the size they have on the student's batch."""
-        return self._fitted(self._neck)
+    def logits(self, stage: int = 0) -> Tensor:
+        return self.on_rois(self._student.stage(stage).rois, stage).logits
 
-    @torch.no_grad()
-    def head(self, rois: Tensor, stage: int) -> dict[str, Tensor]:
-        """Result of the box head on the student's RoIs: ``cls_score``, ``bbox_feats``, ...
+    def on_rois(self, rois: Tensor, stage: int = 0) -> HeadOutput:
+        """Logits and offsets of the teacher's box head, in the student's classes.
 
         Args:
-            rois: Shape ``(R, 5)``.
-            stage: Of a Cascade teacher; other teachers have stage 0 only.
+            rois: RoIs of the student, shape ``(R, 5)``.
+            stage: Stage of a Cascade teacher; other teachers have stage 0 only.
         """
-        for seen, seen_stage, result in self._heads:
+        for seen, seen_stage, output in self._heads:
             if seen is rois and seen_stage == stage:
-                return result
-        result = run_box_head(self.module, self._neck, rois, stage)
-        self._heads.append((rois, stage, result))
-        return result
+                return output
+        with torch.no_grad(), self._recording('roi_head'):
+            output = self._ordered(run_box_head(self.module, self._maps('neck'), rois, stage))
+        self._heads.append((rois, stage, output))
+        return output
+
+    def head(self, maps: tuple[Tensor, ...], rois: Tensor, stage: int = 0) -> HeadOutput:
+        """Logits and offsets of the teacher's box head on the student's maps.
+
+        The teacher's parameters ask for no gradient, but its input gets one.
+        """
+        return self._ordered(run_box_head(self.module, maps, rois, stage))
 
     @torch.no_grad()
-    def pool(self, extractor: nn.Module, rois: Tensor) -> Tensor:
-        """RoIAlign of the neck maps, shape ``(R, C, H, W)``."""
-        return extractor(self._neck[: extractor.num_inputs], rois)
+    def pooled(self, extractor: nn.Module, rois: Tensor) -> Tensor:
+        """RoIAlign of the neck's maps, shape ``(R, C, H, W)``."""
+        return extractor(self._maps('neck')[: extractor.num_inputs], rois)
 
-    def _fitted(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Cut, or extend by zeros, where the two batches are padded to other sizes.
+    def _ordered(self, raw: HeadOutput) -> HeadOutput:
+        return HeadOutput(self._teacher.logits(raw.logits), self._teacher.offsets(raw.offsets))
 
-        A pixel of a map lies at the same place of the image in both, and what is cut or added
-        lies behind the image, where nothing counts.
-        """
-        own, other = self._student_inputs.shape[-2:], self.inputs.shape[-2:]
-        if own == other:
-            return maps
-        fitted = []
-        for features in maps:
-            sizes = zip(own, other, features.shape[-2:])
-            height, width = (_map_length(own, other, length) for own, other, length in sizes)
-            extra = (0, width - features.shape[-1], 0, height - features.shape[-2])
-            fitted.append(F.pad(features, extra))
-        return tuple(fitted)
+    def _maps(self, place: str) -> tuple[Tensor, ...]:
+        """Maps of a place in the sizes of the teacher's own batch."""
+        return self.once(('maps', place), lambda: self._run(place))
+
+    @torch.no_grad()
+    def _run(self, place: str) -> tuple[Tensor, ...]:
+        given = self.inputs if place == 'backbone' else self._maps('backbone')
+        with self._recording(place):
+            return tuple(getattr(self.module, place)(given))
+
+    def _run_part_of(self, module: str) -> None:
+        part = module.split('.')[0]
+        if part in PLACES:
+            self._maps(part)
+        elif part == 'roi_head':
+            for index, stage in self._student.stages.items():
+                self.on_rois(stage.rois, index)
+        else:  # a dense head
+            maps = self._maps('neck') if self.module.with_neck else self._maps('backbone')
+            with torch.no_grad(), self._recording(part):
+                getattr(self.module, part)(maps)
+
+    def _recording(self, part: str) -> AbstractContextManager[Recorded]:
+        names = [name for name in self._modules if name.split('.')[0] == part]
+        return recording(self.module, names, into=self._outputs)

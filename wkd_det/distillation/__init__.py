@@ -1,19 +1,28 @@
-"""Task-free core: the distilled model, its teacher, taps, terms and their sum."""
+"""Task-free core: the distilled model, its teacher, views, taps, terms and their sum."""
 
 from wkd_det.distillation.distiller import Distiller
 from wkd_det.distillation.model import DistilledModel
+from wkd_det.distillation.module_tap import ModuleTap
 from wkd_det.distillation.schedule import TermSchedule
-from wkd_det.distillation.tap import TAPS, Tap
+from wkd_det.distillation.tap import TAPS, Binding, Slot, Tap
 from wkd_det.distillation.teacher import Teacher, TeacherSource
 from wkd_det.distillation.term import Term
+from wkd_det.distillation.view import Pair, StudentView, TeacherView, View
 
 __all__ = [
     'TAPS',
+    'Binding',
     'DistilledModel',
     'Distiller',
+    'ModuleTap',
+    'Pair',
+    'Slot',
+    'StudentView',
     'Tap',
     'Teacher',
     'TeacherSource',
+    'TeacherView',
     'Term',
     'TermSchedule',
+    'View',
 ]

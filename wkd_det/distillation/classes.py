@@ -1,4 +1,4 @@
-"""The student's classes among the teacher's."""
+"""Classes of student and teacher: matched by name, and brought into the student's order."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ from torch import Tensor
 
 
 class ClassOrder:
-    """Brings what the teacher says of its classes into the student's order.
+    """Order of the student's classes among the teacher's, applied to the teacher's outputs.
 
     Classes that the student does not know are background to it: their probability goes to the
     background class where there is one, and is left out of the softmax where there is none.
 
     Args:
-        indices: For each class of the student, its index among the teacher's classes.
+        indices: For each class of the student, its index among the teacher's classes. None: both
+            have the same classes in the same order, and everything is returned as it is.
         teacher_classes: Number of the teacher's classes, background not counted.
     """
 
-    def __init__(self, indices: Sequence[int], teacher_classes: int) -> None:
+    def __init__(
+        self, indices: Sequence[int] | None = None, teacher_classes: int | None = None
+    ) -> None:
+        self.is_identity = indices is None
+        if indices is None:
+            return
         self.indices = list(indices)
         self.teacher_classes = teacher_classes
         self._kept = torch.tensor(self.indices)
@@ -43,6 +49,8 @@ class ClassOrder:
         Raises:
             ValueError: If the width is neither.
         """
+        if self.is_identity:
+            return logits
         has_background = self._has_background(logits.shape[1])
         self._kept, self._rest = (part.to(logits.device) for part in (self._kept, self._rest))
         kept = logits.index_select(1, self._kept)
@@ -59,7 +67,7 @@ class ClassOrder:
         Raises:
             ValueError: If the width is neither.
         """
-        if offsets.shape[1] == 4:
+        if self.is_identity or offsets.shape[1] == 4:
             return offsets
         if offsets.shape[1] != 4 * self.teacher_classes:
             raise ValueError(
@@ -75,6 +83,8 @@ class ClassOrder:
         Raises:
             ValueError: If the size is neither.
         """
+        if self.is_identity:
+            return values
         background = [self.teacher_classes] if self._has_background(len(values)) else []
         order = self.indices + background
         return values[order][:, order]
@@ -93,27 +103,27 @@ RULES = ('same', 'subset', 'any')
 
 def match_classes(
     own: int | None, other: int | None, teacher_names: list[str] | None, rule: str
-) -> ClassOrder | None:
+) -> ClassOrder:
     """Find the student's classes among the teacher's, by name.
 
     Names are compared where both are known: the teacher's from its checkpoint, the student's
     from the data set that the runner trains on. The order may differ.
 
     Args:
-        own: Number of the student's classes, or None where it does not tell.
+        own: Number of the student's classes, or None where it is unknown.
         other: Number of the teacher's.
         teacher_names: Names of the teacher's classes, or None where its checkpoint has none.
         rule: ``'same'``: both have the same classes. ``'subset'``: the teacher may have more.
             ``'any'``: nothing is compared.
 
     Returns:
-        None if the teacher's outputs can be taken as they are.
+        The identity if nothing differs or nothing is known.
 
     Raises:
         ValueError: With the numbers or the names that differ.
     """
     if rule == 'any':
-        return None
+        return ClassOrder()
     if rule == 'same' and own != other:
         raise ValueError(
             f'the student has {own} classes and the teacher {other}; a teacher that has more is '
@@ -135,11 +145,11 @@ def match_classes(
             'class names of student or teacher are unknown: only their number is compared',
             logger='current',
         )
-        return None
+        return ClassOrder()
     return _order(names, teacher_names)
 
 
-def _order(names: list[str], teacher_names: list[str]) -> ClassOrder | None:
+def _order(names: list[str], teacher_names: list[str]) -> ClassOrder:
     for index, name in enumerate(names):
         if name in teacher_names:
             continue
@@ -149,7 +159,7 @@ def _order(names: list[str], teacher_names: list[str]) -> ClassOrder | None:
             f'no {name!r}'
         )
     if names == teacher_names:
-        return None
+        return ClassOrder()
     print_log(
         f"the teacher's {len(teacher_names)} classes are brought into the order of the student's "
         f'{len(names)} by name',
@@ -185,8 +195,8 @@ def training_class_names() -> list[str] | None:
 class NamesInTraining:
     """Refuses to train on classes that are not those the teacher was compared with.
 
-    Made when the teacher is loaded. mmengine tells the names of the training data after that, when
-    training begins; what an earlier run in the process has left does not count.
+    Made when the teacher is loaded. mmengine publishes the names of the training data after that,
+    when training begins; names that an earlier run in the process has left do not count.
 
     Args:
         own: Number of the student's classes.

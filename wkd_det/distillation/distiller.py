@@ -1,4 +1,4 @@
-"""A word in the log when a distillation term does nothing or drowns the task."""
+"""The sum of all distillation terms: what is added to the losses of the plain model."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from mmengine.logging import MessageHub, print_log
 from torch import Tensor, nn
 
 from wkd_det.distillation.teacher import Teacher
-from wkd_det.distillation.term import Term, build_terms
+from wkd_det.distillation.term import build_terms
+from wkd_det.distillation.view import Pair, StudentView, TeacherView
 
 
 class TermWatch:
     """Warns once for each term that stays at zero or dwarfs the task loss.
 
-    The values stay on their device and are looked at once a window, so that no step waits.
+    The values stay on their device and are read once per window, so that no step waits.
 
     Args:
         window: Steps that are averaged.
-        max_ratio: Largest mean of a term, in units of the mean task loss (the total less all
-            terms), that is not worth a warning.
+        max_ratio: Largest mean of a term that causes no warning, in units of the mean task loss
+            (the total less all terms).
     """
 
     def __init__(self, *, window: int = 50, max_ratio: float = 10.0) -> None:
@@ -35,7 +36,7 @@ class TermWatch:
         self._warned: set[tuple[str, str]] = set()
 
     def update(self, terms: Mapping[str, Tensor], total: Tensor) -> None:
-        """Note one step.
+        """Add one step.
 
         Args:
             terms: Scalar losses by name, of the terms that are switched on. With other names than
@@ -80,7 +81,7 @@ class Distiller(nn.Module):
     Args:
         config: The section ``distill``: a dict of terms by name.
         student: The network that is trained.
-        teacher_config: Model config of the teacher.
+        teacher_config: Model config of the teacher; None without one.
         on_non_finite: ``'raise'`` or ``'skip'``: stop at a term that is NaN or infinite, or leave
             it out of the step.
 
@@ -92,7 +93,7 @@ class Distiller(nn.Module):
         self,
         config: Mapping[str, Any],
         student: nn.Module,
-        teacher_config: Mapping[str, Any],
+        teacher_config: Mapping[str, Any] | None,
         *,
         on_non_finite: str = 'raise',
     ) -> None:
@@ -100,13 +101,15 @@ class Distiller(nn.Module):
         check_on_non_finite(on_non_finite)
         self.terms = nn.ModuleDict(build_terms(config, student, teacher_config))
         self.teacher: Teacher | None = None
+        self.is_attached = False
+        """Whether the terms know the networks: not before training starts."""
         self.on_non_finite = on_non_finite
         self.skipped: Counter[str] = Counter()
-        """Steps that a term was left out of, by its name."""
+        """Number of steps that a term was left out of, by its name."""
         self._watch = TermWatch()
 
-    def attach(self, student: nn.Module, teacher: Teacher) -> None:
-        """Check that teacher and terms fit, and prepare the losses that learn from the teacher.
+    def attach(self, student: nn.Module, teacher: Teacher | None) -> None:
+        """Check that networks and terms fit, and give losses the class distances they ask for.
 
         Raises:
             ValueError: If they do not fit.
@@ -114,6 +117,17 @@ class Distiller(nn.Module):
         for term in self.terms.values():
             term.attach(student, teacher)
         self.teacher = teacher
+        self.is_attached = True
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether a term reads the teacher."""
+        return any(term.tap.needs_teacher for term in self.terms.values())
+
+    def modules_of(self, owner: str) -> list[str]:
+        """Modules of the ``'student'`` or the ``'teacher'`` whose outputs the terms read."""
+        taps = [term.tap for term in self.terms.values()]
+        return sorted({name for tap in taps for name in getattr(tap, f'{owner}_modules')})
 
     @property
     def is_on(self) -> bool:
@@ -130,11 +144,11 @@ class Distiller(nn.Module):
             if term.tap.compares_classes:
                 raise ValueError(f'{reason}, and distill.{term.name} compares {term.tap.yields}')
 
-    def forward(self, student: Any, teacher: Any) -> dict[str, Tensor]:
-        """Losses by name from what one pass of each network recorded.
+    def forward(self, student: StudentView, teacher: TeacherView | None) -> dict[str, Tensor]:
+        """Losses by name from one pass of each network.
 
         A term that is not finite in one of several processes stops, or is skipped by, all of them
-        in the same step: none waits for another, and the log of the first one tells.
+        in the same step: none waits for another, and the log of the first one reports it.
 
         Raises:
             FloatingPointError: If one is not finite and is not to be skipped; with its name, the
@@ -142,9 +156,11 @@ class Distiller(nn.Module):
         """
         terms = list(self.terms.values())
         # A term scaled to 0 asks for nothing: when all are, the teacher does not run.
-        pairs = {term.name: term.pairs(student, teacher) for term in terms if term.scale}
+        pairs = {term.name: term.read(student, teacher) for term in terms if term.scale}
+        nothing = torch.zeros((), device=student.inputs.device)
         losses = {
-            term.name: term(pairs[term.name]) if term.scale else self._zero(term) for term in terms
+            term.name: term(pairs[term.name]) if term.scale else nothing + term.zero()
+            for term in terms
         }
         for name in _not_finite(losses):
             message = _what_is_wrong(name, losses[name], pairs[name])
@@ -153,7 +169,7 @@ class Distiller(nn.Module):
             print_log(f'skipped, {message}', logger='current', level=logging.WARNING)
             self.skipped[name] += 1
             # Not 0 * loss, which is NaN as well.
-            losses[name] = self._zero(self.terms[name])
+            losses[name] = nothing + self.terms[name].zero()
         return losses
 
     def set_scale(self, address: str, scale: float) -> None:
@@ -167,7 +183,7 @@ class Distiller(nn.Module):
         self.terms[name].set_scale(scale, part or None)
 
     def scalable(self) -> list[str]:
-        """What can be scaled: every term, and the parts its loss names."""
+        """Addresses that can be scaled: every term, and the parts that its loss names."""
         return [
             address
             for term in self.terms.values()
@@ -175,14 +191,14 @@ class Distiller(nn.Module):
         ]
 
     def distilled_parts(self) -> list[str]:
-        """For each term what the reference's decay scales: the whole, or the part it fades."""
-        parts = {term.name: getattr(term.loss, 'fading_part', None) for term in self.terms.values()}
+        """Address per term that the reference's decay scales: the term, or the part that fades."""
+        parts = {term.name: term.loss.fading_part for term in self.terms.values()}
         return [name if part is None else f'{name}.{part}' for name, part in parts.items()]
 
     def log_entries(self, log: Mapping[str, Tensor], total: Tensor) -> dict[str, Tensor]:
-        """What to log beside the terms: shares of the total, and counts of skipped steps.
+        """Entries of the log next to the terms: shares of the total, and counts of skipped steps.
 
-        Called once a step; a term that stays at zero or dwarfs the task is warned of once.
+        Called once per step; there is one warning for a term that stays at zero or dwarfs the task.
 
         Args:
             log: Losses by name, those of the terms among them.
@@ -198,10 +214,6 @@ class Distiller(nn.Module):
         on = {name: log[name] for name, term in self.terms.items() if name in log and term.scale}
         self._watch.update(on, total)
         return entries
-
-    def _zero(self, term: Term) -> Tensor:
-        device = next(self.teacher.module.parameters()).device
-        return torch.zeros((), device=device) + term.zero()
 
 
 def check_on_non_finite(choice: str) -> None:
@@ -224,7 +236,7 @@ def _not_finite(losses: Mapping[str, Tensor]) -> list[str]:
     return [name for name, is_finite in zip(losses, finite.tolist()) if not is_finite]
 
 
-def _what_is_wrong(name: str, loss: Tensor, pairs: list[dict[str, Tensor]]) -> str:
+def _what_is_wrong(name: str, loss: Tensor, pairs: list[Pair]) -> str:
     if loss.isfinite():
         return f'distillation term {name} is not finite in another process{_when()}'
     return f'distillation term {name} is {loss.item()}{_when()}: {_ranges(pairs)}'
@@ -236,8 +248,10 @@ def _when() -> str:
     return '' if iteration is None else f' at iteration {iteration + 1}'
 
 
-def _ranges(pairs: list[dict[str, Any]]) -> str:
-    sides = ((side, pair[side]) for pair in pairs for side in ('student', 'teacher'))
+def _ranges(pairs: list[Pair]) -> str:
+    sides = (
+        (side, pair[side]) for pair in pairs for side in ('student', 'teacher') if side in pair
+    )
     return '; '.join(
         f'{side} {_range(part)}'
         for side, values in sides

@@ -1,8 +1,8 @@
-"""What a distilled model of any task has beyond the plain one."""
+"""The distilled model: teacher and terms around a plain model, and its one training pass."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,30 +10,33 @@ from torch import Tensor, nn
 
 from wkd_det.distillation.classes import NamesInTraining, match_classes
 from wkd_det.distillation.distiller import Distiller, check_on_non_finite
-from wkd_det.distillation.teacher import TeacherSource
+from wkd_det.distillation.tap import Tap
+from wkd_det.distillation.teacher import Teacher, TeacherSource
+from wkd_det.distillation.view import StudentView, TeacherView
 
 
 class DistilledModel:
-    """Teacher, terms and their place in the losses of an mmengine model.
+    """Mixin that adds a teacher and distillation terms to a model of mmengine.
 
-    A mixin before the class of the plain model. A task adds a ``loss`` that calls
-    :meth:`_fetch_teacher` with the batch, records one pass of either network and ends with
-    :meth:`_with_terms`, and says by :meth:`_num_classes` how many classes a model has. The model
-    *is* the student; training, testing and checkpoints work as for the plain class. A checkpoint
-    holds the keys of the plain student, and beside them ``distiller.*``.
+    A mixin before the class of the plain model. A task adds the views of both networks on a
+    batch (:meth:`_views`), its taps (:meth:`find_tap`), and says how many classes a model has
+    (:meth:`num_classes_of`). The model *is* the student; training, testing and checkpoints work
+    as for the plain class. A checkpoint holds the keys of the plain student and, in addition,
+    ``distiller.*``.
 
     The teacher is built and its weights are read when training starts (``init_weights``, or the
     first loss if that was skipped), so testing needs no file of the teacher's.
 
     Args:
         teacher: ``config``, ``checkpoint`` and optionally ``overrides`` and ``classes``; see
-            :class:`~wkd_det.distillation.teacher.TeacherSource`. Needed with ``distill``.
+            :class:`~wkd_det.distillation.teacher.TeacherSource`. Needed by terms that compare with
+            a teacher.
         distill: Terms by name, each a ``tap``, a ``loss``, perhaps a ``connector``, and the
             options of the tap. None or empty: exactly the plain model.
-        on_non_finite: What a term that is NaN or infinite, in any process, does: ``'raise'``
+        on_non_finite: Reaction to a term that is NaN or infinite in any process: ``'raise'``
             stops the run with the term's name and input ranges, ``'skip'`` leaves the term out of
-            that step, warns and logs the count of such steps.
-        *args, **kwargs: Of the plain model.
+            that step, warns and logs the number of such steps.
+        *args, **kwargs: Arguments of the plain model.
 
     Raises:
         TypeError, KeyError, ValueError: If a section is wrong; with the valid choices.
@@ -55,70 +58,116 @@ class DistilledModel:
         self._names_in_training: NamesInTraining | None = None
         if not distill:
             return
-        if self._teacher_source is None:
-            raise KeyError('distill needs a teacher: set teacher=dict(config=..., checkpoint=...)')
+        source = self._teacher_source
         try:
-            teacher_config = self._teacher_source.model_config()
+            teacher_config = None if source is None else source.model_config()
         except (FileNotFoundError, ImportError) as error:
             # A deployed student is tested where its teacher's config may not exist.
             self._missing_teacher = error
             return
         with torch.random.fork_rng(devices=[]):  # the student's initialisation stays the plain one
             self.distiller = Distiller(distill, self, teacher_config, on_non_finite=on_non_finite)
-        if self._teacher_source.classes == 'any':
+        if source is not None and source.classes == 'any':
             self.distiller.refuse_classes("teacher.classes='any' compares no classes")
 
     def init_weights(self) -> None:
-        """Initialise the student, then fetch the teacher: training is about to start."""
+        """Initialise the student, then load the teacher: training is about to start."""
         super().init_weights()
         self._fetch_teacher()
 
     def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Sum the losses; the log gets each term's share of the sum beside its value."""
+        """Sum the losses; the log gets each term's value and its share of the sum."""
         total, log = super().parse_losses(losses)
         if self.distiller is not None:
             log.update(self.distiller.log_entries(log, total))
         return total, log
 
-    def _num_classes(self, model: nn.Module) -> int | None:
-        """Number of classes of a student or teacher of this task, or None if it does not tell."""
-        raise NotImplementedError
-
-    def _with_terms(self, losses: dict[str, Any], student: Any, teacher: Any) -> dict[str, Any]:
-        """Add the terms to the losses of the plain model.
+    def loss(self, inputs: Tensor, targets: Any) -> dict[str, Any]:
+        """Losses of the plain model and those of the distillation terms.
 
         Args:
-            losses: Of the plain model.
-            student: What the task has recorded of the student's pass.
-            teacher: The same of the teacher's.
+            inputs: The batch, shape ``(N, C, H, W)``.
+            targets: Labels or data samples, as the plain model takes them.
 
         Raises:
             KeyError: If a term has the name of a loss of the plain model.
             FloatingPointError: If a term is not finite, unless ``on_non_finite='skip'``.
         """
+        self._fetch_teacher(inputs)
+        if self.distiller is None:
+            return super().loss(inputs, targets)
+        student, teacher = self._views(inputs, targets)
+        if teacher is not None and self.distiller.is_on:
+            teacher.start()
+        with student.recording():
+            losses = super().loss(inputs, targets)
         for name, value in self.distiller(student, teacher).items():
             if name in losses:
                 raise KeyError(f'distill.{name}: {type(self).__name__} has a loss of that name')
             losses[name] = value
         return losses
 
+    def find_tap(self, section: str, name: Any) -> Callable[..., Tap]:
+        """The class of the tap that a term names; its keyword arguments are options of the term.
+
+        A name is looked up among the taps of the task, those of the user, and the modules of the
+        network.
+
+        Args:
+            section: Where the term stands in the config.
+            name: As in the config.
+
+        Raises:
+            KeyError: With the valid names.
+        """
+        raise NotImplementedError
+
+    def num_classes_of(self, model: nn.Module) -> int | None:
+        """Number of classes of a student or teacher of this task, or None if it is unknown."""
+        raise NotImplementedError
+
+    def network_of(self, model: nn.Module) -> nn.Module:
+        """The network whose modules a tap names, of a student or teacher of this task."""
+        return model
+
+    def probe(self, network: nn.Module, modules: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """Shapes of the outputs of modules, for one image.
+
+        Args:
+            network: On the meta device, so that nothing is computed.
+            modules: Names of modules that exist; those that do not run are left out.
+
+        Raises:
+            ValueError: If an output is no tensor.
+        """
+        raise NotImplementedError
+
+    def _views(self, inputs: Tensor, targets: Any) -> tuple[StudentView, TeacherView | None]:
+        """Views of both networks on a batch; None for a teacher that no term needs."""
+        raise NotImplementedError
+
     def _fetch_teacher(self, inputs: Tensor | None = None) -> None:
-        """Load the teacher unless it is there; with a batch, take it where the batch is."""
+        """Load the teacher unless it is there; with a batch, move it to the batch's device."""
         if self._missing_teacher is not None:
             raise self._missing_teacher
         if self.distiller is None:
             return
-        if self.distiller.teacher is None:
-            teacher = self._teacher_source.load()
-            own, other = self._num_classes(self), self._num_classes(teacher.module)
-            rule = self._teacher_source.classes
-            teacher.class_order = match_classes(own, other, teacher.class_names, rule)
-            if rule != 'any' and teacher.class_names is not None:
-                self._names_in_training = NamesInTraining(own, teacher.class_names)
-            self.distiller.attach(self, teacher)
-        if inputs is None:
+        if not self.distiller.is_attached:
+            self.distiller.attach(self, self._load_teacher())
+        if inputs is None or self.distiller.teacher is None:
             return
         if self._names_in_training is not None:
             self._names_in_training.check()
             self._names_in_training = None
         self.distiller.teacher.follow(inputs)
+
+    def _load_teacher(self) -> Teacher | None:
+        if not self.distiller.needs_teacher:
+            return None
+        source = self._teacher_source
+        teacher = source.load()
+        own, other = self.num_classes_of(self), self.num_classes_of(teacher.module)
+        teacher.order = match_classes(own, other, teacher.class_names, source.classes)
+        if source.classes != 'any' and teacher.class_names is not None:
+            self._names_in_training = NamesInTraining(own, teacher.class_names)
+        return teacher

@@ -1,10 +1,10 @@
-"""What a module's output means: a map, channels first or last, tokens, or a vector."""
+"""The tap on any module by its name, and the way from its output to a map."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from wkd_det import registry
-from wkd_det.classification.classifier import network_of
-from wkd_det.distillation.recording import recording
-from wkd_det.distillation.tap import Tap
+from wkd_det.connectors import Connector
+from wkd_det.distillation.tap import Binding, Slot, Tap
+from wkd_det.distillation.view import Pair, StudentView, TeacherView
+from wkd_det.ops.checks import check_integers
 from wkd_det.runtime.config import near_matches
 
 
@@ -52,38 +53,153 @@ class FeatureLayout:
         return output
 
 
-def probe_layouts(
-    network: nn.Module, names: list[str], image_size: int
-) -> dict[str, FeatureLayout]:
-    """Run a throw-away network on the meta device and read what its modules return.
+class ModuleTap(Tap):
+    """Features of a module of the student and of one of the teacher.
 
-    Nothing is computed: no random number is drawn and no statistic moves.
+    Maps with channels last and sequences of tokens become maps ``(N, C, H, W)``; class and
+    distillation tokens are dropped; a vector becomes a map of one pixel. Of a detector, modules
+    of the backbone, the neck, dense heads and the box head can be tapped if they run once per
+    pass.
 
     Args:
-        network: On the meta device; left in eval mode.
-        names: Of modules that exist.
-        image_size: Side of the square images.
+        module: Name of the student's module, e.g. ``'layer4'`` or ``'blocks.11'``.
+        teacher_tap: Name of the teacher's; the same by default.
+        same_size: Refuse maps of different heights or widths. Without it they go to the loss as
+            they are, for losses that compare statistics over all pixels.
+        widths: Channels of the student's and of the teacher's module, for modules that are not
+            reached when the networks are probed with an empty image.
+    """
+
+    yields: ClassVar[str] = 'features'
+
+    def __init__(
+        self,
+        module: str,
+        *,
+        teacher_tap: str | None = None,
+        same_size: bool = True,
+        widths: Sequence[int] | None = None,
+    ) -> None:
+        if widths is not None:
+            if not isinstance(widths, Sequence) or len(widths) != 2:
+                raise ValueError(f'widths must be two numbers of channels, got {widths!r}')
+            check_integers(**dict(zip(('student_width', 'teacher_width'), widths)))
+        self.module = module
+        self.teacher_module = module if teacher_tap is None else teacher_tap
+        self.student_modules = (self.module,)
+        self.teacher_modules = (self.teacher_module,)
+        self.same_size = same_size
+        self.widths = widths
+
+    def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
+        own = copy.deepcopy(student.network_of(student)).to('meta')
+        with torch.device('meta'):
+            other = student.network_of(registry.build(teacher))
+        found = []
+        for owner, network, name in (
+            ('student', own, self.module),
+            ('teacher', other, self.teacher_module),
+        ):
+            check_module(owner, network, name)
+            shape = student.probe(network, [name]).get(name)
+            known = self.widths is not None and self.widths[len(found)]
+            if shape is None and not known:
+                raise ValueError(
+                    f'the module {name!r} of the {owner} is not reached by an empty image, so '
+                    'its width is unknown: set widths=(student, teacher)'
+                )
+            layout = None if shape is None else layout_of(name, shape, network)
+            found.append((layout, layout.channels if layout is not None else known))
+        (self._student, source), (self._teacher, target) = found
+        self._networks = dict(student=_hints(own), teacher=_hints(other))
+        sizes = [layout and (layout.height, layout.width) for layout, _ in found]
+        return Binding(slots=(Slot(source, target, (), *sizes),))
+
+    def attach(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
+    ) -> None:
+        own, other = self._student, self._teacher
+        if not self.same_size or own is None or other is None:
+            return
+        connector = copy.deepcopy(connectors[0]).to('meta').eval()
+        size = other.height, other.width
+        with torch.no_grad():
+            features = torch.zeros(1, own.channels, own.height, own.width, device='meta')
+            found = tuple(connector(features, size).shape[-2:])
+        if found != size:
+            raise ValueError(
+                f'the student gives {found[0]} x {found[1]} at {self.module!r} after its '
+                f'connector, the teacher {size[0]} x {size[1]} at {self.teacher_module!r}: use '
+                'TransposedConvConnector (doubles the size), ConvConnector with resize=True, or '
+                'same_size=False'
+            )
+
+    def read(
+        self, student: StudentView, teacher: TeacherView, connectors: Sequence[Connector]
+    ) -> list[Pair]:
+        target = self._to_map('teacher', teacher.output(self.teacher_module))
+        features = self._to_map('student', student.output(self.module))
+        pair = dict(student=connectors[0](features, target.shape[-2:]), teacher=target)
+        mask = student.image_mask(self.module, target)
+        return [pair if mask is None else dict(pair, mask=mask)]
+
+    def _to_map(self, owner: str, output: Tensor) -> Tensor:
+        layout = self._student if owner == 'student' else self._teacher
+        if layout is None:  # its width was given, its shape shows now
+            name = self.module if owner == 'student' else self.teacher_module
+            layout = layout_of(name, tuple(output.shape), self._networks[owner])
+        return layout.to_map(output)
+
+
+@dataclass(frozen=True)
+class _Hints:
+    """Facts about a network that its outputs do not show."""
+
+    num_prefix_tokens: int | None
+    output_fmt: str
+
+
+def _hints(network: nn.Module) -> _Hints:
+    # Networks of timm say both.
+    return _Hints(
+        getattr(network, 'num_prefix_tokens', None), getattr(network, 'output_fmt', 'NCHW')
+    )
+
+
+def check_module(owner: str, network: nn.Module, name: str) -> None:
+    """Refuse the name of a module that is not there.
 
     Raises:
-        ValueError: If an output is no map, token sequence or vector.
+        KeyError: With near matches.
     """
-    network.eval()
-    images = torch.zeros(1, 3, image_size, image_size, device='meta')
-    with torch.no_grad(), recording(network, names) as outputs:
-        network(images)
-    return {name: _layout(name, tuple(outputs[name].shape), network) for name in names}
+    names = [known for known, _ in network.named_modules() if known]
+    if name not in names:
+        raise KeyError(
+            f'the {owner} {type(network).__name__} has no such module: {near_matches(name, names)}'
+        )
 
 
-def _layout(name: str, shape: tuple[int, ...], network: nn.Module) -> FeatureLayout:
+def layout_of(name: str, shape: tuple[int, ...], network: nn.Module | _Hints) -> FeatureLayout:
+    """Layout of a module's output for a square image.
+
+    Args:
+        name: Name of the module, for the message.
+        shape: Shape of its output.
+        network: Networks of timm know their prefix tokens and whether channels are last.
+
+    Raises:
+        ValueError: If the output is no map, token sequence or vector.
+    """
+    hints = network if isinstance(network, _Hints) else _hints(network)
     if len(shape) == 2:
         return FeatureLayout('vector', shape[1], 1, 1)
     if len(shape) == 3:
-        return _tokens(shape, getattr(network, 'num_prefix_tokens', None))
+        return _tokens(shape, hints.num_prefix_tokens)
     if len(shape) == 4:
         _, first, second, third = shape
         # The image is square, so the two equal lengths are those of space. Where all three are
         # equal, only networks of timm with channels last say so.
-        last = first == second and getattr(network, 'output_fmt', 'NCHW') == 'NHWC'
+        last = first == second and hints.output_fmt == 'NHWC'
         if second == third and not last:
             return FeatureLayout('NCHW', first, second, third)
         if first == second:
@@ -100,78 +216,3 @@ def _tokens(shape: tuple[int, ...], prefix: int | None) -> FeatureLayout:
         prefix = length - math.isqrt(length) ** 2  # of 197 tokens, 14 x 14 are patches
     side = math.isqrt(length - prefix)
     return FeatureLayout('tokens', channels, side, side, prefix)
-
-
-class ModuleTap(Tap):
-    """Features of a module of the student and of one of the teacher.
-
-    Maps with channels last and sequences of tokens become maps ``(N, C, H, W)``; class and
-    distillation tokens are dropped; a vector becomes a map of one pixel.
-
-    Args:
-        module: Name of the student's module, e.g. ``'layer4'`` or ``'blocks.11'``.
-        teacher_tap: Name of the teacher's; the same by default.
-        same_size: Refuse maps of different heights or widths. Without it they go to the loss as
-            they are, for losses that compare statistics over all pixels.
-    """
-
-    yields: ClassVar[str] = 'features'
-
-    def __init__(
-        self, module: str, *, teacher_tap: str | None = None, same_size: bool = True
-    ) -> None:
-        self.module = module
-        self.teacher_module = module if teacher_tap is None else teacher_tap
-        self.same_size = same_size
-
-    def widths(self, student: nn.Module, teacher: Mapping[str, Any]) -> list[tuple[int, int]]:
-        size = student.image_size
-        own = copy.deepcopy(student.network).to('meta')
-        self._student = _probe('student', own, self.module, size)
-        with torch.device('meta'):
-            other = network_of(registry.build(teacher))
-        self._teacher = _probe('teacher', other, self.teacher_module, size)
-        return [(self._student.channels, self._teacher.channels)]
-
-    def check(self, student: nn.Module, teacher: nn.Module, connectors: nn.ModuleList) -> None:
-        if not self.same_size:
-            return
-        own, other = self._student, self._teacher
-        connector = copy.deepcopy(connectors[0]).to('meta').eval()
-        size = other.height, other.width
-        with torch.no_grad():
-            features = torch.zeros(1, own.channels, own.height, own.width, device='meta')
-            found = tuple(connector(features, size).shape[-2:])
-        if found != size:
-            raise ValueError(
-                f'the student gives {found[0]} x {found[1]} at {self.module!r} after its '
-                f'connector, the teacher {size[0]} x {size[1]} at {self.teacher_module!r}: use '
-                'TransposedConvConnector (doubles the size), ConvConnector with resize=True, or '
-                'same_size=False'
-            )
-
-    def pairs(
-        self, student: Any, teacher: Any, connectors: nn.ModuleList
-    ) -> list[dict[str, Tensor]]:
-        target = self._teacher.to_map(teacher.outputs[self.teacher_module])
-        features = self._student.to_map(student.outputs[self.module])
-        features = connectors[0](features, target.shape[-2:])
-        return [dict(student=features, teacher=target)]
-
-
-def check_module(owner: str, network: nn.Module, name: str) -> None:
-    """Refuse the name of a module that is not there.
-
-    Raises:
-        KeyError: With near matches.
-    """
-    names = [known for known, _ in network.named_modules() if known]
-    if name not in names:
-        raise KeyError(
-            f'the {owner} {type(network).__name__} has no such module: {near_matches(name, names)}'
-        )
-
-
-def _probe(owner: str, network: nn.Module, name: str, image_size: int) -> FeatureLayout:
-    check_module(owner, network, name)
-    return probe_layouts(network, [name], image_size)[name]

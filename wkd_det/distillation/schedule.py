@@ -1,4 +1,4 @@
-"""The course of a factor over training."""
+"""Schedules: the factor of a term as a function of the step."""
 
 from __future__ import annotations
 

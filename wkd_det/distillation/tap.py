@@ -1,92 +1,110 @@
-"""Where a distillation term reads student and teacher."""
+"""Taps: where a distillation term reads student and teacher."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
-from wkd_det.distillation.classes import ClassOrder
+from wkd_det.connectors import Connector
+from wkd_det.distillation.view import Pair, StudentView, TeacherView
 
 TAPS = Registry('wkd_det tap')
+"""Taps of your own, by the name that configs use; those of this package: ``wkd_det.registry``."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Place of one connector: widths before and after it, and the levels that it serves."""
+
+    source: int
+    target: int
+    levels: tuple[int, ...] | None = ()
+    """Levels of the pyramid whose maps it takes; None for every level."""
+    source_size: tuple[int, int] | None = None
+    """Height and width of the map before it, where they are known when it is built."""
+    target_size: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Binding:
+    """Facts that a tap finds out about two networks, before connectors and loss are built."""
+
+    slots: tuple[Slot, ...] = ()
+    """One per connector; empty if no feature maps are compared."""
+    num_classes: int | None = None
+    """Number of the student's logits, for taps that yield logits."""
+    background: bool = False
+    """Whether the last of them is background."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of the loss that follow from the networks."""
+    projects: str = 'student'
+    """Whose maps the connectors take: ``'student'``, or ``'teacher'`` for the way back."""
+    joins_levels: bool = False
+    """Whether one connector may take all levels at once."""
+    lends_nothing: str = ''
+    """Reason why no slot serves a level of the pyramid, for terms that want to borrow one."""
 
 
 class Tap:
     """A place in both networks whose values a term compares.
 
-    A subclass is registered in ``TAPS`` under the name that configs use; the keyword arguments of
-    its ``__init__`` are the options a term may set. ``student`` and ``teacher`` of the methods
-    are what the task records in one pass; a tap asks only for what it needs, and what no tap asks
-    for is not computed.
+    The keyword arguments of ``__init__`` are the options that a term may set. A tap asks its
+    views for no more than it needs, and nothing is computed that no tap asks for.
     """
 
     yields: ClassVar[str]
-    """What the loss of the term must take, e.g. ``'features'``, ``'pyramid'``, ``'logits'``."""
+    """Kind of its pairs, which the loss of the term must take, e.g. ``'features'``."""
     compares_classes: ClassVar[bool] = False
-    """Whether what is compared belongs to classes, which both networks must have then."""
-    joins_levels: ClassVar[bool] = False
-    """Whether a connector may take all levels at once (its ``spans_levels``)."""
+    """Whether its values belong to classes, which both networks must have then."""
+    needs_teacher: ClassVar[bool] = True
+    """Whether :meth:`read` uses the teacher's view."""
     weights: Sequence[float] | None = None
-    """Factor of each comparison in the term's sum; None takes their mean."""
-    class_order: ClassOrder | None = None
-    """The student's classes among the teacher's, where they differ; set by the term."""
+    """Factor of each pair in the term's sum; None takes their mean."""
+    student_modules: tuple[str, ...] = ()
+    """Modules of the student whose outputs are read."""
+    teacher_modules: tuple[str, ...] = ()
+    """Modules of the teacher whose outputs are read."""
 
-    @property
-    def projects(self) -> str:
-        """Whose maps the connectors take: ``'student'``, or ``'teacher'`` for the way back."""
-        return 'student'
+    def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
+        """Find out what connectors and loss must know.
 
-    def widths(self, student: nn.Module, teacher: Any) -> list[tuple[int, int]]:
-        """Channels before and after each connector that the tap needs: student's, teacher's.
-
-        Called before the teacher is built: ``teacher`` is its model config.
-        """
-        return []
-
-    def num_classes(self, student: nn.Module) -> int | None:
-        """Number of logits, for taps that yield logits."""
-        return None
-
-    def loss_arguments(self, student: nn.Module, teacher: Any) -> dict[str, Any]:
-        """Facts about the networks for losses that take them and are not told by the config.
-
-        Called before the teacher is built: ``teacher`` is its model config.
-        """
-        return {}
-
-    def connector_of(self, level: int, connectors: Sequence[nn.Module]) -> nn.Module:
-        """The connector of a level of the student's pyramid, for terms that borrow it.
+        Args:
+            student: The distilled model.
+            teacher: Model config of the teacher, which is not built yet.
 
         Raises:
-            ValueError: If there is none.
+            ValueError: If the networks cannot be compared here.
         """
-        raise ValueError(f'{type(self).__name__} has no connector for a level of the pyramid')
+        return Binding()
 
-    def check(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    def attach(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
     ) -> None:
-        """Refuse networks that do not fit, before the first iteration.
+        """Refuse networks that do not fit, before the first iteration; both are built.
 
         Raises:
             ValueError: With both values.
         """
 
-    def classifier_rows(self, teacher: nn.Module) -> Tensor:
-        """Weight vectors of the teacher's classes among its logits, shape ``(C, D)``."""
-        raise ValueError(f'{type(self).__name__} reads no classifier')
+    def read(
+        self, student: StudentView, teacher: TeacherView, connectors: Sequence[Connector]
+    ) -> list[Pair]:
+        """Keyword arguments of the loss, one dict per comparison.
 
-    def class_names(self, teacher: Any) -> list[str] | None:
-        """Names of the classes of the teacher's logits, or None if the teacher has none."""
-        return None
-
-    def pairs(
-        self, student: Any, teacher: Any, connectors: Sequence[nn.Module]
-    ) -> list[dict[str, Any]]:
-        """Arguments of the loss, one dict a comparison.
-
-        ``student`` and ``teacher`` in it are tensors, or sequences of tensors. Logits are each
-        network's own; the term brings the teacher's into the student's order.
+        ``student`` and ``teacher`` in it are tensors or sequences of tensors.
         """
         raise NotImplementedError
+
+    def class_rows(self, teacher: nn.Module) -> Tensor:
+        """Weight vectors of the teacher's classes among its logits, shape ``(C, D)``.
+
+        In the teacher's order, background last.
+
+        Raises:
+            ValueError: If there are none.
+        """
+        raise ValueError(f'{type(self).__name__} reads no classifier')

@@ -1,55 +1,74 @@
-"""The teacher beside the student: used by it, never part of it."""
+"""The teacher: where it comes from, and how it is held without being part of the student."""
 
 from __future__ import annotations
 
-import copy
+import os
 from collections.abc import Mapping
 from typing import Any
 
 import torch
-from mmengine.config import Config, ConfigDict
-from mmengine.hub import get_config
+from mmengine.config import ConfigDict
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from wkd_det import registry
+from wkd_det.costs.sources import ClassTable, CostSource
 from wkd_det.distillation.classes import RULES, ClassOrder, checkpoint_class_names
 from wkd_det.runtime.checkpoints import read_checkpoint
-from wkd_det.runtime.config import check_keys
+from wkd_det.runtime.config import check_keys, read_config
 from wkd_det.runtime.state import load_strictly, weights_of
+
+_OF_A_STUDENT = ('teacher', 'distill', 'on_non_finite')
 
 
 class Teacher:
-    """Holds a frozen network outside the module tree of its holder.
+    """A frozen network outside the module tree of its holder.
 
     No ``nn.Module``, hence absent from ``state_dict``, ``parameters``, DDP, SyncBN conversion,
-    ``init_weights`` and ``train()``; a deep copy of the student (EMA) shares it.
+    ``init_weights`` and ``train()``; a deep copy of the student (EMA) shares it. It is the one
+    place where the teacher's classes are brought into the student's order.
 
     Args:
-        module: The network; set to eval mode, its parameters stop requiring gradients.
-        class_names: Names of its classes in order, if the checkpoint tells.
+        module: The network; set to eval mode, and its parameters stop requiring gradients.
+        class_names: Names of its classes in order, if the checkpoint has them.
 
     Attributes:
-        class_order: The student's classes among its own, where they differ.
+        order: The student's classes among its own.
     """
 
     def __init__(self, module: nn.Module, class_names: list[str] | None = None) -> None:
         self.module = module.eval().requires_grad_(False)
         self.class_names = class_names
-        self.class_order: ClassOrder | None = None
+        self.order = ClassOrder()
 
     def __deepcopy__(self, memo: dict) -> Teacher:
         return self
 
     def follow(self, inputs: Tensor) -> None:
-        """Go to the device and the floating type of a batch.
+        """Move to the device and the floating type of a batch.
 
-        Asked for in each pass instead of hooked into the student's ``to``, which some wrappers
+        Called in each pass instead of hooked into the student's ``to``, which some wrappers
         (FSDP) never call. Costs one comparison where nothing has moved.
         """
         own = next(self.module.parameters(), None)
         if own is not None and (own.device, own.dtype) != (inputs.device, inputs.dtype):
             self.module.to(inputs.device, inputs.dtype)
+
+    def logits(self, raw: Tensor) -> Tensor:
+        """Logits ``(N, T)`` or ``(N, T + 1)`` in the student's classes."""
+        return self.order.logits(raw)
+
+    def offsets(self, raw: Tensor) -> Tensor:
+        """Box offsets ``(N, 4 T)`` or ``(N, 4)`` in the student's classes."""
+        return self.order.offsets(raw)
+
+    def distances(self, source: CostSource, table: ClassTable) -> Tensor:
+        """Class distances of a source in the student's classes, shape ``(C, C)``.
+
+        The finished matrix is reordered: a centred cosine over all of the teacher's rows is not
+        that over the student's classes, and files by position are in the teacher's order.
+        """
+        return self.order.matrix(source(table))
 
     def __repr__(self) -> str:
         return f'Teacher({type(self.module).__name__}, frozen)'
@@ -58,14 +77,11 @@ class Teacher:
         raise TypeError('a Teacher is not pickled: save the student, whose checkpoint is complete')
 
 
-_OF_A_STUDENT = ('teacher', 'distill', 'on_non_finite')
-
-
 class TeacherSource:
-    """Where a teacher comes from.
+    """Where a teacher comes from: the section ``teacher`` of a config.
 
     Args:
-        config: Path of an MMDetection config, an ``mmdet::`` name, or a model dict.
+        config: Path of a config, an ``mmdet::`` name, a config, or a model dict.
         checkpoint: Path or http(s) address of its weights.
         overrides: Merged into the model section of ``config``, nested or with dotted keys.
         classes: ``'same'``: the student's classes, in any order. ``'subset'``: the student has
@@ -75,14 +91,14 @@ class TeacherSource:
 
     def __init__(
         self,
-        config: str | Mapping[str, Any] | None = None,
-        checkpoint: str | None = None,
+        config: str | os.PathLike | Mapping[str, Any] | None = None,
+        checkpoint: str | os.PathLike | None = None,
         overrides: Mapping[str, Any] | None = None,
         classes: str = 'same',
     ) -> None:
         if config is None:
             raise KeyError('teacher.config is missing: a config path, an mmdet:: name or a dict')
-        if not isinstance(config, (str, Mapping)):
+        if not isinstance(config, (str, os.PathLike, Mapping)):
             raise TypeError(f'teacher.config must be a path, a name or a dict, got {config!r}')
         if overrides is not None and not isinstance(overrides, Mapping):
             raise TypeError(
@@ -111,18 +127,16 @@ class TeacherSource:
     def model_config(self) -> ConfigDict:
         """The model section of the teacher's config, overrides merged in.
 
-        Of a model that was distilled itself, the plain one: its own teacher is left out.
+        If the model was distilled itself, the plain one: its own teacher is left out.
 
         Raises:
             FileNotFoundError: If the config is not there.
             KeyError: If it has no model section.
         """
-        if isinstance(self.config, Mapping):
-            config = Config(dict(model=copy.deepcopy(dict(self.config.get('model', self.config)))))
-        elif '::' in self.config:
-            config = get_config(self.config)
-        else:
-            config = Config.fromfile(self.config)
+        config = self.config
+        if isinstance(config, Mapping) and 'model' not in config:
+            config = dict(model=config)
+        config = read_config(config)
         if 'model' not in config:
             raise KeyError(f'teacher.config {self.config} has no model section')
         config.merge_from_dict({f'model.{key}': value for key, value in self.overrides.items()})
@@ -131,7 +145,7 @@ class TeacherSource:
         return config.model
 
     def load(self) -> Teacher:
-        """Build the detector and load its weights, leaving the random state as it was.
+        """Build the network and load its weights, leaving the random state as it was.
 
         Raises:
             ValueError: If there is no checkpoint or it does not fit.

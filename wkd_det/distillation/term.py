@@ -1,48 +1,35 @@
-"""Where a distillation term reads student and teacher."""
+"""Terms: the summands of a distillation objective, built from the section ``distill``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from wkd_det.distillation.tap import TAPS, Tap
+from wkd_det import registry
+from wkd_det.connectors import Connector
+from wkd_det.connectors import adopt as adopt_connector
+from wkd_det.costs.matrix import BACKGROUND
+from wkd_det.costs.sources import ClassTable
+from wkd_det.distillation.tap import TAPS, Binding, Slot, Tap
 from wkd_det.distillation.teacher import Teacher
+from wkd_det.distillation.view import Pair, StudentView, TeacherView
+from wkd_det.losses.base import Loss
+from wkd_det.losses.base import adopt as adopt_loss
 from wkd_det.runtime.config import build_strict, check_keys, keyword_names
-
-
-def find_tap(section: str, name: Any) -> Callable[..., Tap]:
-    """What makes the tap that a term names; its keyword arguments are options of the term.
-
-    A student whose taps have other names than the registered ones has a method of this name.
-
-    Args:
-        section: Where the term stands in the config.
-        name: What it names.
-
-    Raises:
-        KeyError: With the valid names.
-    """
-    found = TAPS.get(name) if isinstance(name, str) else None
-    if found is None:
-        raise KeyError(f'{section}.tap must be one of {sorted(TAPS.module_dict)}, got {name!r}')
-    return found
 
 
 class Term(nn.Module):
     """Tap, connectors and loss.
 
-    A loss may name in ``scalable`` those of its arguments that weigh a part of it; ``set_scale``
-    scales the whole term or such a part.
-
     Args:
         name: Key of the loss in the log; starts with ``loss_``.
         tap: Reads both networks.
-        connectors: Student width and size to the teacher's, one for each of the tap's widths, or
-            one for all of them together. A plain tuple if they belong to another term, which
-            saves and trains them.
+        binding: Facts that the tap found out about them.
+        connectors: Student width and size to the teacher's, one per slot of the binding, or one
+            for all of them together. A plain tuple if they belong to another term, which saves
+            and trains them.
         loss: Takes what the tap yields; returns a scalar, its weight included.
     """
 
@@ -50,16 +37,18 @@ class Term(nn.Module):
         self,
         name: str,
         tap: Tap,
-        connectors: nn.ModuleList | tuple[nn.Module, ...],
-        loss: nn.Module,
+        binding: Binding,
+        connectors: nn.ModuleList | tuple[Connector, ...],
+        loss: Loss,
     ) -> None:
         super().__init__()
         self.name = name
         self.tap = tap
+        self.binding = binding
         self.connectors = connectors
         self.loss = loss
         self.scale = 1.0
-        self.full_weights = {part: getattr(loss, part) for part in getattr(loss, 'scalable', ())}
+        self.full_weights = {part: getattr(loss, part) for part in loss.scalable}
         """Arguments of the loss that weigh a part of it, as configured."""
 
     def set_scale(self, scale: float, part: str | None = None) -> None:
@@ -69,26 +58,23 @@ class Term(nn.Module):
         else:
             setattr(self.loss, part, scale * self.full_weights[part])
 
-    def attach(self, student: nn.Module, teacher: Teacher) -> None:
-        """Check that tap and networks fit, and prepare a loss that learns from the teacher.
+    def attach(self, student: nn.Module, teacher: Teacher | None) -> None:
+        """Check that tap and networks fit, and give the loss the class distances it asks for.
 
         Raises:
             ValueError: If they do not fit.
         """
-        self.tap.check(student, teacher.module, self.connectors)
-        self.tap.class_order = teacher.class_order
-        if hasattr(self.loss, 'prepare'):
-            self.loss.prepare(self.tap, teacher)
+        module = None if teacher is None else teacher.module
+        self.tap.attach(student, module, self.connectors)
+        if self.loss.distance_source is not None:
+            table = self._class_table(student, teacher)
+            self.loss.set_distance(teacher.distances(self.loss.distance_source, table))
 
-    def pairs(self, student: Any, teacher: Any) -> list[dict[str, Tensor]]:
-        """What the loss compares: its arguments, one dict a comparison."""
-        pairs = self.tap.pairs(student, teacher, self.connectors)
-        order = self.tap.class_order
-        if order is not None and self.tap.yields == 'logits':
-            pairs = [dict(pair, teacher=order.logits(pair['teacher'])) for pair in pairs]
-        return pairs
+    def read(self, student: StudentView, teacher: TeacherView | None) -> list[Pair]:
+        """Keyword arguments of the loss, one dict per comparison."""
+        return self.tap.read(student, teacher, self.connectors)
 
-    def forward(self, pairs: list[dict[str, Tensor]]) -> Tensor:
+    def forward(self, pairs: list[Pair]) -> Tensor:
         """Mean of the loss over the comparisons, or their sum with the tap's weights; scalar.
 
         Times the scale of the term.
@@ -103,16 +89,69 @@ class Term(nn.Module):
         """0 with a zero gradient for every parameter of the term."""
         return sum((0.0 * parameter.sum() for parameter in self.parameters()), 0.0)
 
+    def connector_of(self, level: int) -> Connector:
+        """The connector of a level of the pyramid, for terms that borrow it.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if len(self.connectors) != len(self.binding.slots):
+            raise ValueError(f'{type(self.connectors[0]).__name__} works on all levels at once')
+        for slot, connector in zip(self.binding.slots, self.connectors):
+            if slot.levels is None or level in slot.levels:
+                return connector
+        served = sorted(level for slot in self.binding.slots for level in slot.levels)
+        raise ValueError(
+            f'its levels are {served}, not {level}'
+            if served
+            else self.binding.lends_nothing
+            or f'{type(self.tap).__name__} has no connector for a level of the pyramid'
+        )
+
+    def _class_table(self, student: nn.Module, teacher: Teacher) -> ClassTable:
+        names = teacher.class_names
+        if names is not None and self.binding.background:
+            names = [*names, BACKGROUND]
+        count = student.num_classes_of(teacher.module)
+        return ClassTable(
+            count=self.binding.num_classes if count is None else count + self.binding.background,
+            names=names,
+            rows=lambda: self.tap.class_rows(teacher.module),
+        )
+
+
+def find_tap(section: str, name: Any) -> Callable[..., Tap]:
+    """The class of a tap of this package or of the user; its keyword arguments are options.
+
+    Args:
+        section: Where the term stands in the config.
+        name: As in the config.
+
+    Raises:
+        KeyError: With the valid names.
+    """
+    if isinstance(name, str):
+        if name in TAPS.module_dict:
+            return TAPS.get(name)
+        if name in registry.TAPS:
+            return registry.load(name, registry.TAPS[name])
+    raise KeyError(f'{section}.tap must be one of {tap_names()}, got {name!r}')
+
+
+def tap_names() -> list[str]:
+    """Names of the taps of this package and of the user."""
+    return sorted({*registry.TAPS, *TAPS.module_dict})
+
 
 def build_terms(
-    config: Mapping[str, Any], student: nn.Module, teacher_config: Mapping[str, Any]
+    config: Mapping[str, Any], student: nn.Module, teacher_config: Mapping[str, Any] | None
 ) -> dict[str, Term]:
     """Build the terms of a section ``distill``, those that borrow a connector last.
 
     Args:
         config: Sections of terms by name.
         student: The network that is trained; its widths are read.
-        teacher_config: Model config of the teacher; its widths are read.
+        teacher_config: Model config of the teacher; its widths are read. None without one.
 
     Raises:
         TypeError, KeyError, ValueError: With the place in the config and what is valid there.
@@ -127,7 +166,7 @@ def build_term(
     name: str,
     config: Mapping[str, Any],
     student: nn.Module,
-    teacher_config: Mapping[str, Any],
+    teacher_config: Mapping[str, Any] | None,
     lenders: Mapping[str, Term],
 ) -> Term:
     """Build a term from its section of ``distill``.
@@ -137,7 +176,7 @@ def build_term(
         config: ``tap``, ``loss``, optionally ``connector`` (a config, or the name of the term
             whose connectors are shared), and the options of the tap.
         student: The network that is trained; its widths are read.
-        teacher_config: Model config of the teacher; its widths are read.
+        teacher_config: Model config of the teacher; its widths are read. None without one.
         lenders: Terms whose connectors may be shared.
 
     Raises:
@@ -148,35 +187,30 @@ def build_term(
         raise ValueError(f"names under distill must start with 'loss_' to be summed, got {name!r}")
     if not isinstance(config, Mapping):
         raise TypeError(f'{section} must be a dict, got {config!r}')
-    tap_name = config.get('tap')
-    tap_class = getattr(student, 'find_tap', find_tap)(section, tap_name)
+    tap_class = student.find_tap(section, config.get('tap'))
     options = keyword_names(tap_class)
     check_keys(section, config, ['tap', 'loss', 'connector', *options])
     tap = tap_class(**{key: config[key] for key in options if key in config})
     if 'loss' not in config:
         raise KeyError(f'{section}.loss is missing')
-    loss = build_strict(
-        f'{section}.loss',
-        config['loss'],
-        MODELS,
-        _losses(tap.yields),
-        **tap.loss_arguments(student, teacher_config),
-    )
-    takes = getattr(loss, 'takes', tap.yields)
-    if takes != tap.yields:
+    if teacher_config is None and tap.needs_teacher:
+        raise KeyError(f'{section} needs a teacher: set teacher=dict(config=..., checkpoint=...)')
+    binding = tap.bind(student, teacher_config)
+    loss = build_strict(f'{section}.loss', config['loss'], _losses(tap.yields), **binding.facts)
+    loss = adopt_loss(loss, tap.yields)
+    if loss.takes != tap.yields:
         raise ValueError(
-            f'{section}: the tap {tap_name!r} yields {tap.yields}, '
-            f'but {type(loss).__name__} takes {takes}'
+            f'{section}: the tap {config["tap"]!r} yields {tap.yields}, '
+            f'but {type(loss).__name__} takes {loss.takes}'
         )
-    if tap.num_classes(student) is not None and hasattr(loss, 'reserve'):
-        loss.reserve(tap.num_classes(student))
-    widths = tap.widths(student, teacher_config)
+    if binding.num_classes is not None:
+        loss.reserve(binding.num_classes)
     connectors = (
-        _borrow_connectors(section, config['connector'], tap, len(widths), lenders)
+        _borrow_connectors(section, config['connector'], binding, lenders)
         if _borrows(config)
-        else _build_connectors(section, config.get('connector'), widths, tap.joins_levels)
+        else _build_connectors(section, config.get('connector'), binding, loss)
     )
-    return Term(name, tap, connectors, loss)
+    return Term(name, tap, binding, connectors, loss)
 
 
 def _borrows(config: Any) -> bool:
@@ -184,8 +218,8 @@ def _borrows(config: Any) -> bool:
 
 
 def _borrow_connectors(
-    section: str, lender: str, tap: Tap, count: int, lenders: Mapping[str, Term]
-) -> tuple[nn.Module, ...]:
+    section: str, lender: str, binding: Binding, lenders: Mapping[str, Term]
+) -> tuple[Connector, ...]:
     """The connectors that another term has for the levels of the pyramid.
 
     Both terms bring the same level from the same network to the other one, so widths agree.
@@ -197,53 +231,66 @@ def _borrow_connectors(
             f'own, one of {sorted(own)}, got {lender!r}'
         )
     term = lenders[lender]
-    if term.tap.projects != tap.projects:
+    if term.binding.projects != binding.projects:
         raise ValueError(
-            f"{section} projects the {tap.projects}'s maps, but the connectors of "
-            f"distill.{lender} the {term.tap.projects}'s"
+            f"{section} projects the {binding.projects}'s maps, but the connectors of "
+            f"distill.{lender} the {term.binding.projects}'s"
         )
     try:
-        return tuple(term.tap.connector_of(level, term.connectors) for level in range(count))
+        return tuple(term.connector_of(level) for level in range(len(binding.slots)))
     except ValueError as error:
         raise ValueError(f'{section}.connector: distill.{lender}: {error}') from None
 
 
 def _build_connectors(
-    section: str,
-    config: Mapping[str, Any] | None,
-    widths: list[tuple[int, int]],
-    joins_levels: bool,
+    section: str, config: Mapping[str, Any] | None, binding: Binding, loss: Loss
 ) -> nn.ModuleList:
-    if config is not None and not widths:
+    if config is not None and not binding.slots:
         raise ValueError(f'{section}.connector is set, but the tap compares no feature maps')
     kind = config.get('type') if isinstance(config, Mapping) else None
-    if getattr(MODELS.get(kind) if isinstance(kind, str) else kind, 'spans_levels', False):
-        if not joins_levels:
+    cls = registry.find(kind) if isinstance(kind, str) else kind
+    if getattr(cls, 'spans_levels', False):  # a connector of the user may lack the base
+        if not binding.joins_levels:
             raise ValueError(
                 f'{section}.connector: {kind} works on all levels of a map tap at once'
             )
-        widths = [tuple(zip(*widths))]
+        return nn.ModuleList([_connector(section, config, **_widths(binding.slots))])
     connectors = nn.ModuleList()
-    for student_channels, teacher_channels in widths:
-        if config is None and student_channels != teacher_channels:
+    for slot in binding.slots:
+        if config is None and slot.source != slot.target and not loss.mixes_widths:
             raise ValueError(
-                f'{section} needs a connector: the student has {student_channels} channels '
-                f'there, the teacher {teacher_channels}'
+                f'{section} needs a connector: the student has {slot.source} channels '
+                f'there, the teacher {slot.target}'
             )
         connectors.append(
-            build_strict(
-                f'{section}.connector',
-                config or dict(type='IdentityConnector'),
-                MODELS,
-                [key for key in MODELS.module_dict if key.endswith('Connector')],
-                student_channels=student_channels,
-                teacher_channels=teacher_channels,
+            _connector(
+                section,
+                config or _identity(slot, loss),
+                student_channels=slot.source,
+                teacher_channels=slot.target,
+                student_size=slot.source_size,
+                teacher_size=slot.target_size,
             )
         )
     return connectors
 
 
-def _losses(takes: str) -> list[str]:
-    return [
-        name for name, cls in MODELS.module_dict.items() if getattr(cls, 'takes', None) == takes
-    ]
+def _connector(section: str, config: Mapping[str, Any], **told: Any) -> Connector:
+    names = [*registry.CONNECTORS]
+    return adopt_connector(build_strict(f'{section}.connector', config, names, **told))
+
+
+def _identity(slot: Slot, loss: Loss) -> dict[str, Any]:
+    identity = dict(type='IdentityConnector')
+    return dict(identity, teacher_channels=slot.source) if loss.mixes_widths else identity
+
+
+def _widths(slots: Sequence[Slot]) -> dict[str, tuple[int, ...]]:
+    return dict(
+        student_channels=tuple(slot.source for slot in slots),
+        teacher_channels=tuple(slot.target for slot in slots),
+    )
+
+
+def _losses(takes: str) -> Iterable[str]:
+    return [name for name, cls in registry.known().items() if getattr(cls, 'takes', None) == takes]

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.hub import get_config
 
 from wkd_det.experiments.run import TrainingRun, set_length
 from wkd_det.experiments.spec import Method, Preparation, Spec
+from wkd_det.runtime.config import read_config
 
 
 def final_runs(
@@ -149,7 +149,7 @@ def _load(path: str, *overrides: Mapping[str, Any]) -> Config:
 
 @cache
 def _from_file(path: str) -> Config:
-    return get_config(path) if '::' in path else Config.fromfile(path)
+    return read_config(path)
 
 
 def _lookup(config: Config, key: str) -> Any:

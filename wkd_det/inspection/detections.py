@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from mmdet.apis import inference_detector, init_detector
 from mmengine.config import Config
-from mmengine.hub import get_config
 from mmengine.registry import init_default_scope
 from pycocotools.coco import COCO
 
 from wkd_det.detection.export import plain_config
 from wkd_det.distillation.teacher import Teacher, TeacherSource
+from wkd_det.runtime.config import read_config
 
 
 def open_detector(config: str | Config, checkpoint: str | os.PathLike) -> Teacher:
@@ -31,8 +31,7 @@ def open_detector(config: str | Config, checkpoint: str | os.PathLike) -> Teache
     Raises:
         FileNotFoundError, KeyError, ValueError: If they do not fit together.
     """
-    if isinstance(config, str):
-        config = get_config(config) if '::' in config else Config.fromfile(config)
+    config = read_config(config)
     init_default_scope(config.get('default_scope') or 'mmdet')
     if 'model' not in config:
         raise KeyError('the config has no model section')

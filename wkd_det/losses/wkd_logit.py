@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from wkd_det import registry
-from wkd_det.costs.similarity import interrelation_to_cost
+from wkd_det.costs.similarity import distance_to_cost
+from wkd_det.costs.sources import adopt
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import (
@@ -77,7 +78,7 @@ def wkd_logit_loss(
 
     Raises:
         ValueError: If shapes disagree, a number is outside its range, ``target`` holds an index
-            outside ``[0, C)`` or there is only one class beside a ``target``.
+            outside ``[0, C)`` or there is only one class together with a ``target``.
 
     References: Lv, Yang, Li, Wasserstein Distance Rivals Kullback-Leibler Divergence for
         Knowledge Distillation, NeurIPS 2024, section 3.1.
@@ -130,7 +131,7 @@ def wkd_transport_plan(
         teacher: Logits, shape ``(N, C)``.
         cost: Class costs, shape ``(C, C)``.
         target: Class indices, shape ``(N,)``, for the separated form.
-        temperature: Of the transported distributions, > 0.
+        temperature: Temperature of the transported distributions, > 0.
         epsilon: Entropic regularisation, in units of ``cost``.
         num_iters: Sinkhorn rounds.
         log_domain: See :func:`sinkhorn_cost`.
@@ -160,13 +161,13 @@ def wkd_transport_plan(
 def transported_histograms(
     student: Tensor, teacher: Tensor, target: Tensor | None, temperature: float
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """What WKD-L transports: softmaxes at a temperature, without the target if one is given.
+    """Histograms that WKD-L transports: softmaxes at a temperature, without the target if given.
 
     Args:
         student: Logits, shape ``(N, C)``.
         teacher: Logits, shape ``(N, C)``.
         target: Class indices, shape ``(N,)``, which get no mass.
-        temperature: Of the softmax, > 0.
+        temperature: Temperature of the softmax, > 0.
 
     Returns:
         The student's histograms and the teacher's, each ``(N, C)``, and their support, bool, or
@@ -216,9 +217,9 @@ class WKDLogitLoss(Loss):
     Args:
         cost: Where class distances come from: a config such as ``dict(type='ClassifierCost')``
             or ``dict(type='FileCost', path=...)``, or the distances, shape ``(C, C)``.
-        temperature: Of the softmax of the transported distributions.
+        temperature: Temperature of the transported distributions.
         sharpness: kappa of ``1 - exp(-kappa d)``; 0 takes the distances as they are.
-        transport_weight: lambda, the weight of the transport beside the target term.
+        transport_weight: lambda, the weight of the transport relative to the target term.
         separated: Match the target class by itself and transport between the others.
         epsilon: Entropic regularisation, in units of the sharpened cost.
         num_iters: Sinkhorn rounds.
@@ -248,11 +249,9 @@ class WKDLogitLoss(Loss):
         log_domain: bool = False,
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(loss_weight)
         check_positive(temperature=temperature, epsilon=epsilon)
-        check_nonnegative(
-            sharpness=sharpness, transport_weight=transport_weight, loss_weight=loss_weight
-        )
+        check_nonnegative(sharpness=sharpness, transport_weight=transport_weight)
         check_integers(num_iters=num_iters)
         self.temperature = temperature
         self.sharpness = sharpness
@@ -261,15 +260,13 @@ class WKDLogitLoss(Loss):
         self.epsilon = epsilon
         self.num_iters = num_iters
         self.log_domain = log_domain
-        self.loss_weight = loss_weight
         self.ready = False
-        self.source = None
         if isinstance(cost, Tensor):
             self.set_distance(cost)
         elif not isinstance(cost, Mapping):
             raise TypeError(f'cost must be a dict with a type or a tensor, got {cost!r}')
         else:
-            self.source = registry.build(cost)
+            self.distance_source = adopt(registry.build(cost))
 
     @property
     def fading_part(self) -> str | None:
@@ -291,13 +288,6 @@ class WKDLogitLoss(Loss):
                 f'{tuple(self.cost.shape)}'
             )
 
-    def prepare(self, tap: Any, teacher: Any) -> None:
-        """Fetch the class distances, once the teacher is there."""
-        if self.source is not None:
-            distance = self.source(tap, teacher)
-            order = getattr(teacher, 'class_order', None)
-            self.set_distance(distance if order is None else order.matrix(distance))
-
     def set_distance(self, distance: Tensor) -> None:
         """Sharpen class distances into the cost.
 
@@ -314,7 +304,7 @@ class WKDLogitLoss(Loss):
                 f'the class distances must have the shape {tuple(self.cost.shape)}, '
                 f'got {tuple(distance.shape)}'
             )
-        cost = interrelation_to_cost(1 - distance.double(), sharpness=self.sharpness)
+        cost = distance_to_cost(distance.double(), sharpness=self.sharpness)
         largest = float(cost.max())
         if not self.log_domain and self.epsilon < largest / 30:
             warnings.warn(
@@ -330,8 +320,6 @@ class WKDLogitLoss(Loss):
         student: Tensor,
         teacher: Tensor,
         target: Tensor | None = None,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
     ) -> Tensor:
         """Loss of logits ``(N, C)``, scalar; ``target`` ``(N,)`` is needed when separated.
 
@@ -349,8 +337,6 @@ class WKDLogitLoss(Loss):
             epsilon=self.epsilon,
             num_iters=self.num_iters,
             log_domain=self.log_domain,
-            weight=weight,
-            avg_factor=avg_factor,
         )
 
     def plan(self, student: Tensor, teacher: Tensor, target: Tensor | None = None) -> Tensor:
@@ -380,7 +366,7 @@ class WKDLogitLoss(Loss):
 
     def _checked(self, target: Tensor | None) -> Tensor | None:
         if not self.ready:
-            raise RuntimeError('WKDLogitLoss has no class cost yet: call prepare or set_distance')
+            raise RuntimeError('WKDLogitLoss has no class cost yet: call set_distance')
         if self.separated and target is None:
             raise ValueError('target is needed by the separated form; or set separated=False')
         return target if self.separated else None

@@ -1,13 +1,47 @@
-"""Strict reading of this package's own config sections."""
+"""Reading configs, and sections of them in which a misspelt key is an error."""
 
 from __future__ import annotations
 
+import copy
 import difflib
 import inspect
+import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from mmengine.registry import Registry
+from mmengine.config import Config
+from mmengine.hub import get_config
+
+from wkd_det import registry
+
+
+def read_config(source: str | os.PathLike | Mapping[str, Any] | Config) -> Config:
+    """Return the config that a path, a name, a dict or a config stands for.
+
+    Args:
+        source: Path of a config file; a name in an installed package of OpenMMLab, such as
+            ``'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'``; the content as a dict; or a
+            config, which is copied.
+
+    Returns:
+        The caller's own: changes do not reach ``source``.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        TypeError: If ``source`` is something else.
+
+    Example:
+        >>> read_config(dict(model=dict(type='FasterRCNN'))).model.type
+        'FasterRCNN'
+    """
+    if isinstance(source, Config):
+        return copy.deepcopy(source)
+    if isinstance(source, Mapping):
+        return Config(copy.deepcopy(dict(source)))
+    if not isinstance(source, (str, os.PathLike)):
+        raise TypeError(f'a config must be a path, a name, a dict or a Config, got {source!r}')
+    path = os.fspath(source)
+    return get_config(path) if '::' in path else Config.fromfile(path)
 
 
 def check_keys(section: str, given: Iterable[str], valid: Iterable[str]) -> None:
@@ -54,17 +88,15 @@ def keyword_names(function: Callable) -> list[str]:
 def build_strict(
     section: str,
     config: Mapping[str, Any],
-    registry: Registry,
     choices: Iterable[str],
     **defaults: Any,
 ) -> Any:
-    """Build ``config['type']`` from a registry, with errors that list what is valid.
+    """Build ``config['type']``, with errors that list what is valid.
 
     Args:
         section: Where the config stands, for messages, e.g. ``'distill.loss_wkd_l.loss'``.
         config: A ``type`` and its arguments.
-        registry: Where ``type`` is looked up; names beyond ``choices`` are the user's own.
-        choices: Names to list when the look-up fails.
+        choices: Names to list when the look-up fails; a type of the user's own may have others.
         **defaults: Arguments used where the config is silent, if the type takes them.
 
     Raises:
@@ -75,7 +107,7 @@ def build_strict(
         raise TypeError(f'{section} must be a dict with a type, got {config!r}')
     arguments = dict(config)
     kind = arguments.pop('type', None)
-    cls = registry.get(kind) if isinstance(kind, str) else kind
+    cls = registry.find(kind) if isinstance(kind, str) else kind
     if not callable(cls):
         raise KeyError(f'{section}.type must be one of {sorted(choices)}, got {kind!r}')
     valid = keyword_names(cls)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,9 +12,14 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from wkd_det import registry
+from wkd_det.connectors import Connector
 from wkd_det.distillation.distiller import Distiller
-from wkd_det.distillation.tap import TAPS, Tap
+from wkd_det.distillation.model import DistilledModel
+from wkd_det.distillation.recording import Recorded, recording
+from wkd_det.distillation.tap import TAPS, Binding, Slot, Tap
 from wkd_det.distillation.teacher import Teacher
+from wkd_det.distillation.term import find_tap
+from wkd_det.distillation.view import Pair, StudentView, TeacherView
 
 
 def classifier_config(name: str = 'resnet8', num_classes: int = 10, **changes: Any) -> dict:
@@ -69,7 +74,25 @@ def image_batch(
     return [images, torch.randint(0, num_classes, (count,), generator=generator)]
 
 
-class ToyModel(BaseModel):
+class _ToyClassifier(BaseModel):
+    """Classifies vectors of 4 into 3 classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            self.layer = nn.Linear(4, 3)
+
+    def forward(self, inputs: Tensor, target: Tensor, mode: str = 'loss') -> dict[str, Tensor]:
+        """Losses; the toy has no other mode."""
+        return self.loss(inputs, target)
+
+    def loss(self, inputs: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Cross entropy."""
+        return dict(loss_cls=nn.functional.cross_entropy(self.layer(inputs), target))
+
+
+class ToyModel(DistilledModel, _ToyClassifier):
     """Classifies vectors of 4 into 3 classes and learns from another such layer.
 
     Args:
@@ -80,28 +103,61 @@ class ToyModel(BaseModel):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self.layer = nn.Linear(4, 3)
+            nn.Linear(4, 3)  # the student's, so that the teacher is another one
             self.distiller = Distiller(distill, self, {})
             self.distiller.attach(self, Teacher(nn.Linear(4, 3)))
         self.teacher_runs = 0
 
-    def forward(self, inputs: Tensor, target: Tensor, mode: str = 'loss') -> dict[str, Tensor]:
-        """Task loss and terms."""
-        student = dict(inputs=inputs, target=target, logits=self.layer(inputs))
-        losses = dict(loss_cls=nn.functional.cross_entropy(student['logits'], target))
-        losses.update(self.distiller(student, _ToyTeacherPass(self, inputs)))
-        return losses
+    def find_tap(self, section: str, name: Any) -> type[Tap]:
+        return find_tap(section, name)
+
+    def num_classes_of(self, model: nn.Module) -> int:
+        return 3
+
+    def _views(self, inputs: Tensor, target: Tensor) -> tuple[_ToyStudentView, _ToyTeacherView]:
+        return _ToyStudentView(self, inputs, target), _ToyTeacherView(self, inputs)
 
 
-class _ToyTeacherPass:
+class _ToyStudentView(StudentView):
+    def __init__(self, model: ToyModel, inputs: Tensor, target: Tensor) -> None:
+        super().__init__(model, inputs)
+        self._target = target
+        self._outputs = Recorded()
+
+    def output(self, module: str) -> Tensor:
+        return self._outputs[module]
+
+    def logits(self, stage: int = 0) -> Tensor:
+        return self.output('layer')
+
+    def labels(self, stage: int = 0) -> Tensor:
+        return self._target
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        with recording(self.module, ['layer'], into=self._outputs):
+            yield
+
+
+class _ToyTeacherView(TeacherView):
     def __init__(self, model: ToyModel, inputs: Tensor) -> None:
-        self.model = model
-        self.inputs = inputs
+        super().__init__(model.distiller.teacher.module)
+        self._model = model
+        self._inputs = inputs
 
-    @cached_property
-    def logits(self) -> Tensor:
-        self.model.teacher_runs += 1
-        return self.model.distiller.teacher.module(self.inputs)
+    def start(self) -> None:
+        self.logits()
+
+    def output(self, module: str) -> Tensor:
+        return self.logits()
+
+    def logits(self, stage: int = 0) -> Tensor:
+        return self.once('logits', self._run)
+
+    @torch.no_grad()
+    def _run(self) -> Tensor:
+        self._model.teacher_runs += 1
+        return self.module(self._inputs)
 
 
 @TAPS.register_module('toy_logits')
@@ -109,21 +165,25 @@ class _ToyLogitsTap(Tap):
     yields: ClassVar[str] = 'logits'
     compares_classes: ClassVar[bool] = True
 
-    def num_classes(self, student: nn.Module) -> int:
-        return 3
+    def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
+        return Binding(num_classes=3)
 
-    def pairs(self, student: Any, teacher: Any, connectors: nn.ModuleList) -> list[dict]:
-        logits = student['logits']
-        return [dict(student=logits, teacher=teacher.logits, target=student['target'])]
+    def read(
+        self, student: StudentView, teacher: TeacherView, connectors: Sequence[Connector]
+    ) -> list[Pair]:
+        target = student.labels()
+        return [dict(student=student.logits(), teacher=teacher.logits(), target=target)]
 
 
 @TAPS.register_module('toy_features')
 class _ToyFeaturesTap(Tap):
     yields: ClassVar[str] = 'features'
 
-    def widths(self, student: nn.Module, teacher: Any) -> list[tuple[int, int]]:
-        return [(3, 3)]
+    def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
+        return Binding(slots=(Slot(3, 3),))
 
-    def pairs(self, student: Any, teacher: Any, connectors: nn.ModuleList) -> list[dict]:
-        features = connectors[0](student['logits'][:, :, None, None])
-        return [dict(student=features, teacher=teacher.logits[:, :, None, None])]
+    def read(
+        self, student: StudentView, teacher: TeacherView, connectors: Sequence[Connector]
+    ) -> list[Pair]:
+        features = connectors[0](student.logits()[:, :, None, None])
+        return [dict(student=features, teacher=teacher.logits()[:, :, None, None])]

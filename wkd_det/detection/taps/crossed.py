@@ -1,30 +1,34 @@
-"""What the taps through the other network's box head have in common."""
+"""Taps on the features of one network that go through the box head of the other."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 
+from wkd_det.connectors import Connector
 from wkd_det.detection.geometry import level_widths, roi_levels
-from wkd_det.detection.heads import require_plain_forward, roi_extractor, run_box_head
-from wkd_det.detection.student_view import Record
+from wkd_det.detection.heads import HeadOutput, require_plain_forward, roi_extractor
+from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.taps.rois import RoIHeadTap, RoILogitsTap, RoIOffsetsTap
-from wkd_det.detection.teacher_view import TeacherPass
+from wkd_det.detection.teacher_view import DetectorTeacherView
+from wkd_det.distillation.tap import Binding, Slot
+from wkd_det.distillation.view import View
 
 
 class CrossedTap(RoIHeadTap):
     """Features of one network through the later layers of the other, in place of the student.
 
     A mixin before a tap on the student's own head. With ``head='teacher'`` the student's pyramid,
-    after a connector a level, goes through the teacher's head, which is frozen but passes
-    gradients on. With ``head='student'`` the teacher's pyramid, after a connector a level, goes
+    after one connector per level, goes through the teacher's head, which is frozen but passes
+    gradients on. With ``head='student'`` the teacher's pyramid, after one connector per level, goes
     through the student's head.
 
     Args:
         head: ``'teacher'`` or ``'student'``.
-        **options: Of the tap that is crossed.
+        **options: Options of the tap that is crossed.
 
     Raises:
         ValueError: If ``head`` is something else.
@@ -38,12 +42,8 @@ class CrossedTap(RoIHeadTap):
             raise ValueError(f"head must be 'teacher' or 'student', got {head!r}")
         self.head = head
 
-    @property
-    def projects(self) -> str:
-        return 'student' if self.head == 'teacher' else 'teacher'
-
-    def widths(self, student: nn.Module, teacher: Any) -> list[tuple[int, int]]:
-        super().widths(student, teacher)
+    def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
+        binding = super().bind(student, teacher)
         own = level_widths(student.model_config, 'neck')
         other = level_widths(teacher, 'neck')
         if self.head == 'teacher':
@@ -57,12 +57,14 @@ class CrossedTap(RoIHeadTap):
                 f"the {self.head}'s head reads {count} levels of the neck, and only {len(pairs)} "
                 'are there in both networks'
             )
-        return pairs[:count]
+        slots = tuple(Slot(*widths, (level,)) for level, widths in enumerate(pairs[:count]))
+        projects = 'student' if self.head == 'teacher' else 'teacher'
+        return replace(binding, slots=slots, projects=projects)
 
-    def check(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    def attach(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
     ) -> None:
-        super().check(student, teacher, connectors)
+        super().attach(student, teacher, connectors)
         require_plain_forward(student, 'student')
         for stage, teacher_stage in self.stages:
             own = list(roi_extractor(student, stage, 'student').featmap_strides)
@@ -73,72 +75,42 @@ class CrossedTap(RoIHeadTap):
                     f'same strides, got {own} in the student and {other} in the teacher'
                 )
 
-    def connector_of(self, level: int, connectors: Sequence[nn.Module]) -> nn.Module:
-        return connectors[level]
-
-    def _student_head(
+    def _student_output(
         self,
-        student: Record,
-        teacher: TeacherPass,
-        connectors: Sequence[nn.Module],
+        student: DetectorStudentView,
+        teacher: DetectorTeacherView,
+        connectors: Sequence[Connector],
         stage: int,
         teacher_stage: int,
-    ) -> dict[str, Tensor]:
+    ) -> HeadOutput:
         key = ('crossed', self.head, stage, teacher_stage, *map(id, connectors))
-        run = self._through_teacher if self.head == 'teacher' else self._through_student
         rois = student.stage(stage).rois
-        result = student.once(
-            key, lambda: run(student, teacher, connectors, rois, stage, teacher_stage)
-        )
-        if self.class_order is None or self.head == 'student':
-            return result
-        return dict(
-            cls_score=self.class_order.logits(result['cls_score']),
-            bbox_pred=self.class_order.offsets(result['bbox_pred']),
+        if self.head == 'teacher':
+            return student.once(
+                key,
+                lambda: teacher.head(_projected(student, teacher, connectors), rois, teacher_stage),
+            )
+        return student.once(
+            key, lambda: student.head(_projected(teacher, student, connectors), rois, stage)
         )
 
-    @staticmethod
-    def _through_teacher(
-        student: Record,
-        teacher: TeacherPass,
-        connectors: Sequence[nn.Module],
-        rois: Tensor,
-        stage: int,
-        teacher_stage: int,
-    ) -> dict[str, Tensor]:
-        maps = tuple(
-            student.projected('neck', level, connector, tuple(teacher.neck[level].shape[-2:]))
-            for level, connector in enumerate(connectors)
-        )
-        # No torch.no_grad: the teacher's parameters ask for no gradient, its input does.
-        return run_box_head(teacher.module, maps, rois, teacher_stage)
 
-    @staticmethod
-    def _through_student(
-        student: Record,
-        teacher: TeacherPass,
-        connectors: Sequence[nn.Module],
-        rois: Tensor,
-        stage: int,
-        teacher_stage: int,
-    ) -> dict[str, Tensor]:
-        maps = student.once(
-            ('back', *map(id, connectors)),
-            lambda: tuple(
-                connector(features, tuple(own.shape[-2:]))
-                for connector, features, own in zip(connectors, teacher.neck, student.neck)
-            ),
-        )
-        return run_box_head(student.module, maps, rois, stage)
+def _projected(source: View, target: View, connectors: Sequence[Connector]) -> tuple[Tensor, ...]:
+    """Maps of one network's neck in the widths and sizes of the other's."""
+    sizes = [tuple(features.shape[-2:]) for features in target.maps('neck')]
+    return tuple(
+        source.projected('neck', level, connector, sizes[level])
+        for level, connector in enumerate(connectors)
+    )
 
 
 class CrossedLogitsTap(CrossedTap, RoILogitsTap):
-    """The class logits of a crossed network in place of the student's, beside the teacher's own.
+    """Class logits of a crossed network in place of the student's, with the teacher's own.
 
     Args:
         head: Whose box head: see :class:`~wkd_det.detection.taps.crossed.CrossedTap`.
         rois: As of the tap ``roi_logits``.
-        background: As of the tap roi_logits.
+        background: As of the tap ``roi_logits``.
         stage: As of the tap ``roi_logits``.
         teacher_stage: As of the tap ``roi_logits``.
         stage_weights: As of the tap ``roi_logits``.
@@ -165,7 +137,7 @@ class CrossedLogitsTap(CrossedTap, RoILogitsTap):
 
 
 class CrossedOffsetsTap(CrossedTap, RoIOffsetsTap):
-    """The box offsets of a crossed network in place of the student's, beside the teacher's own.
+    """Box offsets of a crossed network in place of the student's, with the teacher's own.
 
     Args:
         head: Whose box head: see :class:`~wkd_det.detection.taps.crossed.CrossedTap`.

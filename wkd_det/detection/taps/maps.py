@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from wkd_det.detection.geometry import image_mask, level_strides, level_widths
-from wkd_det.detection.student_view import Record
-from wkd_det.detection.teacher_view import TeacherPass
-from wkd_det.distillation.tap import Tap
+from wkd_det.connectors import Connector
+from wkd_det.detection.geometry import level_strides, level_widths
+from wkd_det.distillation.tap import Binding, Slot, Tap
+from wkd_det.distillation.view import Pair, StudentView, TeacherView
 from wkd_det.ops.checks import check_weights, is_integer
 
 
 class MapTap(Tap):
-    """Feature maps of the backbone or the neck, level by level.
+    """Feature maps of the backbone or the neck, compared level by level.
 
     Each level has its own connector, the loss is the mean over levels, and pixels of padding do
     not count.
@@ -23,7 +23,7 @@ class MapTap(Tap):
     Args:
         levels: Indices of the student's levels to compare; all of them by default. For an FPN
             that starts at P2, P3 is level 1.
-        teacher_levels: Indices of the teacher's levels beside them; the same by default. A
+        teacher_levels: Indices of the teacher's levels to compare them with; the same by default. A
             RetinaNet starts at P3, a Faster R-CNN at P2: ``levels=[0, 1, 2]`` of the former meet
             ``teacher_levels=[1, 2, 3]`` of the latter.
         level_weights: Factor of each level in the term's sum; the mean over levels by default.
@@ -33,7 +33,6 @@ class MapTap(Tap):
     """
 
     yields: ClassVar[str] = 'features'
-    joins_levels: ClassVar[bool] = True
     place: ClassVar[str]
 
     def __init__(
@@ -50,17 +49,17 @@ class MapTap(Tap):
                 )
         if teacher_levels is not None and (levels is None or len(levels) != len(teacher_levels)):
             raise ValueError(
-                'teacher_levels needs as many levels beside it, got '
+                'teacher_levels needs levels of the same number, got '
                 f'levels={levels} and teacher_levels={teacher_levels}'
             )
         if level_weights is not None and levels is None:
-            raise ValueError(f'level_weights needs levels beside it, got {level_weights}')
+            raise ValueError(f'level_weights needs levels, got {level_weights}')
         check_weights('level_weights', level_weights, len(levels or ()), 'level')
         self.levels = levels
         self.teacher_levels = levels if teacher_levels is None else teacher_levels
         self.weights = level_weights
 
-    def widths(self, student: nn.Module, teacher: Any) -> list[tuple[int, int]]:
+    def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
         own = level_widths(student.model_config, self.place)
         other = level_widths(teacher, self.place)
         if self.levels is None:
@@ -78,18 +77,21 @@ class MapTap(Tap):
                     f'levels {list(wanted)} of the {self.place}: the {owner} has '
                     f'{len(available)} levels'
                 )
-        return [(own[i], other[j]) for i, j in zip(self.levels, self.teacher_levels)]
+        slots = tuple(
+            Slot(own[i], other[j], (i,)) for i, j in zip(self.levels, self.teacher_levels)
+        )
+        return Binding(slots=slots, joins_levels=True)
 
-    def check(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    def attach(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
     ) -> None:
         own, other = level_strides(student), level_strides(teacher)
         if self.place != 'neck' or own is None or other is None:
-            return  # the shapes tell at the first batch
+            return  # the shapes are compared at the first batch
         each = len(connectors) == len(self.levels) and not _spans_levels(connectors)
         for index, (level, teacher_level) in enumerate(zip(self.levels, self.teacher_levels)):
             connector = connectors[index] if each else None
-            if own[level] != other[teacher_level] and not getattr(connector, 'resizes', False):
+            if own[level] != other[teacher_level] and not (connector and connector.resizes):
                 raise ValueError(
                     f'neck level {level} has stride {own[level]} in the student and level '
                     f'{teacher_level} has {other[teacher_level]} in the teacher (all strides: '
@@ -97,42 +99,34 @@ class MapTap(Tap):
                     'connector with resize=True'
                 )
 
-    def pairs(
-        self, student: Record, teacher: TeacherPass, connectors: Sequence[nn.Module]
-    ) -> list[dict[str, Tensor]]:
-        targets = [getattr(teacher, self.place)[level] for level in self.teacher_levels]
-        maps = self._projected(student, targets, connectors)
+    def read(
+        self, student: StudentView, teacher: TeacherView, connectors: Sequence[Connector]
+    ) -> list[Pair]:
+        maps = teacher.maps(self.place)
+        targets = [maps[level] for level in self.teacher_levels]
+        projected = self._projected(student, targets, connectors)
         pairs = []
-        for level, teacher_level, projected, target in zip(
-            self.levels, self.teacher_levels, maps, targets
+        for level, teacher_level, own, target in zip(
+            self.levels, self.teacher_levels, projected, targets
         ):
-            if projected.shape != target.shape:
+            if own.shape != target.shape:
                 raise ValueError(
                     f'{self.place} level {level} of the student has the shape '
-                    f'{tuple(projected.shape)} after its connector, level {teacher_level} of the '
+                    f'{tuple(own.shape)} after its connector, level {teacher_level} of the '
                     f'teacher {tuple(target.shape)}; where strides differ, use a connector with '
                     'resize=True'
                 )
-            pair = dict(student=projected, teacher=target)
-            mask = image_mask(student, target)
-            if mask is not None:
-                pair['mask'] = mask
-            pairs.append(pair)
+            mask = student.image_mask(self.place, target)
+            pair = dict(student=own, teacher=target)
+            pairs.append(pair if mask is None else dict(pair, mask=mask))
         return pairs
 
-    def connector_of(self, level: int, connectors: Sequence[nn.Module]) -> nn.Module:
-        if _spans_levels(connectors):
-            raise ValueError(f'{type(connectors[0]).__name__} works on all levels at once')
-        if level not in self.levels:
-            raise ValueError(f'its levels are {list(self.levels)}, not {level}')
-        return connectors[list(self.levels).index(level)]
-
     def _projected(
-        self, student: Record, targets: list[Tensor], connectors: Sequence[nn.Module]
+        self, student: StudentView, targets: list[Tensor], connectors: Sequence[Connector]
     ) -> list[Tensor]:
         sizes = [tuple(target.shape[-2:]) for target in targets]
         if _spans_levels(connectors):
-            maps = getattr(student, self.place)
+            maps = student.maps(self.place)
             return connectors[0]([maps[level] for level in self.levels], sizes)
         return [
             student.projected(self.place, level, connector, size)
@@ -152,9 +146,9 @@ class BackboneTap(MapTap):
     place = 'backbone'
 
 
-def _spans_levels(connectors: Sequence[nn.Module]) -> bool:
+def _spans_levels(connectors: Sequence[Connector]) -> bool:
     """Whether one connector stands for all levels."""
-    return len(connectors) > 0 and getattr(connectors[0], 'spans_levels', False)
+    return len(connectors) > 0 and connectors[0].spans_levels
 
 
 def _are_indices(levels: Any) -> bool:
@@ -174,7 +168,7 @@ class PyramidTap(NeckTap):
 
     Args:
         levels: Indices of the student's levels, as of the tap ``neck``.
-        teacher_levels: Indices of the teacher's levels beside them.
+        teacher_levels: Indices of the teacher's levels to compare them with.
     """
 
     yields: ClassVar[str] = 'pyramid'
@@ -187,8 +181,8 @@ class PyramidTap(NeckTap):
     ) -> None:
         super().__init__(levels=levels, teacher_levels=teacher_levels)
 
-    def pairs(
-        self, student: Record, teacher: TeacherPass, connectors: Sequence[nn.Module]
-    ) -> list[dict[str, Any]]:
-        levels = super().pairs(student, teacher, connectors)
+    def read(
+        self, student: StudentView, teacher: TeacherView, connectors: Sequence[Connector]
+    ) -> list[Pair]:
+        levels = super().read(student, teacher, connectors)
         return [{name: [level[name] for level in levels] for name in levels[0]}]

@@ -1,8 +1,8 @@
-"""Tap on the neck near objects."""
+"""Taps on the neck with the objects of the image: near them, or with their boxes and classes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -10,10 +10,12 @@ from mmdet.models.task_modules.prior_generators import AnchorGenerator
 from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor, nn
 
-from wkd_det.detection.geometry import image_mask, num_classes
-from wkd_det.detection.student_view import Record
+from wkd_det.connectors import Connector
+from wkd_det.detection.geometry import num_classes
+from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.taps.maps import PyramidTap
-from wkd_det.detection.teacher_view import TeacherPass
+from wkd_det.distillation.tap import Binding
+from wkd_det.distillation.view import Pair, TeacherView
 from wkd_det.ops.checks import is_number
 
 
@@ -32,7 +34,7 @@ class ImitationTap(PyramidTap):
     Args:
         threshold: :math:`\psi`, in [0, 1).
         levels: Indices of the student's levels, as of the tap ``neck``.
-        teacher_levels: Indices of the teacher's levels beside them.
+        teacher_levels: Indices of the teacher's levels to compare them with.
 
     Raises:
         ValueError: If ``threshold`` is outside its range.
@@ -53,29 +55,32 @@ class ImitationTap(PyramidTap):
             raise ValueError(f'threshold must lie in [0, 1), got {threshold!r}')
         self.threshold = threshold
 
-    def check(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    def attach(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
     ) -> None:
-        super().check(student, teacher, connectors)
+        super().attach(student, teacher, connectors)
         head = getattr(student, 'rpn_head', None) or getattr(student, 'bbox_head', None)
         if not isinstance(getattr(head, 'prior_generator', None), AnchorGenerator):
             raise ValueError(
                 f'imitation needs anchors: the {type(student).__name__} of the student has none'
             )
 
-    def pairs(
-        self, student: Record, teacher: TeacherPass, connectors: Sequence[nn.Module]
-    ) -> list[dict[str, Any]]:
-        (pair,) = super().pairs(student, teacher, connectors)
+    def read(
+        self,
+        student: DetectorStudentView,
+        teacher: TeacherView,
+        connectors: Sequence[Connector],
+    ) -> list[Pair]:
+        (pair,) = super().read(student, teacher, connectors)
         near = self._near(student)
         inside = pair.get('mask')
         pair['mask'] = near if inside is None else [a & b for a, b in zip(near, inside)]
         return [pair]
 
-    def _near(self, student: Record) -> list[Tensor]:
-        """Locations near an object, one mask ``(N, H, W)`` a level."""
+    def _near(self, student: DetectorStudentView) -> list[Tensor]:
+        """Locations near an object, one mask ``(N, H, W)`` per level."""
         head = getattr(student.module, 'rpn_head', None) or student.module.bbox_head
-        sizes = [tuple(features.shape[-2:]) for features in student.neck]
+        sizes = [tuple(features.shape[-2:]) for features in student.maps('neck')]
         generator = head.prior_generator
         sizes = sizes[: generator.num_levels]
         anchors = generator.grid_priors(sizes, device=student.inputs.device)
@@ -89,7 +94,7 @@ def near_objects(
     """Locations that have an anchor near an object.
 
     Args:
-        anchors: Of each level, shape ``(H W A, 4)``, those of a location in succession.
+        anchors: One tensor per level, shape ``(H W A, 4)``, those of a location in succession.
         sizes: Height and width of each level.
         boxes: Objects of one image, shape ``(G, 4)``.
         threshold: Share of an object's best overlap.
@@ -115,37 +120,41 @@ class InstanceTap(PyramidTap):
 
     Args:
         levels: Indices of the student's levels, as of the tap ``neck``.
-        teacher_levels: Indices of the teacher's levels beside them.
+        teacher_levels: Indices of the teacher's levels to compare them with.
     """
 
     yields: ClassVar[str] = 'instances'
 
-    def widths(self, student: nn.Module, teacher: Any) -> list[tuple[int, int]]:
-        return []
-
-    def loss_arguments(self, student: nn.Module, teacher: Any) -> dict[str, Any]:
-        own, other = (sorted(set(widths)) for widths in zip(*super().widths(student, teacher)))
+    def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
+        slots = super().bind(student, teacher).slots
+        own = sorted({slot.source for slot in slots})
+        other = sorted({slot.target for slot in slots})
         if len(own) > 1 or len(other) > 1:
             raise ValueError(
                 'instances needs levels of equal width, the student has '
                 f'{own} and the teacher {other}'
             )
-        return dict(
+        facts = dict(
             num_classes=num_classes(student), student_channels=own[0], teacher_channels=other[0]
         )
+        return Binding(facts=facts)
 
-    def pairs(
-        self, student: Record, teacher: TeacherPass, connectors: Sequence[nn.Module]
-    ) -> list[dict[str, Any]]:
-        targets = [teacher.neck[level] for level in self.teacher_levels]
+    def read(
+        self,
+        student: DetectorStudentView,
+        teacher: TeacherView,
+        connectors: Sequence[Connector],
+    ) -> list[Pair]:
+        own, other = student.maps('neck'), teacher.maps('neck')
+        targets = [other[level] for level in self.teacher_levels]
         pair = dict(
-            student=[student.neck[level] for level in self.levels],
+            student=[own[level] for level in self.levels],
             teacher=targets,
             boxes=student.boxes,
-            labels=student.labels,
+            labels=student.classes,
             image_sizes=student.image_sizes,
         )
-        masks = [image_mask(student, target) for target in targets]
+        masks = [student.image_mask('neck', target) for target in targets]
         if masks[0] is not None:
             pair['mask'] = masks
         return [pair]

@@ -1,19 +1,22 @@
-"""RoIAlign of student and teacher at one size."""
+"""Tap on RoI features: RoIAlign of both networks at one size."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
-from torch import Tensor, nn
+from torch import nn
 
+from wkd_det.connectors import Connector
 from wkd_det.detection.geometry import roi_width
 from wkd_det.detection.heads import chosen_rois, roi_extractor
-from wkd_det.detection.student_view import Record
+from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.taps.rois import RoITap
-from wkd_det.detection.teacher_view import TeacherPass
+from wkd_det.detection.teacher_view import DetectorTeacherView
+from wkd_det.distillation.tap import Binding, Slot
+from wkd_det.distillation.view import Pair
 from wkd_det.ops.checks import check_integers
 
 
@@ -108,8 +111,8 @@ class RoIFeatsTap(RoITap):
         self.connector_at = connector_at
         self.poolers: list[RoIPooler] = []
 
-    def widths(self, student: nn.Module, teacher: Any) -> list[tuple[int, int]]:
-        super().widths(student, teacher)
+    def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
+        super().bind(student, teacher)
         widths = {
             (roi_width(student, own), roi_width(teacher, other)) for own, other in self.stages
         }
@@ -118,17 +121,16 @@ class RoIFeatsTap(RoITap):
                 f'stages share a connector, but their widths differ: {sorted(widths)}; write one '
                 'term for each'
             )
-        return list(widths)
+        at_map = self.connector_at == 'map'
+        return Binding(
+            slots=tuple(Slot(*pair, None if at_map else ()) for pair in widths),
+            lends_nothing='' if at_map else "its connector works on RoIs: set connector_at='map'",
+        )
 
-    def connector_of(self, level: int, connectors: Sequence[nn.Module]) -> nn.Module:
-        if self.connector_at != 'map':
-            raise ValueError("its connector works on RoIs: set connector_at='map'")
-        return connectors[0]
-
-    def check(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    def attach(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
     ) -> None:
-        super().check(student, teacher, connectors)
+        super().attach(student, teacher, connectors)
         self.poolers = [
             RoIPooler(
                 roi_extractor(student, stage, 'student'),
@@ -139,11 +141,14 @@ class RoIFeatsTap(RoITap):
             for stage, teacher_stage in self.stages
         ]
 
-    def pairs(
-        self, student: Record, teacher: TeacherPass, connectors: Sequence[nn.Module]
-    ) -> list[dict[str, Tensor]]:
+    def read(
+        self,
+        student: DetectorStudentView,
+        teacher: DetectorTeacherView,
+        connectors: Sequence[Connector],
+    ) -> list[Pair]:
         (connector,) = connectors
-        maps = student.neck
+        maps = student.maps('neck')
         if self.connector_at == 'map':
             count = max(pooler.student.num_inputs for pooler in self.poolers)
             maps = tuple(student.projected('neck', level, connector) for level in range(count))
@@ -156,8 +161,8 @@ class RoIFeatsTap(RoITap):
             if self.connector_at == 'roi' and pooled is not None:  # by the head already
                 own = pooled if chosen is None else pooled[chosen]
             else:
-                own = pooler.student(maps[: pooler.student.num_inputs], rois)
+                own = student.pooled(pooler.student, maps, rois)
             if self.connector_at == 'roi':
                 own = connector(own)
-            pairs.append(dict(student=own, teacher=teacher.pool(pooler.teacher, rois)))
+            pairs.append(dict(student=own, teacher=teacher.pooled(pooler.teacher, rois)))
         return pairs

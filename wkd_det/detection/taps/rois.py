@@ -1,14 +1,17 @@
-"""What the taps on RoIs have in common."""
+"""Taps on the outputs of box heads, on the RoIs that the student has sampled."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from wkd_det.connectors import Connector
 from wkd_det.detection.heads import (
+    HeadOutput,
     box_head,
     can_record,
     chosen_rois,
@@ -16,10 +19,10 @@ from wkd_det.detection.heads import (
     require_same_coding,
     stage_pairs,
 )
-from wkd_det.detection.student_view import Record
-from wkd_det.detection.teacher_view import TeacherPass
-from wkd_det.distillation.tap import Tap
-from wkd_det.distillation.teacher import Teacher
+from wkd_det.detection.student_view import DetectorStudentView
+from wkd_det.detection.teacher_view import DetectorTeacherView
+from wkd_det.distillation.tap import Binding, Tap
+from wkd_det.distillation.view import Pair
 from wkd_det.ops.checks import check_weights, is_integer
 
 
@@ -30,8 +33,8 @@ class RoITap(Tap):
         rois: ``'all'`` sampled RoIs or those assigned to an object (``'foreground'``).
         stage: Stage or stages of a Cascade student, counted from 0; to be left out for other
             heads.
-        teacher_stage: The stage or stages of a Cascade teacher beside them; those of the student
-            by default, if both have as many.
+        teacher_stage: Stage or stages of a Cascade teacher to compare them with; those of the
+            student by default, if both have as many.
         stage_weights: Factor of each stage in the term's sum; the mean over stages by default.
 
     Raises:
@@ -60,12 +63,12 @@ class RoITap(Tap):
         self.stages: list[tuple[int, int]] = []
         """Stages of student and teacher, known once both networks are."""
 
-    def widths(self, student: nn.Module, teacher: Any) -> list[tuple[int, int]]:
+    def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
         self.stages = stage_pairs(student, teacher, self.stage, self.teacher_stage)
-        return []
+        return Binding()
 
-    def check(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    def attach(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
     ) -> None:
         for owner, model in (('student', student), ('teacher', teacher)):
             if not model.with_neck:
@@ -88,39 +91,43 @@ class RoIHeadTap(RoITap):
 
     compares_classes: ClassVar[bool] = True
 
-    def check(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    def attach(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
     ) -> None:
-        super().check(student, teacher, connectors)
+        super().attach(student, teacher, connectors)
         require_plain_forward(teacher, 'teacher')
 
-    def pairs(
-        self, student: Record, teacher: TeacherPass, connectors: Sequence[nn.Module]
-    ) -> list[dict[str, Any]]:
+    def read(
+        self,
+        student: DetectorStudentView,
+        teacher: DetectorTeacherView,
+        connectors: Sequence[Connector],
+    ) -> list[Pair]:
         pairs = []
         for stage, teacher_stage in self.stages:
-            own = self._student_head(student, teacher, connectors, stage, teacher_stage)
-            other = teacher.head(student.stage(stage).rois, teacher_stage)
+            recorded = student.stage(stage)
+            own = self._student_output(student, teacher, connectors, stage, teacher_stage)
+            other = teacher.on_rois(recorded.rois, teacher_stage)
             pairs.append(self._pair(student, stage, own, other))
         return pairs
 
     def _pair(
-        self, student: Record, stage: int, own: dict[str, Tensor], other: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """Arguments of the loss from what the two heads say of the RoIs of a stage."""
+        self, student: DetectorStudentView, stage: int, own: HeadOutput, other: HeadOutput
+    ) -> Pair:
+        """Arguments of the loss from the outputs of the two heads on the RoIs of a stage."""
         raise NotImplementedError
 
-    def _student_head(
+    def _student_output(
         self,
-        student: Record,
-        teacher: TeacherPass,
-        connectors: Sequence[nn.Module],
+        student: DetectorStudentView,
+        teacher: DetectorTeacherView,
+        connectors: Sequence[Connector],
         stage: int,
         teacher_stage: int,
-    ) -> dict[str, Tensor]:
-        """What stands for the student: ``cls_score`` and ``bbox_pred``, a row a RoI."""
+    ) -> HeadOutput:
+        """Output that stands for the student, one row per RoI."""
         recorded = student.stage(stage)
-        return dict(cls_score=recorded.logits, bbox_pred=recorded.deltas)
+        return HeadOutput(recorded.logits, recorded.offsets)
 
 
 class RoILogitsTap(RoIHeadTap):
@@ -156,24 +163,25 @@ class RoILogitsTap(RoIHeadTap):
             )
         self.background = background
 
-    def num_classes(self, student: nn.Module) -> int:
+    def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
+        binding = super().bind(student, teacher)
         count = box_head(student, 0, 'student').num_classes + self.background
         if count < 2:
             raise ValueError(
                 'background=False leaves a detector of one class a single logit, which says '
                 'nothing: keep background=True'
             )
-        return count
+        return replace(binding, num_classes=count, background=self.background)
 
-    def check(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    def attach(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
     ) -> None:
-        super().check(student, teacher, connectors)
+        super().attach(student, teacher, connectors)
         for stage, teacher_stage in self.stages:
             _require_softmax(box_head(student, stage, 'student'), 'student')
             _require_softmax(box_head(teacher, teacher_stage, 'teacher'), 'teacher')
 
-    def classifier_rows(self, teacher: nn.Module) -> Tensor:
+    def class_rows(self, teacher: nn.Module) -> Tensor:
         # Several stages share one class cost: that of the last, most selective one.
         head = box_head(teacher, self.stages[-1][1], 'teacher')
         classifier = getattr(head, 'fc_cls', None)
@@ -184,16 +192,11 @@ class RoILogitsTap(RoIHeadTap):
             )
         return classifier.weight if self.background else classifier.weight[: head.num_classes]
 
-    def class_names(self, teacher: Teacher) -> list[str] | None:
-        if teacher.class_names is None:
-            return None
-        return [*teacher.class_names, *(['background'] if self.background else [])]
-
     def _pair(
-        self, student: Record, stage: int, own: dict[str, Tensor], other: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
+        self, student: DetectorStudentView, stage: int, own: HeadOutput, other: HeadOutput
+    ) -> Pair:
         recorded = student.stage(stage)
-        student_logits, teacher_logits = own['cls_score'], other['cls_score']
+        student_logits, teacher_logits = own.logits, other.logits
         labels = recorded.labels
         chosen = chosen_rois(recorded, self.rois)
         if chosen is not None:
@@ -218,7 +221,7 @@ class RoIOffsetsTap(RoIHeadTap):
     Args:
         rois: ``'all'`` sampled RoIs or those assigned to an object (``'foreground'``).
         stage: Stage or stages of a Cascade student, as of the tap ``roi_logits``.
-        teacher_stage: The stage or stages of a Cascade teacher beside them.
+        teacher_stage: Stage or stages of a Cascade teacher to compare them with.
         stage_weights: Factor of each stage in the term's sum; the mean over stages by default.
     """
 
@@ -236,19 +239,17 @@ class RoIOffsetsTap(RoIHeadTap):
             rois=rois, stage=stage, teacher_stage=teacher_stage, stage_weights=stage_weights
         )
 
-    def check(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[nn.Module]
+    def attach(
+        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
     ) -> None:
-        super().check(student, teacher, connectors)
+        super().attach(student, teacher, connectors)
         for stage, teacher_stage in self.stages:
             require_same_coding(student, teacher, stage, teacher_stage)
 
     def _pair(
-        self, student: Record, stage: int, own: dict[str, Tensor], other: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
-        student_offsets, teacher_offsets = own['bbox_pred'], other['bbox_pred']
-        if self.class_order is not None:
-            teacher_offsets = self.class_order.offsets(teacher_offsets)
+        self, student: DetectorStudentView, stage: int, own: HeadOutput, other: HeadOutput
+    ) -> Pair:
+        student_offsets, teacher_offsets = own.offsets, other.offsets
         chosen = chosen_rois(student.stage(stage), self.rois)
         if chosen is not None:
             student_offsets, teacher_offsets = student_offsets[chosen], teacher_offsets[chosen]
@@ -263,7 +264,7 @@ class RoIBoxesTap(RoIOffsetsTap):
 
     Args:
         stage: Stage or stages of a Cascade student, as of the tap ``roi_logits``.
-        teacher_stage: The stage or stages of a Cascade teacher beside them.
+        teacher_stage: Stage or stages of a Cascade teacher to compare them with.
         stage_weights: Factor of each stage in the term's sum; the mean over stages by default.
 
     References: the optional box term of Lv, Yang, Li, NeurIPS 2024, experiments on COCO.
@@ -286,8 +287,8 @@ class RoIBoxesTap(RoIOffsetsTap):
         )
 
     def _pair(
-        self, student: Record, stage: int, own: dict[str, Tensor], other: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
+        self, student: DetectorStudentView, stage: int, own: HeadOutput, other: HeadOutput
+    ) -> Pair:
         offsets = super()._pair(student, stage, own, other)
         recorded = student.stage(stage)
         chosen = chosen_rois(recorded, self.rois)

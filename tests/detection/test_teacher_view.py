@@ -1,4 +1,6 @@
-"""The teacher sees what its own preprocessor would give it."""
+"""The teacher's view: its own input, and maps in the student's sizes."""
+
+from __future__ import annotations
 
 import copy
 
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 from mmdet.models.data_preprocessors import DetDataPreprocessor, MultiBranchDataPreprocessor
 from mmdet.registry import MODELS
 
-from wkd_det.detection.teacher_view import TeacherInput, TeacherPass
+from wkd_det.detection.student_view import DetectorStudentView
+from wkd_det.detection.teacher_view import DetectorTeacherView, TeacherInput
 from wkd_det.testing import distilled_config, random_batch, wkd_f_neck_term, wkd_f_term
 
 SIZES = [(70, 96), (96, 50)]
@@ -111,9 +114,13 @@ def own_and_fitted(model, sizes):
     batch = random_batch(sizes)
     with torch.no_grad():
         own = teacher.extract_feat(teacher.data_preprocessor(copy.deepcopy(batch), True)['inputs'])
-    inputs = model.data_preprocessor(batch, True)['inputs']
+    data = model.data_preprocessor(batch, True)
+    inputs = data['inputs']
     adapt = TeacherInput(model.data_preprocessor, teacher.data_preprocessor)
-    return own, TeacherPass(teacher, adapt, inputs, sizes).neck, model.neck(model.backbone(inputs))
+    student = DetectorStudentView(model, inputs, data['data_samples'])
+    assert student.image_sizes == sizes
+    fitted = DetectorTeacherView(model.distiller.teacher, adapt, student).maps('neck')
+    return own, fitted, model.neck(model.backbone(inputs))
 
 
 @pytest.mark.parametrize('divisor', [1, 32, 64, 128])

@@ -1,11 +1,14 @@
-"""Config sections: a wrong key is an error that lists the right ones."""
+"""Configs from all that may name one; sections in which a wrong key lists the right ones."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from mmengine.config import Config, ConfigDict
 from mmengine.registry import Registry
 
-from wkd_det.runtime.config import build_strict, check_keys, keyword_names
+from wkd_det.runtime.config import build_strict, check_keys, keyword_names, read_config
 
 REGISTRY = Registry('strict test')
 
@@ -28,6 +31,44 @@ def make_part(width=3):
 
 def build(config, **defaults):
     return build_strict('section.part', config, REGISTRY, ['Part', 'NoArguments'], **defaults)
+
+
+# read_config
+
+
+def test_a_config_by_its_path(tmp_path):
+    path = tmp_path / 'tiny.py'
+    path.write_text("model = dict(type='FasterRCNN', levels=[1, 2])\n")
+    for source in (path, str(path)):
+        config = read_config(source)
+        assert isinstance(config, Config)
+        assert config.model.levels == [1, 2]
+        assert config.filename == str(path)
+
+
+@pytest.mark.parametrize('make', [str, Path])
+def test_a_config_by_its_name_in_a_package(make):
+    config = read_config(make('mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'))
+    assert config.model.type == 'FasterRCNN'
+
+
+@pytest.mark.parametrize('make', [dict, ConfigDict, Config])
+def test_a_config_by_its_content_is_a_copy(make):
+    source = make(dict(model=dict(levels=[1, 2])))
+    config = read_config(source)
+    assert isinstance(config, Config)
+    assert config.model.levels == [1, 2]
+    config.model.levels.append(3)
+    config.model.depth = 18
+    assert source['model'] == dict(levels=[1, 2])
+
+
+def test_a_config_that_is_none():
+    with pytest.raises(FileNotFoundError):
+        read_config('there/is/none.py')
+    message = 'a config must be a path, a name, a dict or a Config, got None'
+    with pytest.raises(TypeError, match=f'^{message}$'):
+        read_config(None)
 
 
 # check_keys

@@ -158,9 +158,7 @@ def test_mixed_precision_stays_finite_and_ends_in_float32(teacher_section, metho
 def test_the_pyramid_is_one_comparison_of_all_levels(teacher_section):
     terms = dict(
         loss_levels=dict(tap='neck', connector=CONV, loss=dict(type='WKDFeatureLoss')),
-        loss_pyramid=dict(
-            tap='pyramid', connector=CONV, loss=dict(type='ReviewKDLoss', grids=[])
-        ),
+        loss_pyramid=dict(tap='pyramid', connector=CONV, loss=dict(type='ReviewKDLoss', grids=[])),
         **REVIEWKD,
     )
     model = build(teacher_section, terms)
@@ -249,7 +247,7 @@ def test_imitation_needs_anchors_and_a_threshold(teacher_section):
     model.rpn_head.prior_generator = object()
     tap = model.distiller.terms['loss_fgfi'].tap
     with pytest.raises(ValueError, match='imitation needs anchors: the DistilledFasterRCNN'):
-        tap.check(model, model.distiller.teacher.module, [])
+        tap.attach(model, model.distiller.teacher.module, [])
     term = dict(FGFI['loss_fgfi'], threshold=1.0)
     with pytest.raises(ValueError, match=r'threshold must lie in \[0, 1\), got 1.0'):
         build(teacher_section, dict(loss_fgfi=term))
@@ -288,8 +286,8 @@ def test_boxes_are_those_of_the_target_class_of_sampled_objects(teacher_section)
     pairs, records = [], []
     term = model.distiller.terms['loss_box_wkd']
     term.register_forward_pre_hook(lambda _, given: pairs.extend(given[0]))
-    original = term.tap.pairs
-    term.tap.pairs = lambda student, *rest: (records.append(student), original(student, *rest))[1]
+    original = term.tap.read
+    term.tap.read = lambda student, *rest: (records.append(student), original(student, *rest))[1]
     losses_of(model)
     stage, (pair,) = records[0].stage(0), pairs
     rows = [row for row, label in enumerate(stage.labels.tolist()) if label < 4]
@@ -297,7 +295,7 @@ def test_boxes_are_those_of_the_target_class_of_sampled_objects(teacher_section)
     decoder = model.roi_head.bbox_head.bbox_coder
     for index, row in enumerate(rows):
         start = 4 * stage.labels[row]
-        offsets = stage.deltas[row, start : start + 4]
+        offsets = stage.offsets[row, start : start + 4]
         assert torch.equal(pair['student'][index], offsets)
         box = decoder.decode(stage.rois[row : row + 1, 1:], offsets[None])
         assert torch.equal(pair['student_boxes'][index], box[0])
@@ -348,20 +346,20 @@ def test_crossed_outputs_are_those_of_the_head_on_the_projected_pyramid(teacher_
             lambda _, given, name=name: pairs.update({name: given[0][0]})
         )
     term = model.distiller.terms['loss_app']
-    original = term.tap.pairs
-    term.tap.pairs = lambda *given: (records.append(given), original(*given))[1]
+    original = term.tap.read
+    term.tap.read = lambda *given: (records.append(given), original(*given))[1]
     losses_of(model)
-    student, teacher_pass, connectors = records[0]
+    student, teacher_view, connectors = records[0]
     rois = student.stage(0).rois
     there = [student.projected('neck', level, connectors[level]) for level in range(4)]
     expected = teacher.roi_head._bbox_forward(there, rois)
     assert torch.equal(pairs['loss_logits_there']['student'], expected['cls_score'])
     assert torch.equal(pairs['loss_offsets_there']['student'], expected['bbox_pred'])
-    own = teacher.roi_head._bbox_forward(teacher_pass.neck, rois)
+    own = teacher.roi_head._bbox_forward(teacher_view.maps('neck'), rois)
     for name in ('loss_logits_there', 'loss_logits_back'):
         assert torch.equal(pairs[name]['teacher'], own['cls_score'])
     bridge = model.distiller.terms['loss_logits_back'].connectors.eval()
-    back = [connector(level) for connector, level in zip(bridge, teacher_pass.neck)]
+    back = [connector(level) for connector, level in zip(bridge, teacher_view.maps('neck'))]
     shapes = [tuple(level.shape[1:2]) for level in back]
     assert shapes == [(16,)] * 4  # the student's width, the levels that RoIs are read from
     assert pairs['loss_logits_back']['student'].shape == own['cls_score'].shape
@@ -448,7 +446,7 @@ def test_rois_from_other_strides_are_refused(teacher_section):
     model.roi_head.bbox_roi_extractor.featmap_strides = [4, 8, 16]
     tap = model.distiller.terms['loss_logits_there'].tap
     with pytest.raises(ValueError, match=r'same strides, got \[4, 8, 16\] in the student'):
-        tap.check(model, model.distiller.teacher.module, [])
+        tap.attach(model, model.distiller.teacher.module, [])
 
 
 def test_classes_of_the_teacher_in_another_order(teacher_section, tmp_path, monkeypatch):
@@ -477,3 +475,92 @@ def test_offsets_of_a_teacher_whose_classes_do_not_matter_are_refused(teacher_se
     section = dict(teacher_section, classes='any')
     with pytest.raises(ValueError, match='distill.loss_box_wkd compares boxes'):
         build(section, BOX)
+
+
+MODULE_TAPS = dict(
+    loss_layer=dict(tap='backbone.layer3', connector=CONV, loss=FEATURES),
+    loss_lateral=dict(tap='neck.lateral_convs.1', connector=CONV, loss=FEATURES),
+    loss_fc=dict(tap='roi_head.bbox_head.fc_reg', loss=dict(type='FitNetLoss')),
+)
+
+
+def test_any_module_of_a_detector_is_a_tap(teacher_section):
+    """Outputs are those that the modules return in the one pass of each network."""
+    model = build(teacher_section, MODULE_TAPS)
+    teacher = model.distiller.teacher.module
+    seen, given = {}, {}
+    for owner, network in (('student', model), ('teacher', teacher)):
+        for term in model.distiller.terms.values():
+            name = term.tap.module
+            network.get_submodule(name).register_forward_hook(
+                lambda _, args, output, key=(owner, name): seen.setdefault(key, []).append(output)
+            )
+    for name, term in model.distiller.terms.items():
+        term.register_forward_pre_hook(lambda _, args, name=name: given.update({name: args[0][0]}))
+    losses = losses_of(model)
+    assert all(len(outputs) == 1 for outputs in seen.values())  # nothing runs twice
+    for name, term in model.distiller.terms.items():
+        assert losses[name] > 0
+        (output,) = seen['teacher', term.tap.module]
+        target = given[name]['teacher']
+        assert torch.equal(target.flatten(1), output.flatten(1))
+        assert given[name]['student'].shape == target.shape
+    assert 'mask' in given['loss_layer']  # padding of the smaller image
+    assert 'mask' not in given['loss_fc']
+    total = sum(losses[name] for name in MODULE_TAPS)
+    total.backward()
+    assert model.backbone.layer3[0].downsample[0].weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ('term', 'error', 'message'),
+    [
+        (
+            dict(tap='backbone.layr3', loss=FEATURES),
+            KeyError,
+            r"distill.loss_x.tap must be one of .*'roi_logits'.*, got 'backbone.layr3', and no "
+            "module has that name: got 'backbone.layr3'; near matches are backbone.layer3",
+        ),
+        (
+            dict(tap='rpn_head.rpn_conv', connector=CONV, loss=FEATURES),
+            ValueError,
+            "the module 'rpn_head.rpn_conv' runs 5 times in a pass, once per level or stage: tap "
+            'a module that runs once',
+        ),
+        (
+            dict(tap='backbone.layer3', teacher_tap='backbone.layer9', loss=FEATURES),
+            KeyError,
+            "the teacher FasterRCNN has no such module: got 'backbone.layer9'; near matches are",
+        ),
+        (
+            dict(tap='backbone', loss=FEATURES, teacher_tap='backbone.layer3'),
+            KeyError,
+            "unknown keys .'teacher_tap'.",
+        ),
+        (
+            dict(tap='roi_head.mask', loss=FEATURES),
+            KeyError,
+            'no module has that name',
+        ),
+        (
+            dict(tap='backbone.layer3', widths=[3], loss=FEATURES),
+            ValueError,
+            r'widths must be two numbers of channels, got \[3\]',
+        ),
+    ],
+)
+def test_module_taps_that_cannot_be(teacher_section, term, error, message):
+    with pytest.raises(error, match=message):
+        build(teacher_section, dict(loss_x=term))
+
+
+def test_a_module_that_an_empty_image_does_not_reach_needs_widths(teacher_section):
+    term = dict(
+        tap='roi_head.bbox_roi_extractor',
+        connector=dict(type='ConvConnector'),
+        loss=FEATURES,
+    )
+    with pytest.raises(ValueError, match='is not reached by an empty image, .* set widths=\\('):
+        build(teacher_section, dict(loss_x=term))
+    model = build(teacher_section, dict(loss_x=dict(term, widths=(16, 24))))
+    assert losses_of(model)['loss_x'] > 0

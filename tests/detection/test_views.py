@@ -1,10 +1,13 @@
+"""Views of a step: each part runs once, nothing stays attached, padding does not count."""
+
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.bbox import bbox2roi
 
-from wkd_det.detection.student_view import Record, recording
+from wkd_det.connectors import Connector
+from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.testing import (
     distilled_config,
     random_batch,
@@ -97,21 +100,21 @@ def test_record_agrees_with_mmdet_and_leaves_nothing_behind():
         return seen['result']
 
     model.roi_head.bbox_loss = spy
-    record = Record(inputs=data['inputs'], samples=data['data_samples'])
-    with recording(model, record):
+    view = DetectorStudentView(model, data['inputs'], data['data_samples'])
+    with view.recording():
         model.loss(data['inputs'], data['data_samples'])
     targets = model.roi_head.bbox_head.get_targets(seen['sampling'], model.train_cfg.rcnn)
-    stage = record.stages[0]
-    assert list(record.stages) == [0]
+    stage = view.stages[0]
+    assert list(view.stages) == [0]
     assert torch.equal(stage.labels, targets[0])
     assert torch.equal(stage.rois, bbox2roi([s.priors for s in seen['sampling']]))
     assert stage.logits is seen['result']['cls_score']
     assert (stage.labels < 4).any()
     assert (stage.labels == 4).any()
-    assert len(record.neck) == 5
-    assert len(record.backbone) == 4
-    assert [len(boxes) for boxes in record.proposals] == [100, 100]
-    assert stage.deltas is seen['result']['bbox_pred']
+    assert len(view.maps('neck')) == 5
+    assert len(view.maps('backbone')) == 4
+    assert [len(boxes) for boxes in view.proposals] == [100, 100]
+    assert stage.offsets is seen['result']['bbox_pred']
     assert model.roi_head.bbox_loss is spy  # the user's own is given back
     assert 'loss' not in vars(model.roi_head)
     assert not model.backbone._forward_hooks
@@ -132,8 +135,8 @@ def test_nothing_stays_attached_after_a_failure(failing, monkeypatch):
         monkeypatch.setattr(type(model.roi_head), 'bbox_loss', stop)
 
     def step():
-        record = Record(inputs=data['inputs'], samples=data['data_samples'])
-        with recording(model, record):
+        view = DetectorStudentView(model, data['inputs'], data['data_samples'])
+        with view.recording():
             model.loss(data['inputs'], data['data_samples'])
             stop()
 
@@ -147,9 +150,9 @@ def test_nothing_stays_attached_after_a_failure(failing, monkeypatch):
 def test_head_whose_preparation_fails_is_left_alone(monkeypatch):
     """Something in the way of one attribute takes the others back too."""
     model = MODELS.build(tiny_faster_rcnn())
-    monkeypatch.setattr('wkd_det.detection.student_view._noting_stages', lambda *_: 1 / 0)
-    record = Record(inputs=torch.zeros(1, 3, 32, 32), samples=[])
-    with pytest.raises(ZeroDivisionError), recording(model, record):
+    monkeypatch.setattr(DetectorStudentView, '_recorded_bbox_loss', lambda *_: 1 / 0)
+    view = DetectorStudentView(model, torch.zeros(1, 3, 32, 32), [])
+    with pytest.raises(ZeroDivisionError), view.recording():
         raise AssertionError('the block must not run')
     assert not {'loss', 'bbox_loss'} & vars(model.roi_head).keys()
     assert not model.backbone._forward_hooks
@@ -164,9 +167,13 @@ def test_padding_does_not_count_in_the_maps(teacher_section):
     inputs = torch.randn(2, 3, 64, 64)
     term = model.distiller.terms['loss_neck']
 
-    class Maps:
-        def __init__(self, features):
-            self.neck = (features,)
+    class Student(DetectorStudentView):
+        def maps(self, place):
+            return (filled,)
+
+    class Teacher:
+        def maps(self, place):
+            return (teacher_map,)
 
     student_map = torch.randn(2, 16, 16, 16)
     teacher_map = torch.randn(2, 24, 16, 16)
@@ -176,14 +183,13 @@ def test_padding_does_not_count_in_the_maps(teacher_section):
         filled = student_map.clone()
         filled[1, :, :, 8:] = filling
         samples = [DetDataSample(metainfo=dict(img_shape=size)) for size in sizes]
-        record = Record(inputs=inputs, samples=samples, neck=(filled,))
-        (pair,) = term.tap.pairs(record, Maps(teacher_map), connector)
+        (pair,) = term.tap.read(Student(model, inputs, samples), Teacher(), connector)
         assert pair['mask'].sum(dim=(1, 2)).tolist() == [256, 128]
         values.append(term.loss(**pair).item())
     assert values[0] == values[1] == values[2]
 
 
-class Project(torch.nn.Module):
+class Project(Connector):
     """Repeats channels: no pixel sees another one."""
 
     def forward(self, features, size):

@@ -1,0 +1,111 @@
+"""Views: one network on one batch, read part by part and in one language.
+
+Taps read both networks through the same interface. The teacher's view answers in the *student's*
+class order, map sizes and number type, so no tap, term or loss knows how the two differ.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from torch import Tensor, nn
+
+from wkd_det.connectors import Connector
+
+Pair = dict[str, Any]
+"""Keyword arguments of a loss for one comparison."""
+
+
+class View(ABC):
+    """One network on one batch.
+
+    Args:
+        module: The network.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        self._made: dict[Hashable, Any] = {}
+
+    @abstractmethod
+    def output(self, module: str) -> Tensor:
+        """Output of a module by name; ``''`` is the network.
+
+        Raises:
+            ValueError: If it did not run or its output is no tensor of this pass.
+        """
+
+    def logits(self, stage: int = 0) -> Tensor:
+        """Class logits, one row per sample, in the student's classes."""
+        raise ValueError(f'{type(self.module).__name__} gives no class logits to tap')
+
+    def maps(self, place: str) -> tuple[Tensor, ...]:
+        """Feature maps of a place such as ``'neck'``, in the student's map sizes."""
+        raise ValueError(f'{type(self.module).__name__} has no maps of the {place}')
+
+    def once(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """The result of ``make``, which is called for the first caller with this key only.
+
+        Terms that share a connector share its output: it runs once per pass, and so does its
+        batch normalisation.
+        """
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def projected(
+        self, place: str, level: int, connector: Connector, size: tuple[int, int] | None = None
+    ) -> Tensor:
+        """A map of this network after a connector.
+
+        Args:
+            place: ``'neck'`` or ``'backbone'``.
+            level: Index of the map.
+            connector: Maps this network's width to the other's.
+            size: Height and width of the other network's map, for connectors that resize.
+        """
+        features = self.maps(place)[level]
+        # One that does not resize gives the same whatever size is asked for.
+        key = (id(connector), place, level, connector.resizes and size)
+        return self.once(key, lambda: connector(features, size))
+
+
+class StudentView(View):
+    """The student's own training pass; nothing of it is run again.
+
+    Args:
+        module: The student.
+        inputs: The batch, shape ``(N, C, H, W)``.
+    """
+
+    def __init__(self, module: nn.Module, inputs: Tensor) -> None:
+        super().__init__(module)
+        self.inputs = inputs
+
+    @abstractmethod
+    def labels(self, stage: int = 0) -> Tensor:
+        """Class indices, one per row of :meth:`logits`."""
+
+    @abstractmethod
+    def recording(self) -> AbstractContextManager[None]:
+        """A block in which the student's own ``loss`` runs and is recorded."""
+
+    def image_mask(self, place: str, features: Tensor) -> Tensor | None:
+        """Pixels of a map that lie in the image, bool ``(N, H, W)``; None where all of them do."""
+        return None
+
+
+class TeacherView(View):
+    """The teacher on the student's batch; each part runs at most once, when a tap asks for it."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Run what every tap needs, before the student.
+
+        The student's graph does not fill the memory yet, so the teacher's intermediate results
+        take turns in the same memory. Behind the graph each gets fresh pages, which costs up to a
+        tenth of a step on a CPU.
+        """
