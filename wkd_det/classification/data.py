@@ -124,7 +124,7 @@ def build_transform(configs: Sequence[Mapping[str, Any]]) -> Callable[[Image.Ima
             config['interpolation'] = transforms.InterpolationMode(config['interpolation'])
         section = f'transforms[{index}]'
         names = TORCHVISION_TRANSFORMS.module_dict
-        steps.append(build_strict(section, config, TORCHVISION_TRANSFORMS, names))
+        steps.append(build_strict(section, config, names, names.get))
     return transforms.Compose([*steps, transforms.PILToTensor()])
 
 

@@ -86,7 +86,11 @@ def keyword_names(function: Callable) -> list[str]:
 
 
 def build_strict(
-    section: str, config: Mapping[str, Any], choices: Iterable[str], **defaults: Any
+    section: str,
+    config: Mapping[str, Any],
+    choices: Iterable[str],
+    find: Callable[[str], Any] = registry.find,
+    **defaults: Any,
 ) -> Any:
     """Build ``config['type']``, with errors that list what is valid.
 
@@ -94,6 +98,7 @@ def build_strict(
         section: Place of the config, for messages, e.g. ``'distill.loss_wkd_l.loss'``.
         config: A ``type`` and its arguments.
         choices: Names to list when the look-up fails; a type of the user's own may have others.
+        find: Looks a name up; returns None for one that it does not know.
         **defaults: Arguments for what the config leaves open, if the type takes them.
 
     Raises:
@@ -104,7 +109,7 @@ def build_strict(
         raise TypeError(f'{section} must be a dict with a type, got {config!r}')
     arguments = dict(config)
     kind = arguments.pop('type', None)
-    cls = registry.find(kind) if isinstance(kind, str) else kind
+    cls = find(kind) if isinstance(kind, str) else kind
     if not callable(cls):
         raise KeyError(f'{section}.type must be one of {sorted(choices)}, got {kind!r}')
     valid = keyword_names(cls)
