@@ -109,7 +109,7 @@ def build_transform(configs: Sequence[Mapping[str, Any]]) -> Callable[[Image.Ima
             config = dict(config, interpolation=mode)
         section = f'transforms[{index}]'
         names = TORCHVISION_TRANSFORMS.module_dict
-        steps.append(build_strict(section, config, TORCHVISION_TRANSFORMS, names))
+        steps.append(build_strict(section, config, names, TORCHVISION_TRANSFORMS.get))
     return transforms.Compose([*steps, transforms.PILToTensor()])
 
 
