@@ -22,6 +22,9 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+
 from benchmarks.classification import benchmark_classification, format_classification
 from benchmarks.family import benchmark_family, format_family
 from benchmarks.interrelation import benchmark_interrelation, format_interrelation
@@ -29,8 +32,6 @@ from benchmarks.losses import benchmark_losses, format_losses
 from benchmarks.methods import benchmark_methods, format_methods
 from benchmarks.report import machine
 from benchmarks.step import benchmark_step, format_step
-from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -20,13 +20,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from cpu_processes import join_by_gloo
-from mmdet_tool import mistakes_in_one_sentence
 from mmengine.config import DictAction
 from mmengine.dist import get_rank, init_dist
 from mmengine.logging import MMLogger
 
 import wkd_det  # noqa: F401  registers everything and lets torch read mmengine's checkpoints
+from cpu_processes import join_by_gloo
+from mmdet_tool import mistakes_in_one_sentence
 from wkd_det.costs.build import METHODS, BuildOptions, build_interrelation
 from wkd_det.costs.features import FeatureSource
 from wkd_det.costs.files import check_suffix, read_cost_file, write_cost_file

@@ -11,13 +11,13 @@ import argparse
 import sys
 from pathlib import Path
 
-from make_mini_dataset import DatasetError, make_dataset
 from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 import wkd_det  # noqa: F401  registers the distilled detectors
+from make_mini_dataset import DatasetError, make_dataset
 from wkd_det.experiments.processes import ProcessGroup, Progress
 from wkd_det.experiments.run import ChangedError, RunError, TrainingRun, set_length
 from wkd_det.inspection.detections import paint_detections

@@ -16,7 +16,6 @@ import sys
 from pathlib import Path
 
 from mmdet_tool import mistakes_in_one_sentence
-
 from wkd_det.costs.files import read_cost_file
 from wkd_det.costs.report import (
     groups_of,

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mmdet
-from cpu_processes import prepare_cpu_processes
 
 import wkd_det  # noqa: F401  registers everything and lets torch read mmengine's checkpoints
+from cpu_processes import prepare_cpu_processes
 
 _OURS = str(Path(wkd_det.__file__).parent)
 

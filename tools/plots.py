@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from mmdet.structures.bbox import get_box_tensor
-from mmdet_tool import mistakes_in_one_sentence
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mmdet_tool import mistakes_in_one_sentence
 from wkd_det.detection.taps.rois import RoILogitsTap
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.functional import transported_histograms

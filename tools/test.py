@@ -14,11 +14,11 @@ from pathlib import Path
 
 import torch
 from mmdet.registry import DATASETS
-from mmdet_tool import mistakes_in_one_sentence, run
 from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 
+from mmdet_tool import mistakes_in_one_sentence, run
 from wkd_det.distillation.teacher import Teacher, TeacherSource
 from wkd_det.runtime.config import read_config
 

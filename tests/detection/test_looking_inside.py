@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from torch.testing import assert_close
 
+import plots
+from make_mini_dataset import CLASSES, make_dataset
+from plots import main
 from wkd_det.functional import cosine_interrelation, interrelation_to_cost, wkd_transport_plan
 from wkd_det.inspection.attention import activation_map
 from wkd_det.inspection.detections import open_detector
@@ -21,11 +23,7 @@ from wkd_det.inspection.shared_examples import shared_examples
 from wkd_det.testing import distilled_config, save_detector, tiny_faster_rcnn, wkd_f_term
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'tools'))
 
-import plots  # noqa: E402
-from make_mini_dataset import CLASSES, make_dataset  # noqa: E402
-from plots import main  # noqa: E402
 
 LAYER = 'neck.fpn_convs.0'
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from torch.testing import assert_close
 
+from make_mini_dataset import CLASSES, make_dataset
 from wkd_det.costs.build import BuildOptions, build_interrelation
 from wkd_det.inspection.opening import annotated_dataset
 from wkd_det.inspection.roi_features import RoIFeatureSource, open_roi_features
@@ -22,9 +22,7 @@ from wkd_det.runtime.state import weights_hash
 from wkd_det.testing import save_detector, tiny_faster_rcnn
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'tools'))
 
-from make_mini_dataset import CLASSES, make_dataset  # noqa: E402
 
 NAMES = [*CLASSES, 'background']
 # Rows of another batch: the sums of a convolution in float32 may be ordered otherwise.

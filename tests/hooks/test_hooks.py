@@ -3,8 +3,6 @@
 import copy
 import os
 import random
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +12,8 @@ from mmdet.registry import HOOKS, MODELS, OPTIM_WRAPPERS
 from mmengine.fileio import get_file_backend
 from mmengine.logging import MessageHub
 
+import tiny_training
+from commands import MMDET_TOOLS, run
 from wkd_det.hooks.cpu_amp import CPUAmpOptimWrapper
 from wkd_det.hooks.exact_checkpoint import ExactCheckpointHook
 from wkd_det.runtime.state import random_state, set_random_state
@@ -28,11 +28,6 @@ from wkd_det.testing import (
     wkd_l_term,
 )
 from wkd_det.testing.detectors import CONFIGS
-
-sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / 'tools')]
-
-import tiny_training  # noqa: E402
-from in_process import MMDET_TOOLS, run  # noqa: E402
 
 # Random states
 

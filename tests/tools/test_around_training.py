@@ -3,23 +3,15 @@
 import os
 import pickle
 import re
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
+from commands import MMDET_TOOLS, ROOT, run, sentence
+from make_mini_dataset import CLASSES, make_dataset
 from wkd_det.testing import save_detector
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from in_process import MMDET_TOOLS, ROOT, run, sentence  # noqa: E402
-
-sys.path.insert(0, str(ROOT / 'tools'))
-
-from make_mini_dataset import CLASSES, make_dataset  # noqa: E402
 
 DISTILLED, PLAIN = 'configs/mini/wkd-lf.py', 'configs/mini/faster-rcnn_student.py'
 TEACHER = 'configs/mini/faster-rcnn_teacher.py'

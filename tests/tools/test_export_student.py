@@ -4,7 +4,6 @@ import copy
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,14 +14,11 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from PIL import Image
 
+from commands import ROOT, run, sentence
 from wkd_det.detection import export
 from wkd_det.detection.detectors import DistilledFasterRCNN
 from wkd_det.detection.export import export_student, plain_config
 from wkd_det.testing import save_detector
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from in_process import ROOT, run, sentence  # noqa: E402
 
 # The environment has wkd_det installed: a finder in front of all others refuses the name.
 ELSEWHERE = """

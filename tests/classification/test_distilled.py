@@ -239,18 +239,6 @@ def test_testing_needs_no_file_of_the_teacher():
         model.init_weights()
 
 
-def test_linear_connector_is_a_linear_layer_at_each_position():
-    connector = MODELS.build(
-        dict(type='ConvConnector', norm_cfg=None, student_channels=4, teacher_channels=6)
-    )
-    conv = connector.conv.conv
-    features = torch.rand(2, 4, 3, 5)
-    linear = torch.nn.functional.linear(
-        features.permute(0, 2, 3, 1), conv.weight[:, :, 0, 0], conv.bias
-    )
-    assert torch.allclose(connector(features), linear.permute(0, 3, 1, 2), atol=1e-6)
-
-
 def test_same_size_false_hands_maps_on_as_they_are(teacher):
     term = module_term('layer3', teacher_tap='layer2', same_size=False)
     model = build(distilled_config(teacher, dict(loss_f=term)))

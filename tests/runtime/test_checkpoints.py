@@ -1,8 +1,9 @@
-"""Checkpoints: read without running anything, loaded without tolerance."""
+"""Checkpoints: read without running anything, from files, addresses and libraries."""
 
 from __future__ import annotations
 
 import _codecs
+import functools
 import io
 import os
 import random
@@ -11,14 +12,16 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
+import timm
 import torch
+import torchvision
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner.checkpoint import save_checkpoint
 from torch import nn
 
+from wkd_det.runtime import checkpoints
 from wkd_det.runtime.checkpoints import allow_mmengine_checkpoints, read_checkpoint
 from wkd_det.runtime.files import read_tensor
-from wkd_det.runtime.state import load_strictly, weights_of
 
 needs_allow_list = pytest.mark.skipif(
     not hasattr(torch.serialization, 'clear_safe_globals'), reason='torch has no allow-list'
@@ -81,9 +84,13 @@ def no_safe_globals():
 @pytest.mark.parametrize('as_string', [True, False])
 def test_weights_come_back(tmp_path, zipped, as_string):
     path = tmp_path / 'weights.pth'
-    torch.save(dict(state_dict=network().state_dict()), path, _use_new_zipfile_serialization=zipped)
-    content = read_checkpoint(str(path) if as_string else path)
-    network().load_state_dict(content['state_dict'])
+    written = network().state_dict()
+    torch.save(dict(state_dict=written), path, _use_new_zipfile_serialization=zipped)
+    read = read_checkpoint(str(path) if as_string else path)['state_dict']
+    assert list(read) == list(written)
+    for key, value in written.items():
+        assert read[key].dtype == value.dtype
+        assert torch.equal(read[key], value), key
 
 
 @needs_allow_list
@@ -189,6 +196,52 @@ def test_a_failed_download_is_one_sentence_and_leaves_nothing(served, tmp_path):
     ):
         read_checkpoint('https://example.com/absent.pth')
     assert not list(tmp_path.rglob('absent.pth'))
+
+
+# Weights of torchvision and timm: which file, without fetching one
+
+
+@pytest.mark.parametrize(
+    ('source', 'weights'),
+    [
+        ('resnet18', torchvision.models.ResNet18_Weights.DEFAULT),
+        ('ResNet34_Weights.IMAGENET1K_V1', torchvision.models.ResNet34_Weights.IMAGENET1K_V1),
+        ('ResNet50_Weights.IMAGENET1K_V1', torchvision.models.ResNet50_Weights.IMAGENET1K_V1),
+    ],
+)
+def test_torchvision(source, weights, tmp_path, monkeypatch):
+    asked = []
+
+    def download(address):
+        asked.append(address)
+        torch.save(dict(bias=torch.ones(2)), tmp_path / 'file.pth')
+        return tmp_path / 'file.pth'
+
+    monkeypatch.setattr(checkpoints, '_download', download)
+    assert torch.equal(read_checkpoint(f'torchvision://{source}')['bias'], torch.ones(2))
+    assert asked == [weights.url]
+
+
+def test_timm(monkeypatch):
+    real, asked = timm.create_model, []
+
+    @functools.wraps(real)
+    def create(name, pretrained):
+        asked.append((name, pretrained))
+        return real(name, pretrained=False)
+
+    monkeypatch.setattr(timm, 'create_model', create)
+    state = read_checkpoint('timm://resnet18.a1_in1k')
+    assert asked == [('resnet18.a1_in1k', True)]
+    assert list(state) == list(real('resnet18').state_dict())
+
+
+@pytest.mark.parametrize(
+    'source', ['torchvision://resnet19', 'torchvision://ResNet18_Weights.V9', 'timm://resnet19']
+)
+def test_unknown_names(source):
+    with pytest.raises(ValueError, match='has no weights'):
+        read_checkpoint(source)
 
 
 # Refusing what is not
@@ -356,124 +409,3 @@ def test_something_else_than_a_dict(tmp_path, content):
     torch.save(content, tmp_path / 'other.pth')
     with pytest.raises(ValueError, match=f'holds a {type(content).__name__}, not a dict'):
         read_checkpoint(tmp_path / 'other.pth')
-
-
-def test_something_else_than_a_tensor(tmp_path):
-    torch.save(dict(a=1), tmp_path / 'other.pth')
-    with pytest.raises(ValueError, match='holds a dict, not a tensor'):
-        read_tensor(tmp_path / 'other.pth')
-    torch.save(torch.arange(3.0), tmp_path / 'tensor.pth')
-    assert torch.equal(read_tensor(tmp_path / 'tensor.pth'), torch.arange(3.0))
-
-
-# Weights
-
-
-def test_weights_of_a_training_checkpoint_and_of_bare_weights():
-    state = network().state_dict()
-    for checkpoint in (dict(state_dict=state, meta=dict()), state):
-        weights = weights_of(checkpoint)
-        assert list(weights) == list(state)
-        assert weights._metadata == state._metadata
-
-
-def test_prefixes_of_parallel_wrappers_go_and_what_the_distiller_adds_stays_out():
-    state = OrderedDict(
-        (
-            ('module.conv.weight', torch.ones(1)),
-            ('distiller.terms.loss_wkd_l.loss.cost', torch.ones(1)),
-            ('module.distiller.terms.loss_wkd_f.connectors.0.conv.weight', torch.ones(1)),
-            ('head.module.weight', torch.ones(1)),
-            ('my_distiller.weight', torch.ones(1)),
-        )
-    )
-    weights = weights_of(dict(state_dict=state))
-    assert list(weights) == ['conv.weight', 'head.module.weight', 'my_distiller.weight']
-    assert 'module.conv.weight' in state  # the checkpoint is left as it was
-
-
-def test_a_distilled_parallel_checkpoint_loads_into_the_plain_network():
-    trained, fresh = network(), network()
-    state = OrderedDict((f'module.{key}', value) for key, value in trained.state_dict().items())
-    state['module.distiller.terms.a.loss.cost'] = torch.ones(2, 2)
-    load_strictly(fresh, weights_of(dict(state_dict=state)), 'here')
-    for key, value in trained.state_dict().items():
-        assert torch.equal(fresh.state_dict()[key], value)
-
-
-@pytest.mark.parametrize(
-    ('spoil', 'message'),
-    [
-        (lambda w: w.pop('conv.bias'), 'here does not fit Sequential: missing keys: conv.bias$'),
-        (lambda w: w.update(extra=torch.ones(1)), 'does not fit .*: unexpected keys: extra$'),
-        (
-            lambda w: w.update({'conv.weight': torch.ones(5, 3, 1, 1)}),
-            r'conv.weight \(5, 3, 1, 1\) instead of \(4, 3, 1, 1\)$',
-        ),
-        (
-            lambda w: (w.pop('norm.running_mean'), w.update(extra=torch.ones(1))),
-            'missing keys: norm.running_mean; unexpected keys: extra$',
-        ),
-        (
-            lambda w: w.update({f'extra{index:02}': torch.ones(1) for index in range(10)}),
-            'extra00, .*extra07 and 2 more$',
-        ),
-        (lambda w: w.clear(), 'missing keys: conv.weight, conv.bias, norm.weight'),
-    ],
-    ids=['missing', 'unexpected', 'misshapen', 'both', 'many', 'all'],
-)
-def test_faults_are_named(spoil, message):
-    weights = OrderedDict(network().state_dict())
-    spoil(weights)
-    with pytest.raises(ValueError, match=message):
-        load_strictly(network(), weights, 'here')
-
-
-class Renaming(nn.Conv2d):
-    """Knows its weight by an older name, as many modules of mmdet do."""
-
-    def _load_from_state_dict(self, state_dict, prefix, *args):
-        if f'{prefix}kernel' in state_dict:
-            state_dict[f'{prefix}weight'] = state_dict.pop(f'{prefix}kernel')
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-@pytest.mark.parametrize(
-    'spoil',
-    [
-        lambda w: w.update({'norm.bias': torch.ones(5)}),
-        lambda w: w.update({'norm.bias': 3}),
-        lambda w: w.pop('norm.bias'),
-        lambda w: w.update(extra=torch.ones(1)),
-        lambda w: w.update({'conv.kernel': torch.ones(1, 2, 1, 1)}),
-    ],
-    ids=['misshapen', 'no tensor', 'missing', 'unexpected', 'misshapen under an older name'],
-)
-def test_after_an_error_the_network_is_as_it_was(spoil):
-    module = nn.Sequential(OrderedDict(conv=Renaming(3, 4, 1), norm=nn.BatchNorm2d(4)))
-    before = {key: value.clone() for key, value in module.state_dict().items()}
-    weights = OrderedDict((key, value + 1) for key, value in network().state_dict().items())
-    spoil(weights)
-    with pytest.raises(ValueError, match='here does not fit Sequential: '):
-        load_strictly(module, weights, 'here')
-    assert all(torch.equal(module.state_dict()[key], value) for key, value in before.items())
-
-
-def test_a_module_may_know_its_weights_by_older_names():
-    module = nn.Sequential(OrderedDict(conv=Renaming(3, 4, 1)))
-    weights = {'conv.kernel': torch.ones(4, 3, 1, 1), 'conv.bias': torch.zeros(4)}
-    load_strictly(module, weights, 'here')
-    assert (module.conv.weight == 1).all()
-
-
-def test_state_that_is_no_dict():
-    with pytest.raises(ValueError, match='state_dict of the checkpoint is a list, not a dict'):
-        weights_of(dict(state_dict=[torch.ones(1)]))
-
-
-def test_only_the_counter_of_old_batch_norms_may_be_missing():
-    weights = network().state_dict()  # with its version, so that torch does not fill the gap
-    del weights['norm.num_batches_tracked']
-    module = network()
-    load_strictly(module, weights, 'here')
-    assert torch.equal(module.conv.weight, weights['conv.weight'])

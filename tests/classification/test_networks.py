@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +16,7 @@ import torchvision
 from mmdet.registry import MODELS
 from torch import Tensor, nn
 
-from wkd_det.classification.networks.layers import channel_shuffle
+from wkd_det.classification.networks.layers import channel_shuffle, convolution, stage
 from wkd_det.classification.networks.mobilenets import MobileNetV1, MobileNetV2
 from wkd_det.classification.networks.resnets import CifarResNet, FourStageResNet, WideResNet
 from wkd_det.classification.networks.vgg import VGG
@@ -43,7 +44,7 @@ RELATIVE = 1e-5
 
 
 def filled_tensor(key: str, shape: Iterable[int]) -> Tensor:
-    """Value that the recorded reference had under this state_dict key (see the data's README)."""
+    """Value that the recorded reference had under this state_dict key."""
     shape = tuple(shape)
     if key.endswith('num_batches_tracked'):
         return torch.zeros(shape, dtype=torch.int64)
@@ -106,7 +107,7 @@ def images() -> Tensor:
     return torch.from_numpy(pixels.astype(np.float32))
 
 
-# ------------------------------------------------------------------- all 23 CIFAR networks
+# All 23 CIFAR networks
 
 
 def test_names_are_those_of_the_reference() -> None:
@@ -158,7 +159,7 @@ def test_number_of_classes_changes_the_classifier_only(name: str) -> None:
     assert [shapes[key][0] for key in classifier] == [7, 7]
 
 
-# ------------------------------------------------------------------------- one per family
+# One per family
 
 
 @pytest.mark.parametrize('name', ONE_PER_FAMILY)
@@ -217,7 +218,7 @@ def test_initialisation(name: str) -> None:
             assert module.bias is None or (module.bias == 0).all(), key
 
 
-# ----------------------------------------------------------- what the reference cannot show
+# What the reference cannot show
 
 
 def test_mobilenet_v2_activations_are_not_cut_at_six(images: Tensor) -> None:
@@ -252,13 +253,32 @@ def test_cifar_resnet_with_bottlenecks(images: Tensor) -> None:
     assert shapes['fc.weight'] == (10, 256)
 
 
+def test_a_convolution_has_a_norm_and_a_relu_and_padding_keeps_the_size() -> None:
+    layers = convolution(4, 8, 3, 2, groups=2, bias=True)
+    assert [type(layer) for layer in layers] == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU]
+    assert layers[0].weight.shape == (8, 2, 3, 3)
+    assert layers[0].bias.shape == (8,)
+    assert layers[0](torch.zeros(1, 4, 6, 10)).shape == (1, 8, 3, 5)
+    plain = convolution(4, 8, 1, activate=False)
+    assert [type(layer) for layer in plain] == [nn.Conv2d, nn.BatchNorm2d]
+    assert plain[0].bias is None
+
+
+def test_a_stage_is_its_first_block_and_others() -> None:
+    first = nn.ReLU()
+    blocks = stage(first, nn.Identity, 3)
+    assert blocks[0] is first
+    assert [type(block) for block in blocks[1:]] == [nn.Identity] * 2
+    assert blocks[1] is not blocks[2]
+
+
 def test_channel_shuffle_by_hand() -> None:
     channels = torch.arange(6.0).view(1, 6, 1, 1)
     assert channel_shuffle(channels, 3).flatten().tolist() == [0, 2, 4, 1, 3, 5]
     assert channel_shuffle(channels, 2).flatten().tolist() == [0, 3, 1, 4, 2, 5]
 
 
-# ----------------------------------------------------------------------------- MobileNetV1
+# MobileNetV1
 
 
 def test_mobilenet_v1_keys() -> None:
@@ -317,7 +337,7 @@ def test_mobilenet_v1_map_before_the_relu() -> None:
         torch.testing.assert_close(raw.relu(), rectified, rtol=0, atol=0)
 
 
-# ---------------------------------------------------------------------------------- errors
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -362,38 +382,60 @@ def test_options_reach_the_library() -> None:
 
 @pytest.mark.parametrize('name', ONE_PER_FAMILY)
 def test_number_of_classes_must_be_positive(name: str) -> None:
-    with pytest.raises(ValueError, match='num_classes must be at least 1, got 0'):
+    with pytest.raises(ValueError, match='^num_classes must be at least 1, got 0$'):
         CifarModel(name, num_classes=0)
 
 
 def test_mobilenet_v1_number_of_classes_must_be_positive() -> None:
-    with pytest.raises(ValueError, match='num_classes must be at least 1, got -3'):
+    with pytest.raises(ValueError, match='^num_classes must be at least 1, got -3$'):
         MobileNetV1(num_classes=-3)
 
 
 @pytest.mark.parametrize(
     ('family', 'arguments', 'options', 'message'),
     [
-        (CifarResNet, (21,), {}, r'depth must be 6 n \+ 2 .* got 21'),
-        (CifarResNet, (2,), {}, r'depth must be 6 n \+ 2 with n >= 1 .* got 2'),
-        (CifarResNet, (14,), {'bottleneck': True}, r'depth must be 9 n \+ 2 .* got 14'),
-        (CifarResNet, (8,), {'widths': (16, 32)}, 'widths must be 4 positive numbers'),
-        (CifarResNet, (8,), {'widths': (16, 0, 32, 64)}, 'widths must be 4 positive numbers'),
-        (FourStageResNet, ((2, 2),), {}, 'num_blocks must be 4 positive numbers'),
-        (FourStageResNet, ((2, 0, 2, 2),), {}, 'num_blocks must be 4 positive numbers'),
-        (WideResNet, (14,), {}, r'depth must be 6 n \+ 4 with n >= 1, got 14'),
+        (CifarResNet, (21,), {}, 'depth must be 6 n + 2 with n >= 1 (bottleneck=False), got 21'),
+        (CifarResNet, (2,), {}, 'depth must be 6 n + 2 with n >= 1 (bottleneck=False), got 2'),
+        (
+            CifarResNet,
+            (14,),
+            {'bottleneck': True},
+            'depth must be 9 n + 2 with n >= 1 (bottleneck=True), got 14',
+        ),
+        (
+            CifarResNet,
+            (8,),
+            {'widths': (16, 32)},
+            'widths must be 4 positive numbers (stem, 3 stages), got (16, 32)',
+        ),
+        (
+            CifarResNet,
+            (8,),
+            {'widths': (16, 0, 32, 64)},
+            'widths must be 4 positive numbers (stem, 3 stages), got (16, 0, 32, 64)',
+        ),
+        (FourStageResNet, ((2, 2),), {}, 'num_blocks must be 4 positive numbers, got (2, 2)'),
+        (
+            FourStageResNet,
+            ((2, 0, 2, 2),),
+            {},
+            'num_blocks must be 4 positive numbers, got (2, 0, 2, 2)',
+        ),
+        (WideResNet, (14,), {}, 'depth must be 6 n + 4 with n >= 1, got 14'),
         (WideResNet, (16, 0), {}, 'widen_factor must be at least 1, got 0'),
-        (VGG, (12,), {}, r'depth must be one of \(8, 11, 13, 16, 19\), got 12'),
-        (MobileNetV2, (), {'width': 0.0}, r'width must be at least 1/16, got 0\.0'),
+        (VGG, (12,), {}, 'depth must be one of (8, 11, 13, 16, 19), got 12'),
+        (MobileNetV2, (), {'width': 0.0}, 'width must be at least 1/16, got 0.0'),
         (MobileNetV2, (), {'expansion': 0}, 'expansion must be at least 1, got 0'),
     ],
 )
 def test_wrong_arguments(family: type, arguments: tuple, options: dict, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
         family(*arguments, **options)
 
 
 @pytest.mark.parametrize('groups', [0, 4])
 def test_channel_shuffle_needs_a_divisor(groups: int) -> None:
-    with pytest.raises(ValueError, match=f'groups must divide .* got {groups} and 6'):
+    with pytest.raises(
+        ValueError, match=f'^groups must divide the number of channels, got {groups} and 6$'
+    ):
         channel_shuffle(torch.zeros(1, 6, 1, 1), groups)

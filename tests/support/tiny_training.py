@@ -4,7 +4,6 @@ import argparse
 import copy
 import os
 import signal
-import sys
 from pathlib import Path
 
 from mmengine.config import Config
@@ -12,6 +11,7 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 import wkd_det  # noqa: F401  registers everything
+from make_mini_dataset import CLASSES, make_dataset
 from wkd_det.testing import (
     distilled_config,
     save_detector,
@@ -21,9 +21,8 @@ from wkd_det.testing import (
 )
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'tools'))
-
-from make_mini_dataset import CLASSES, make_dataset  # noqa: E402
+SCRIPT = dict(PYTHONPATH=os.pathsep.join([str(ROOT), str(ROOT / 'tools')]))
+"""Environment that this file needs as a script."""
 
 
 def teacher_config():
@@ -83,7 +82,7 @@ def train(config, resume=False):
 
 
 def run_of(folder, steps, interval):
-    """What this file runs as a script."""
+    """Config of the run that this file does as a script."""
     changes = {'train_dataloader.sampler.type': 'InfiniteSampler'}
     return config_of(folder, folder / 'work', steps, interval, **changes)
 
