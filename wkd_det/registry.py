@@ -199,6 +199,7 @@ def build(config: Mapping[str, Any], kind: str = 'MODELS') -> Any:
     if 'type' not in arguments:
         raise KeyError(f'type is missing in {arguments}')
     name = arguments.pop('type')
+    arguments.pop('_scope_', None)  # in configs with bases of another package
     cls = find(name, kind) if isinstance(name, str) else name
     if cls is None:
         raise KeyError(f'type must be a registered name, got {name!r}')
