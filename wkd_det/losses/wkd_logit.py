@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from wkd_det import registry
+from wkd_det.costs.interface import adopt
 from wkd_det.costs.similarity import distance_to_cost
-from wkd_det.costs.sources import adopt
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import (
