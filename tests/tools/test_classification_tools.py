@@ -13,7 +13,7 @@ from wkd_det.testing import save_classifier
 
 ROOT = Path(__file__).resolve().parents[2]
 MMDET_TOOLS = Path(mmdet.__file__).parent / '.mim/tools'
-CONFIG = 'configs/classification/digits/wkd/wkd-lf.py'
+CONFIG = 'configs/classification/digits/wkd-lf_digits.py'
 
 
 def run(*command):
