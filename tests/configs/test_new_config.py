@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -277,3 +278,18 @@ def test_old_names_are_answered_with_what_writes_them():
         assert CATALOGUE.instead_of(path) is None
     impossible = 'configs/detection/kd/kd_gfl_r101-to-gfl_r50_fpn_1x_coco.py'
     assert CATALOGUE.instead_of(impossible) is None
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py'])
+def test_tools_answer_to_an_old_path(tool, monkeypatch):
+    old = 'configs/detection/kd/kd_faster-rcnn_r101-to-faster-rcnn_r50_fpn_1x_coco.py'
+    arguments = [str(ROOT / old)] if tool == 'train.py' else [old, 'nothing.pth', '--teacher']
+    monkeypatch.chdir(ROOT)
+    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
+    monkeypatch.setattr(sys, 'argv', [tool, *arguments])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+    answer, _, command = end.value.code.partition('; this writes it: ')
+    assert answer == f'error: {old} is no longer among the configs'
+    method, pair = CATALOGUE.find(*command.split()[3::2])
+    assert (method.name, pair.path.stem) == ('kd', 'faster-rcnn_r101-to-r50_1x')
