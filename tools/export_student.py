@@ -1,7 +1,7 @@
 """Export the student of a distilled checkpoint as a plain config and checkpoint of MMDetection.
 
 Command:
-    python tools/export_student.py work_dirs/mini/wkd-lf/iter_500.pth --output exported
+    python tools/export_student.py work_dirs/wkd-lf/iter_500.pth --output exported
 
 The folder gets student.py and student.pth, which MMDetection uses where wkd_det is not installed.
 Optimizer and log stay behind. The config is taken from the checkpoint, where it is read and never

@@ -12,6 +12,7 @@ import mmdet
 
 import wkd_det  # noqa: F401  registers everything and lets torch read mmengine's checkpoints
 from cpu_processes import prepare_cpu_processes
+from new_config import Catalogue
 
 _OURS = str(Path(wkd_det.__file__).parent)
 
@@ -33,11 +34,15 @@ def run(name: str) -> None:
 
 @contextmanager
 def mistakes_in_one_sentence() -> Iterator[None]:
-    """End the process with one sentence where a file is missing or wkd_det refuses something."""
+    """End the process with one sentence where a file is missing or wkd_det refuses something.
+
+    A config that earlier versions had is answered with the command that writes it, or with its
+    new path.
+    """
     try:
         yield
     except FileNotFoundError as error:
-        sys.exit(f'error: {error}')
+        sys.exit(f'error: {Catalogue().instead_of(str(error)) or error}')
     except (ConnectionError, FloatingPointError, KeyError, TypeError, ValueError) as error:
         ours = _ours_among(error)
         if ours is None:

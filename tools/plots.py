@@ -29,8 +29,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mmdet_tool import mistakes_in_one_sentence
-from wkd_det.costs.matrix import BACKGROUND
 from wkd_det.costs.interface import ClassTable
+from wkd_det.costs.matrix import BACKGROUND
 from wkd_det.detection.heads import box_head
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.functional import transported_histograms

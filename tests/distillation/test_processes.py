@@ -42,13 +42,12 @@ TERMS = dict(
 def terms_of_other_methods():
     """Those with taps and connectors of their own, as the configs have them, at tiny widths."""
     folder = ROOT / 'configs/_base_/distill'
-    names = ('fcfd', 'icd', 'fgfi', 'reviewkd', 'wkd_box')
-    parts = {name: Config.fromfile(folder / f'{name}.py') for name in names}
-    parts['icd'].loss_icd.loss.update(width=16, num_heads=2)
-    parts['reviewkd'].loss_reviewkd.connector.mid_channels = 16
-    terms = dict(parts.pop('fcfd').fcfd)
-    for part in parts.values():
-        terms.update({name: term for name, term in part.items() if name.startswith('loss_')})
+    terms = {}
+    for name in ('fcfd', 'icd', 'fgfi', 'reviewkd', 'wkd-lf-box'):
+        terms.update(Config.fromfile(folder / f'{name}.py').distill)
+    del terms['loss_wkd_l'], terms['loss_wkd_f']
+    terms['loss_icd'].loss.update(width=16, num_heads=2)
+    terms['loss_reviewkd'].connector.mid_channels = 16
     return terms
 
 

@@ -38,7 +38,7 @@ def test_sources_are_those_of_what_the_config_names():
         ('DistilledGFL', 'detection/detectors.py'),
         ('mmdet.DistilledTOOD', 'detection/detectors.py'),  # made by the user
         ('DistilledClassifier', 'classification/distilled.py'),
-        ('ImitationLoss', 'losses/fgfi.py'),  # the name before 0.2
+        ('FGFILoss', 'losses/fgfi.py'),  # the name before 0.2
         ('neck', 'detection/taps/maps.py'),
         ('CIFAR100Dataset', 'classification/datasets.py'),
         ('collate_images', 'classification/data.py'),

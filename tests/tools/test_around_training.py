@@ -98,7 +98,7 @@ def test_teacher_of_a_classifier_is_tested(tmp_path):
     teacher = Config.fromfile(ROOT / 'configs/classification/digits/baseline/resnet20_teacher.py')
     torch.save(MODELS.build(teacher.model).network.state_dict(), tmp_path / 'network.pth')
     output = run(
-        'tools/test.py', 'configs/classification/digits/wkd/wkd-l.py', '--teacher',
+        'tools/test.py', 'configs/classification/digits/wkd-l_digits.py', '--teacher',
         '--work-dir', tmp_path, '--cfg-options', teacher_at(tmp_path / 'network.pth'),
     )  # fmt: skip
     assert re.search(r'top1: [\d.]+', output)

@@ -7,7 +7,7 @@ from commands import MMDET_TOOLS, ROOT
 from commands import run_apart as run
 from wkd_det.testing import save_classifier
 
-CONFIG = 'configs/classification/digits/wkd/wkd-lf.py'
+CONFIG = 'configs/classification/digits/wkd-lf_digits.py'
 
 
 def test_mmdet_trains_a_classifier_and_ours_tests_its_teacher(tmp_path):

@@ -21,8 +21,8 @@ from wkd_det.runtime.state import weights_of
 
 _CONFIGS = ROOT / 'configs/classification'
 _CASES = {
-    'resnet32x4 to resnet8x4': ('cifar100/wkd/wkd-lf_resnet32x4-to-resnet8x4_reference.py', 32, 64),
-    'resnet34 to resnet18': ('imagenet/wkd/wkd-lf_resnet34-to-resnet18_reference.py', 224, 16),
+    'resnet32x4 to resnet8x4': ('cifar100/wkd-lf_resnet32x4-to-resnet8x4_reference.py', 32, 64),
+    'resnet34 to resnet18': ('imagenet/wkd-lf_resnet34-to-resnet18_reference.py', 224, 16),
 }
 _SOURCE_SIZE = {32: 32, 224: 400}  # of the images before augmentation
 

@@ -19,7 +19,7 @@ from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.testing import random_batch
 
 _MINI = 'configs/mini/wkd-lf.py'
-_COCO = 'configs/detection/wkd/wkd-lf_faster-rcnn_r101-to-faster-rcnn_r18_fpn_1x_coco.py'
+_COCO = 'configs/detection/wkd-lf_faster-rcnn_r101-to-r18_1x.py'
 _R50 = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
 _UNAVOIDABLE = ('student step', 'teacher on the same RoIs', 'RoIAlign and connector')
