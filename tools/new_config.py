@@ -16,6 +16,7 @@ import argparse
 import ast
 import os
 import re
+import shlex
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -31,10 +32,11 @@ TABLES = {'detection': ('mini', 'detection'), 'classification': ('classification
 START = f'<!-- made by: {COMMAND} --tables -->'
 END = '<!-- end of what is made -->'
 WIDTH = 100
+_PLACE = r'configs/\S*METHOD\S*\.py'
 
 
 class ConfigError(ValueError):
-    """What was asked for cannot be written; the message is one sentence."""
+    """Raised where a config cannot be written; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,17 @@ class Header:
         title = lines[0].removeprefix('#').strip() if lines else ''
         return cls(title.removesuffix('.'), fields)
 
+    def required(self, path: Path, *names: str) -> list[str]:
+        """Fields by their names.
+
+        Raises:
+            ConfigError: If the file lacks one.
+        """
+        missing = [name for name in names if name not in self.fields]
+        if missing:
+            raise ConfigError(f'{path} lacks {", ".join(missing)} in its header')
+        return [self.fields[name] for name in names]
+
 
 @dataclass(frozen=True)
 class Method:
@@ -78,12 +91,17 @@ class Method:
 
     @classmethod
     def of(cls, path: Path) -> Method | None:
-        """A method, or None where the file is a variant of one for a single pair."""
-        fields = Header.of(path).fields
-        if 'Method' not in fields:
+        """A method, or None where the file is a variant of one for a single pair.
+
+        Raises:
+            ConfigError: If the header does not say for which kinds of pairs it is.
+        """
+        header = Header.of(path)
+        if 'Method' not in header.fields:
             return None
-        kinds = tuple(fields['For'].split(', '))
-        return cls(path, fields['Method'], kinds, fields.get('Needs') == 'class costs')
+        kinds = tuple(header.required(path, 'For')[0].split(', '))
+        needs_costs = header.fields.get('Needs') == 'class costs'
+        return cls(path, header.fields['Method'], kinds, needs_costs)
 
     @property
     def name(self) -> str:
@@ -112,14 +130,18 @@ class Pair:
 
     @classmethod
     def of(cls, path: Path) -> Pair:
-        """The pair of a file."""
+        """The pair of a file.
+
+        Raises:
+            ConfigError: If the header lacks a field, or its command names no config.
+        """
         header = Header.of(path)
         names = ('Kind', 'Teacher', 'Student', 'Needs', 'Command')
-        missing = [name for name in names if name not in header.fields]
-        if missing:
-            raise ConfigError(f'{path} lacks {", ".join(missing)} in its header')
-        values = {name.lower(): header.fields[name] for name in names}
-        return cls(path, header.title, costs=header.fields.get('Costs'), **values)
+        kind, teacher, student, needs, command = header.required(path, *names)
+        if not re.search(_PLACE, command):
+            raise ConfigError(f'{path} must have {_PLACE} in its command, got {command!r}')
+        costs = header.fields.get('Costs')
+        return cls(path, header.title, kind, teacher, student, needs, costs, command)
 
     @property
     def name(self) -> str:
@@ -134,10 +156,10 @@ class Pair:
     @property
     def place(self) -> str:
         """Where its configs lie, from the root of the checkout, with METHOD in the name."""
-        return re.search(r'configs/\S+\.py', self.command).group()
+        return re.search(_PLACE, self.command).group()
 
     def needs_of(self, method: Method) -> str:
-        """What must be there before a method is trained."""
+        """Data and files that must be there before a method is trained."""
         if method.needs_costs and self.costs:
             return f'{self.needs}; class costs in {self.costs}, see README.md'
         return self.needs
@@ -226,7 +248,8 @@ class Catalogue:
     def text(self, method: Method, pair: Pair, out: Path) -> str:
         """A config, whose bases are found from ``out``."""
         whole, root = out.resolve(), self.root.resolve()
-        shown = (whole.relative_to(root) if whole.is_relative_to(root) else whole).as_posix()
+        shown = whole.relative_to(root) if whole.is_relative_to(root) else whole
+        shown = shlex.quote(shown.as_posix())
         command = pair.command.replace(pair.place, shown)
         if len(command) + len('# Command:  ') > WIDTH:
             command = command.replace(f' {shown}', f' \\\n#     {shown}', 1)
@@ -496,13 +519,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main() -> None:
     """Do what the command line asks for."""
     arguments = parse_arguments()
-    catalogue = Catalogue()
     try:
+        catalogue = Catalogue()
         if arguments.list:
             print(catalogue.listing())
         elif arguments.tables:
-            for path in catalogue.renew_tables():
-                print(f'renewed {path}')
+            changed = catalogue.renew_tables()
+            print('\n'.join(f'renewed {path}' for path in changed) or 'nothing to renew')
         else:
             method, pair = catalogue.find(arguments.method, arguments.pair, arguments.schedule)
             path = catalogue.write(method, pair, arguments.out, force=arguments.force)

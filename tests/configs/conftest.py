@@ -1,4 +1,4 @@
-"""What the tests of configs share: every config that can be written, each base parsed once."""
+"""Shared by the tests of configs: every config that can be written, each base parsed once."""
 
 from __future__ import annotations
 

@@ -170,11 +170,22 @@ def test_a_new_pair_is_one_file(settings, tmp_path, from_the_root):
     assert catalogue.table('detection').count('| faster-rcnn_r101-to-r34 | 1x |') == len(methods)
 
 
-def test_a_pair_without_a_header_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ('name', 'text', 'sentence'),
+    [
+        (
+            'pairs/mine_1x.py',
+            PAIR.replace('# Kind:     two-stage\n', ''),
+            r'mine_1x\.py lacks Kind in its header',
+        ),
+        ('pairs/mine_1x.py', PAIR.replace('METHOD', 'kd'), r'mine_1x\.py must have configs/'),
+        ('distill/mine.py', '# Method:   mine: my own\n', r'mine\.py lacks For in its header'),
+    ],
+)
+def test_a_header_that_lacks_something_is_named(name, text, sentence, tmp_path):
     shutil.copytree(ROOT / 'configs/_base_', tmp_path / 'configs/_base_')
-    path = tmp_path / 'configs/_base_/pairs/mine_1x.py'
-    path.write_text(PAIR.replace('# Kind:     two-stage\n', ''))
-    with pytest.raises(ConfigError, match=r'mine_1x.py lacks Kind in its header'):
+    (tmp_path / 'configs/_base_' / name).write_text(text)
+    with pytest.raises(ConfigError, match=sentence):
         Catalogue(tmp_path / 'configs')
 
 
