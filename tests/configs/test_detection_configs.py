@@ -14,9 +14,9 @@ import torch
 import yaml
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from wkd_det.detection.geometry import num_classes
 
 from tools.new_config import Catalogue
+from wkd_det.detection.geometry import num_classes
 from wkd_det.distillation import TeacherSource
 
 ROOT = Path(__file__).parents[2]

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from wkd_det.inspection.attention import Scene, attention_grid
 from wkd_det.inspection.network_pictures import (
     class_correlation,
     class_discrepancy,
@@ -143,21 +142,3 @@ def test_scatter(tmp_path):
         feature_scatter({'a': features[:3]}, labels[:3], NAMES)
     with pytest.raises(ValueError, match='b must have 30 rows, one a label, got 2'):
         feature_scatter({'a': features, 'b': features[:2]}, labels, NAMES)
-
-
-# Attention
-
-
-def test_grid(tmp_path):
-    scene = Scene(
-        torch.rand(16, 24, 3),
-        torch.tensor([[2.0, 3.0, 10.0, 12.0]]),
-        ['ant'],
-        {'teacher': torch.rand(16, 24), 'plain': torch.rand(16, 24)},
-    )
-    figure = attention_grid([scene, scene])
-    drawn(figure, tmp_path)
-    assert len(figure.axes) == 6
-    assert [axis.get_title() for axis in figure.axes[:3]] == ['ground truth', 'teacher', 'plain']
-    with pytest.raises(ValueError, match='scenes must not be empty'):
-        attention_grid([])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from pathlib import Path
 
 import pytest
@@ -15,8 +14,8 @@ from mmengine.dataset import pseudo_collate
 from torch.testing import assert_close
 
 from make_mini_dataset import CLASSES, make_dataset
+from tiny_files import truth_of
 from wkd_det.costs.build import BuildOptions, build_interrelation
-from wkd_det.inspection.opening import annotated_dataset
 from wkd_det.inspection.roi_features import RoIFeatureSource, open_roi_features
 from wkd_det.runtime.state import weights_hash
 from wkd_det.testing import save_detector, tiny_faster_rcnn
@@ -72,56 +71,6 @@ def source_of(folder, kind='faster', **options):
     if not path.is_file():
         save_detector(detector_config(kind), path, class_names=list(CLASSES))
     return open_roi_features(config_of(folder, kind), path, name='tiny.py', **options)
-
-
-def truth_of(folder, split):
-    """Boxes in pixels of the 96 x 96 image that the pipeline makes of a scene, and labels."""
-    content = json.loads((folder / f'data/annotations/instances_{split}.json').read_text())
-    truth = {image['id']: ([], []) for image in content['images']}
-    for one in content['annotations']:
-        x, y, width, height = one['bbox']
-        boxes, labels = truth[one['image_id']]
-        boxes.append([side * 96 / 64 for side in (x, y, x + width, y + height)])
-        labels.append(one['category_id'] - min(c['id'] for c in content['categories']))
-    return list(truth.values())
-
-
-# Data
-
-
-@pytest.mark.parametrize('split', ['train', 'val'])
-def test_boxes_go_with_the_resized_image(folder, split):
-    dataset = annotated_dataset(config_of(folder), split)
-    truth = truth_of(folder, split)
-    assert len(dataset) == len(truth) == (6 if split == 'train' else 3)
-    for item, (boxes, labels) in zip(range(len(dataset)), truth):
-        data = dataset[item]
-        assert data['inputs'].shape == (3, 96, 96)
-        found = data['data_samples'].gt_instances
-        assert_close(found.bboxes.tensor, torch.tensor(boxes), rtol=0, atol=1e-3)
-        assert found.labels.tolist() == labels
-
-
-def test_wrappers_are_taken_off_and_sets_joined(folder):
-    config = config_of(folder)
-    one = copy.deepcopy(config.train_dataloader.dataset)
-    config.train_dataloader.dataset = dict(
-        type='RepeatDataset', times=5, dataset=dict(type='ConcatDataset', datasets=[one, one])
-    )
-    assert len(annotated_dataset(config, 'train')) == 12
-
-
-def test_splits_that_are_not_there_or_empty(folder):
-    config = config_of(folder)
-    config.train_dataloader = None
-    with pytest.raises(ValueError, match=r"split must be one of \['val', 'test'\].* got 'train'"):
-        annotated_dataset(config, 'train')
-    empty = folder / 'data/annotations/empty.json'
-    content = json.loads((folder / 'data/annotations/instances_val.json').read_text())
-    empty.write_text(json.dumps(dict(content, images=[], annotations=[])))
-    config.val_dataloader.dataset.ann_file = 'annotations/empty.json'
-    with pytest.raises(ValueError, match=r"the split 'val' has no images: .*empty.json"):
-        annotated_dataset(config, 'val')
 
 
 # Features

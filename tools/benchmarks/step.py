@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.config import Config
 from torch import Tensor, nn
 
 from benchmarks.networks import ROOT, plain_student, training_step, untrained
@@ -16,7 +15,8 @@ from benchmarks.report import at_most, format_table, format_verdicts
 from benchmarks.timing import spread, time_in_turns
 from wkd_det.detection.heads import run_box_head
 from wkd_det.detection.student_view import DetectorStudentView
-from wkd_det.testing import random_batch
+from wkd_det.runtime.config import read_config
+from wkd_det.testing.detectors import random_batch
 
 _MINI = 'configs/mini/wkd-lf.py'
 _COCO = 'configs/detection/wkd-lf_faster-rcnn_r101-to-r18_1x.py'
@@ -32,7 +32,7 @@ class Pair(NamedTuple):
     config: Path
     sizes: list[tuple[int, int]]
     teacher: str | None = None
-    """Instead of the config's."""
+    """Config of the teacher, instead of the one that the config names."""
 
 
 def benchmark_step(
@@ -44,9 +44,9 @@ def benchmark_step(
     The learning rate is 0, so every round does the same work on the same RoIs.
 
     Args:
-        repeats: Timed rounds, at least.
-        quick: The mini pair alone, on two small images.
-        max_ratio: Required of the step over the sum of its unavoidable parts.
+        repeats: Least number of timed rounds.
+        quick: Measure the mini pair alone, on two small images.
+        max_ratio: Required bound of the step over the sum of its unavoidable parts.
 
     Returns:
         A dict per pair: ``case``, ``parts`` (seconds by name), ``ratio``, ``verdicts``.
@@ -63,7 +63,7 @@ def benchmark_step(
 
 
 def format_step(cases: list[dict[str, Any]]) -> str:
-    """The tables of :func:`benchmark_step`."""
+    """Return the tables of :func:`benchmark_step`."""
     return '\n\n'.join(_format_case(case) for case in cases)
 
 
@@ -80,7 +80,7 @@ def _case(pair: Pair, repeats: int, max_ratio: float) -> dict[str, Any]:
 
 
 def _runs(pair: Pair) -> dict[str, Callable[[], Any]]:
-    config = Config.fromfile(pair.config)
+    config = read_config(pair.config)
     distilled = untrained(config, teacher=pair.teacher)
     plain = plain_student(config, distilled)
     teacher = distilled.distiller.teacher.module
@@ -102,13 +102,13 @@ def _runs(pair: Pair) -> dict[str, Callable[[], Any]]:
 
 
 def _recorded(plain: nn.Module, data: dict[str, Any]) -> DetectorStudentView:
-    """The view of one step of the student."""
+    """Return the record of a step of the student."""
     data = plain.data_preprocessor(data, training=True)
-    student = DetectorStudentView(plain, data['inputs'], data['data_samples'])
+    view = DetectorStudentView(plain, data['inputs'], data['data_samples'])
     torch.manual_seed(0)
-    with student.recording():
+    with view.recording():
         plain.loss(data['inputs'], data['data_samples'])
-    return student
+    return view
 
 
 @torch.no_grad()
@@ -122,7 +122,7 @@ def _pool(
     teacher_maps: tuple[Tensor, ...],
     rois: Tensor,
 ) -> None:
-    """The way of the tap ``roi_feats`` with its connector on the maps, forward and backward."""
+    """Do the work of the tap ``roi_feats`` with its connector on the maps, both ways."""
     term = distilled.distiller.terms['loss_wkd_f']
     (pooler,), (connector,) = term.tap.poolers, term.connectors
     with torch.no_grad():
@@ -136,7 +136,7 @@ def _pool(
 def _loss_inputs(
     distilled: nn.Module, student: DetectorStudentView, teacher_maps: tuple[Tensor, ...]
 ) -> dict[str, dict[str, Tensor]]:
-    """Arguments of each term's loss, the student's a leaf."""
+    """Return the arguments of each term's loss, the student's a leaf."""
     recorded = student.stage(0)
     pooler = distilled.distiller.terms['loss_wkd_f'].tap.poolers[0].teacher
     with torch.no_grad():
