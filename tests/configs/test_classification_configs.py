@@ -72,7 +72,7 @@ def test_model_builds_with_the_classes_of_its_data(pair, configs_of):
         letters = method.partition('-')[2]
         assert set(model.distiller.terms) == {f'loss_wkd_{letter}' for letter in letters}
         for term in model.distiller.terms.values():
-            term.tap.check(model, None, term.connectors)  # sizes fit after the connector
+            term.tap.attach(model, None, term.connectors)  # sizes fit after the connector
 
 
 @each_pair

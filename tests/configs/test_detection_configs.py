@@ -72,7 +72,7 @@ def test_model_builds_and_its_taps_fit(pair, configs_of):
         assert type(model).__name__ == config.model.type
         assert num_classes(model) == (10 if pair is MINI else 80)
         for term in model.distiller.terms.values():
-            term.tap.check(model, TEACHERS[name], term.connectors)
+            term.tap.attach(model, TEACHERS[name], term.connectors)
 
 
 @each_pair
