@@ -283,8 +283,8 @@ class Catalogue:
         """Write a config and return where it is.
 
         Args:
-            method: What is distilled.
-            pair: Between which networks, and how long.
+            method: Method of distillation.
+            pair: Pair of networks and schedule.
             out: A file or a folder that is there; None: where it belongs.
             force: Whether a file that is there may be overwritten.
 

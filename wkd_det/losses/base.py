@@ -84,7 +84,7 @@ def adopt(loss: nn.Module, takes: str) -> nn.Module:
 
     Args:
         loss: Changed in place, so that the keys of its checkpoints stay.
-        takes: Of the tap that feeds it.
+        takes: Kind of the tap that feeds it.
     """
     if isinstance(loss, Loss):
         return loss
