@@ -25,6 +25,7 @@ from wkd_det.experiments.processes import (
     training_records,
     validation_records,
 )
+from wkd_det.ops.checks import listed
 from wkd_det.runtime.files import read_json, write_json
 
 _LOG_TAIL = 15  # lines of the log that a failure shows
@@ -192,7 +193,7 @@ class TrainingRun:
         now = self.fingerprint()
         changed = differences(self._planned or now, now)
         if changed:
-            raise ChangedError(f'{self.title}: {_some(changed)} has changed since the start')
+            raise ChangedError(f'{self.title}: {listed(changed, 6)} has changed since the start')
         self._planned = now
         kept = self.kept_fingerprint()
         if kept is None:
@@ -205,7 +206,9 @@ class TrainingRun:
         if not changed:
             return
         if not discard:
-            raise ChangedError(f'{self.title}: {self.folder} holds a run of other {_some(changed)}')
+            raise ChangedError(
+                f'{self.title}: {self.folder} holds a run of other {listed(changed, 6)}'
+            )
         shutil.rmtree(self.folder)
 
     def run(self, report: Callable[[Progress], None], group: ProcessGroup) -> None:
@@ -356,7 +359,3 @@ class TrainingRun:
                 f'{sorted(found[-1]) if found else "nothing"}'
             )
         return {key: value for key, value in results[-1].items() if '/' in key}
-
-
-def _some(names: list[str]) -> str:
-    return ', '.join(names[:6]) + (', ...' if len(names) > 6 else '')

@@ -20,6 +20,7 @@ from wkd_det.costs.matrix import BACKGROUND
 from wkd_det.detection.heads import box_head, num_stages, run_box_head
 from wkd_det.distillation.recording import recording
 from wkd_det.inspection.opening import annotated_dataset, check_plain, trained_network
+from wkd_det.ops.checks import listed
 from wkd_det.runtime.state import random_state, set_random_state
 
 LAYERS = ('penultimate', 'roi_feats', 'logits')
@@ -245,7 +246,7 @@ class RoIFeatureSource(FeatureSource):
         if head.num_classes != len(class_names):
             raise ValueError(
                 f'the detector has {head.num_classes} classes and the data {len(class_names)}: '
-                f'{", ".join(class_names[:8])}{", ..." if len(class_names) > 8 else ""}'
+                f'{listed(class_names, 8)}'
             )
         if BACKGROUND in class_names:
             raise ValueError(f'{BACKGROUND!r} is the name of what is no object, not of a class')

@@ -13,9 +13,11 @@ import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
-from mmengine.config import Config, ConfigDict
+from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
+
+from wkd_det.runtime.config import read_config
 
 
 def tiny_faster_rcnn(
@@ -202,9 +204,8 @@ def tiny_detector(
         base_channels: Width of the first stage of the backbone.
         fpn_channels: Width of the pyramid.
     """
-    model = Config.fromfile(
-        Path(mmdet.__file__).parent / '.mim/configs' / CONFIGS.get(kind, kind)
-    ).model
+    configs = Path(mmdet.__file__).parent / '.mim/configs'
+    model = read_config(configs / CONFIGS.get(kind, kind)).model
     small = dict(
         in_channels=fpn_channels,
         out_channels=fpn_channels,
