@@ -1,5 +1,5 @@
 # Two commands: `make demo` and `make test`. Each makes the environment first if it is missing.
-.PHONY: env python demo test test-slow lint format
+.PHONY: env python demo test test-slow docs lint format
 
 # The path of the interpreter is the one line that make_env.sh prints on standard output.
 RUN = PYTHONWARNINGS="ignore:pkg_resources is deprecated" PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" "$$python"
@@ -19,6 +19,10 @@ test: lint
 
 test-slow:
 	@$(SETUP) $(RUN) -m pytest -m slow
+
+# Strict: a broken link or reference fails. Nothing is read from the network.
+docs:
+	@$(SETUP) $(RUN) -m sphinx -q -W -j 2 docs build/docs
 
 lint:
 	@$(SETUP) $(RUN) -m ruff check . && $(RUN) -m ruff format --check .

@@ -18,7 +18,8 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['wkd_det', 'wkd_det.*']),
-    package_data={'wkd_det.costs': ['groupings/*.json']},
+    package_data={'wkd_det': ['py.typed'], 'wkd_det.costs': ['groupings/*.json']},
+    zip_safe=False,
     python_requires='>=3.9',
     install_requires=[
         'torch>=2.1,<2.10',
@@ -33,6 +34,7 @@ setup(
         'mini': ['scikit-learn', 'matplotlib', 'pillow', 'scipy'],
         'plots': ['scikit-learn', 'scipy', 'matplotlib', 'grad-cam'],
         'timm': ['timm'],
+        'docs': ['sphinx>=8', 'myst-parser>=4', 'furo'],
         'tests': ['pytest', 'POT', 'scipy', 'hypothesis', 'psutil', 'scikit-learn', 'ruff'],
     },
     classifiers=[

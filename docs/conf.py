@@ -58,7 +58,12 @@ EXTERNAL = (
     r'|nn|np|numpy|os|pathlib|PIL|subprocess|threading|timm|torch|torchvision|types|typing)'
 )
 ANNOTATIONS = ['Figure', 'Module', 'Path', 'Runner', 'Tensor']
-nitpick_ignore_regex = [('py:.*', rf'{EXTERNAL}(\..*)?')]
+nitpick_ignore_regex = [
+    ('py:.*', rf'{EXTERNAL}(\..*)?'),
+    ('py:class', r'(dict|list|tuple)\[.*'),  # types that Sphinx cuts at a comma
+    ('py:class', r'wkd_det\..*\._\w+'),  # private classes in annotations
+    ('py:(meth|attr)', r'_\w+'),  # private members, which subclasses write
+]
 nitpick_ignore = [('py:class', name) for name in ANNOTATIONS]
 
 html_theme = 'furo'

@@ -12,6 +12,17 @@ def _attribute(self: GoogleDocstring) -> list[str]:
     return list(self._consume_to_end())
 
 
+def _returns(self: GoogleDocstring, preprocess_types: bool = False) -> list[tuple]:
+    return [('', '', self._dedent(self._consume_to_next_section()))]
+
+
+_escape_one = GoogleDocstring._escape_args_and_kwargs
+
+
+def _escape(self: GoogleDocstring, name: str) -> str:
+    return ', '.join(_escape_one(self, each) for each in name.split(', '))
+
+
 def skip_foreign(
     app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any
 ) -> bool | None:
@@ -24,5 +35,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register what differs from napoleon's and autodoc's ways."""
     # Napoleon takes text before the first colon for a type; ours are sentences.
     GoogleDocstring._parse_attribute_docstring = _attribute
+    GoogleDocstring._consume_returns_section = _returns
+    # ``*args, **kwargs: ...`` is one entry.
+    GoogleDocstring._escape_args_and_kwargs = _escape
     app.connect('autodoc-skip-member', skip_foreign)
     return dict(parallel_read_safe=True, parallel_write_safe=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import shutil
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
+from registry_table import tables
 from sphinx.application import Sphinx
 
 HEADER = '.. Written by docs/_ext/module_pages.py.\n\n'
@@ -63,7 +65,7 @@ def lent(name: str) -> str:
     rows = []
     for each in face.__all__:
         found = getattr(face, each)
-        if isinstance(found, type) or callable(found):
+        if isinstance(found, type) or inspect.isroutine(found):
             role = 'class' if isinstance(found, type) else 'func'
             first = (found.__doc__ or '').strip().split('\n')[0]
             rows.append(f'   * - :{role}:`{each} <{name}.{each}>`\n     - {first}\n')
@@ -78,9 +80,10 @@ def lent(name: str) -> str:
 def write(app: Sphinx) -> None:
     """Write all pages, and remove those of modules that are gone."""
     folder = Path(app.srcdir) / 'reference/generated'
-    wanted = {
-        f'{name}.rst': text for name, text in pages(Path(app.srcdir).parent / 'wkd_det', 'wkd_det')
-    }
+    package = Path(app.srcdir).parent / 'wkd_det'
+    wanted = {f'{name}.rst': text for name, text in pages(package, package.name)}
+    title = 'Names in configs'
+    wanted['names.rst'] = f'{HEADER}{title}\n{"=" * len(title)}\n\n{tables()}'
     if folder.is_dir() and {path.name for path in folder.iterdir()} - set(wanted):
         shutil.rmtree(folder)
     folder.mkdir(exist_ok=True)

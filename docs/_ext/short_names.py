@@ -1,7 +1,8 @@
 """Short references: ``sinkhorn_cost`` from any module, and names by the package that lends them.
 
-A name that only one module defines needs no path. ``wkd_det.functional.kd_loss`` leads to the
-place where the function stands. An unknown or ambiguous name still fails the build.
+A name that only one module defines needs no path, nor does a member that a class inherits.
+``wkd_det.functional.kd_loss`` leads to the place where the function stands. An unknown or ambiguous
+name still fails the build.
 """
 
 from __future__ import annotations
@@ -26,6 +27,17 @@ def home(name: str) -> str | None:
         return None
 
 
+def inherited(node: pending_xref, objects: dict[str, Any]) -> str | None:
+    """Full name of a member that the class of the docstring has from a base, or None."""
+    module, cls = node.get('py:module'), node.get('py:class')
+    if not module or not cls:
+        return None
+    owner = getattr(import_module(module), cls.rpartition('.')[2], None)
+    names = (f'{base.__module__}.{base.__qualname__}' for base in getattr(owner, '__mro__', ()))
+    full = (f'{name}.{node["reftarget"]}' for name in names)
+    return next((name for name in full if name in objects), None)
+
+
 def resolve(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.Element
 ) -> nodes.reference | None:
@@ -35,7 +47,10 @@ def resolve(
     target = node['reftarget']
     objects: dict[str, Any] = env.domains.python_domain.objects
     found = [name for name in objects if name.endswith(f'.{target}')]
-    if target.startswith('wkd_det.'):
+    own = inherited(node, objects)
+    if own is not None:
+        found = [own]
+    elif target.startswith('wkd_det.'):
         lent = home(target)
         last = target.rpartition('.')[2]
         found = (
