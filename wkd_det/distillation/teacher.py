@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from wkd_det import registry
-from wkd_det.costs.sources import ClassTable, CostSource
+from wkd_det.costs.interface import ClassTable, CostSource
 from wkd_det.distillation.classes import RULES, ClassOrder, checkpoint_class_names
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.config import check_keys, read_config
