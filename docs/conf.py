@@ -43,6 +43,7 @@ autodoc_typehints_format = 'short'
 autodoc_class_signature = 'mixed'
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
+python_maximum_signature_line_length = 80
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
@@ -63,6 +64,7 @@ nitpick_ignore_regex = [
     ('py:class', r'(dict|list|tuple)\[.*'),  # types that Sphinx cuts at a comma
     ('py:class', r'wkd_det\..*\._\w+'),  # private classes in annotations
     ('py:(meth|attr)', r'_\w+'),  # private members, which subclasses write
+    ('py:class', r'wkd_det.costs.features.Accumulator'),  # a type variable
 ]
 nitpick_ignore = [('py:class', name) for name in ANNOTATIONS]
 

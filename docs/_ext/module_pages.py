@@ -70,7 +70,8 @@ def lent(name: str) -> str:
             first = (found.__doc__ or '').strip().split('\n')[0]
             rows.append(f'   * - :{role}:`{each} <{name}.{each}>`\n     - {first}\n')
         else:
-            rows.append(f'   * - ``{each}``\n     - a constant\n')
+            kind = 'a constant' if each.isupper() else 'a name for a type'
+            rows.append(f'   * - ``{each}``\n     - {kind}\n')
     heading = f'From ``{name}``'
     return (
         f'{heading}\n{"-" * len(heading)}\n\n.. list-table::\n   :widths: 35 65\n\n{"".join(rows)}'

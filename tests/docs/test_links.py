@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import shlex
 from pathlib import Path
@@ -126,3 +127,9 @@ def test_the_readme_is_short_and_shows_what_was_not_run():
     text = TEXT[ROOT / 'README.md']
     assert 'nobody has trained the COCO and ImageNet configs' in text
     assert 'withdrawn' in text
+
+
+def test_the_examples_of_the_readme_print_what_they_say():
+    result = doctest.testfile(str(ROOT / 'README.md'), module_relative=False)
+    assert result.attempted > 0
+    assert result.failed == 0

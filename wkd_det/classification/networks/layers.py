@@ -87,7 +87,7 @@ def linear_classifier(
     Args:
         in_features: Width of the pooled features.
         num_classes: Number of classes.
-        weight_std: Draw the weight from N(0, ``weight_std``^2) and set the bias to zero; None
+        weight_std: Draw the weight from ``N(0, weight_std^2)`` and set the bias to zero; None
             keeps PyTorch's own initialisation.
 
     Raises:
