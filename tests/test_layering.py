@@ -29,7 +29,7 @@ ALLOWED = {
     'classification': _CORE,
     'hooks': _CORE,
     'inspection': _CORE | {'detection', 'classification'},
-    'experiments': _GROUND | {'runtime', 'distillation'},
+    'experiments': _GROUND | {'runtime'},
     'testing': _CORE | {'detection', 'classification', 'hooks'},
 }
 # Doors: the package itself, and import paths of 0.1 that lend what has moved.

@@ -175,7 +175,8 @@ def find(name: str, kind: str = 'MODELS') -> Any:
         with root.switch_scope_and_registry(None) as scoped:
             found = scoped.get(name)
     if found is None and 'mmdet.registry' in sys.modules:
-        found = getattr(sys.modules['mmdet.registry'], kind).get(name)
+        registry = getattr(sys.modules['mmdet.registry'], kind, None)  # it has no FUNCTIONS
+        found = None if registry is None else registry.get(name)
     return found
 
 

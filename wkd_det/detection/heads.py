@@ -9,8 +9,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from wkd_det.distillation.recording import recording
-
 
 @dataclass
 class RoIStage:
@@ -124,26 +122,6 @@ def require_same_coding(
             'box offsets need the same coding in both heads, '
             f'got {own} in the student and {other} in the teacher'
         )
-
-
-def penultimate_features(
-    model: nn.Module, maps: tuple[Tensor, ...], rois: Tensor, stage: int
-) -> tuple[Tensor, HeadOutput]:
-    """Input of the classification layer on given RoIs, and the output of the box head.
-
-    Args:
-        model: A two-stage detector whose head has a layer ``fc_cls``.
-        maps: Maps of its neck.
-        rois: Shape ``(R, 5)``.
-        stage: Stage of a Cascade; other heads have stage 0 only.
-
-    Returns:
-        Features, shape ``(R, D)``, and the output of the head.
-    """
-    head = box_head(model, stage, 'model')
-    with recording(head, ['fc_cls'], inputs=True) as recorded:
-        output = run_box_head(model, maps, rois, stage)
-    return recorded['fc_cls'], output
 
 
 def num_stages(model: Any) -> int | None:
