@@ -15,7 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 TUTORIALS = ROOT / 'docs/tutorials'
 COPIED = ['wkd_det', 'configs', 'tools', 'pyproject.toml', 'setup.py', 'README.md']
-TESTED = ['tests/conftest.py', 'tests/detection', 'tests/support']  # what the tests of a tutorial build on
+# What the tests of a tutorial build on.
+TESTED = ['tests/conftest.py', 'tests/detection', 'tests/support']
 
 BLOCK = re.compile(
     r'(?P<before>[^\n]*(?:\n[^\n]+)*)\n\n```(?P<kind>\w+)\n(?P<code>.*?)^```$', re.M | re.S
