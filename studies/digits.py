@@ -15,7 +15,7 @@ prepare = [
 ]
 methods = dict(
     plain=dict(title='plain student', config='configs/classification/digits/baseline/resnet8.py'),
-    wkd_l=dict(title='WKD-L', config='configs/classification/digits/wkd/wkd-l.py'),
-    wkd_f=dict(title='WKD-F', config='configs/classification/digits/wkd/wkd-f.py'),
-    wkd_lf=dict(title='WKD-L + WKD-F', config='configs/classification/digits/wkd/wkd-lf.py'),
+    wkd_l=dict(title='WKD-L', config='configs/classification/digits/wkd-l_digits.py'),
+    wkd_f=dict(title='WKD-F', config='configs/classification/digits/wkd-f_digits.py'),
+    wkd_lf=dict(title='WKD-L + WKD-F', config='configs/classification/digits/wkd-lf_digits.py'),
 )

@@ -28,7 +28,7 @@ compared = [  # title, config, terms
     ('FCFD', 'fcfd', fcfd),
     ('WKD-L', 'wkd-l', ['wkd_l']),
     ('WKD-F', 'wkd-f', ['wkd_f']),
-    ('WKD-F on the FPN', 'wkd-f_fpn', ['wkd_f_fpn']),
+    ('WKD-F on the FPN', 'wkd-f-fpn', ['wkd_f_fpn']),
     ('WKD-L + WKD-F', 'wkd-lf', ['wkd_l', 'wkd_f']),
     ('WKD-L + WKD-F + box', 'wkd-lf-box', ['wkd_l', 'wkd_f', 'wkd_box']),
     ('DKD + ReviewKD', 'dkd-reviewkd', ['dkd', 'reviewkd']),

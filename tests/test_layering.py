@@ -34,7 +34,7 @@ ALLOWED = {
 }
 # Doors: the package itself, and import paths of 0.1 that lend what has moved.
 DOORS = {'__init__', 'checkpoint', 'interrelation', 'visualization'}
-TORCH_ONLY = ('ops', 'losses', 'functional', 'costs/matrix', 'costs/similarity', 'costs/sources')
+TORCH_ONLY = ('ops', 'losses', 'functional', 'costs/matrix', 'costs/similarity', 'costs/interface')
 KNOWS_MMDET = ('detection', 'inspection', 'testing')
 
 

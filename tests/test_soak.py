@@ -1,20 +1,16 @@
 """2,000 steps of a tiny distillation, killed every few hundred: it arrives, and memory is flat."""
 
-import os
 import re
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import psutil
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / 'tests/hooks'))
-
-from tiny_training import prepare  # noqa: E402
+import tiny_training
+from commands import ENVIRONMENT, ROOT
 
 STEPS, INTERVAL = 2000, 100
 KILLS = (330, 710, 1080, 1490, 1790)
@@ -27,9 +23,9 @@ SETTLED, GROWTH = 100, 30e6
 def run_until(folder, kill_at):
     """Train, going on from the last checkpoint; give each logged step, its loss and the memory."""
     process = subprocess.Popen(
-        [sys.executable, str(ROOT / 'tests/hooks/tiny_training.py'), str(folder),
+        [sys.executable, tiny_training.__file__, str(folder),
          '--steps', str(STEPS), '--interval', str(INTERVAL)],
-        cwd=ROOT, env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
+        cwd=ROOT, env=dict(ENVIRONMENT, **tiny_training.SCRIPT),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
     watched, seen, tail = psutil.Process(process.pid), [], []
@@ -49,7 +45,7 @@ def run_until(folder, kill_at):
 
 @pytest.mark.slow
 def test_soak(tmp_path):
-    prepare(tmp_path, images=16)
+    tiny_training.prepare(tmp_path, images=16)
     began = time.monotonic()
     runs = [run_until(tmp_path, kill_at) for kill_at in (*KILLS, None)]
     report = []

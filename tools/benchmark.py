@@ -2,26 +2,28 @@
 
 Commands:
     python tools/benchmark.py losses           the losses against the formulas taken literally
-    python tools/benchmark.py family           every form of the feature loss beside WKD-F
+    python tools/benchmark.py family           every form of the feature loss, relative to WKD-F
     python tools/benchmark.py step             a distilled step against its unavoidable parts
-    python tools/benchmark.py classification   the same of classifiers, and what a batch costs
+    python tools/benchmark.py classification   the same for classifiers, and loading of a batch
     python tools/benchmark.py methods          every method of a folder of configs against KD
     python tools/benchmark.py interrelation    CKA between 1000 classes
 
 Figures are medians over rounds in which the compared forms take turns; ratios are computed
-within a round. The last column of a table of requirements tells whether they are met; the exit
+within a round. The last column of a table of requirements says whether they are met; the exit
 code is 1 if one is missed.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from functools import partial
 from pathlib import Path
 
 import torch
+from mmengine.logging import MMLogger
+from mmengine.registry import init_default_scope
+
 from benchmarks.classification import benchmark_classification, format_classification
 from benchmarks.family import benchmark_family, format_family
 from benchmarks.interrelation import benchmark_interrelation, format_interrelation
@@ -29,8 +31,7 @@ from benchmarks.losses import benchmark_losses, format_losses
 from benchmarks.methods import benchmark_methods, format_methods
 from benchmarks.report import machine
 from benchmarks.step import benchmark_step, format_step
-from mmengine.logging import MMLogger
-from mmengine.registry import init_default_scope
+from wkd_det.runtime.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,11 +44,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--repeats',
         type=int,
         default=3,
-        help='timed rounds at least (default: 3); short ones go on for some seconds',
+        help='least number of timed rounds (default: 3); short ones go on for some seconds',
     )
     common.add_argument('--json', type=Path, help='write all figures to this file')
     common.add_argument(
-        '--quick', action='store_true', help='small sizes: tries the tool, the figures mean nothing'
+        '--quick', action='store_true', help='small sizes: try the tool, the figures mean nothing'
     )
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -57,7 +58,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('losses', help='the losses against the plain formulas').set_defaults(
         benchmark=benchmark_losses, format_cases=format_losses
     )
-    add('family', help='every form of the feature loss beside WKD-F').set_defaults(
+    add('family', help='every form of the feature loss, relative to WKD-F').set_defaults(
         benchmark=benchmark_family, format_cases=format_family
     )
     add('step', help='a distilled training step against its unavoidable parts').set_defaults(
@@ -68,7 +69,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     methods = add('methods', help='training steps of all distilled configs of a folder')
     methods.set_defaults(benchmark=benchmark_methods, format_cases=format_methods)
-    methods.add_argument('--folder', type=Path, default=ROOT / 'configs/mini', help='of configs')
+    methods.add_argument(
+        '--folder', type=Path, default=ROOT / 'configs/mini', help='folder of the configs'
+    )
     methods.add_argument('--baseline', default='kd', help='config to compare with (default: kd)')
     add('interrelation', help='CKA between 1000 classes').set_defaults(
         benchmark=benchmark_interrelation, format_cases=format_interrelation
@@ -82,7 +85,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measure, print, and tell by the exit code whether all requirements are met."""
+    """Measure, print, and say by the exit code whether all requirements are met."""
     args = parse_args(argv)
     if args.threads is not None:
         torch.set_num_threads(args.threads)
@@ -93,7 +96,7 @@ def main(argv: list[str] | None = None) -> None:
     print(', '.join(f'{key}: {value}' for key, value in machine().items()))
     print(f'\n{args.format_cases(cases)}')
     if args.json is not None:
-        args.json.write_text(json.dumps(dict(machine=machine(), cases=cases), indent=1))
+        write_json(args.json, dict(machine=machine(), cases=cases))
     met = all(verdict.met for case in cases for verdict in case['verdicts'])
     sys.exit(0 if met or args.quick else 1)
 

@@ -20,13 +20,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from cpu_processes import join_by_gloo
-from mmdet_tool import mistakes_in_one_sentence
 from mmengine.config import DictAction
 from mmengine.dist import get_rank, init_dist
 from mmengine.logging import MMLogger
 
-import wkd_det  # noqa: F401  registers everything and lets torch read mmengine's checkpoints
+from cpu_processes import join_by_gloo
+from mmdet_tool import mistakes_in_one_sentence
 from wkd_det.costs.build import METHODS, BuildOptions, build_interrelation
 from wkd_det.costs.features import FeatureSource
 from wkd_det.costs.files import check_suffix, read_cost_file, write_cost_file
@@ -50,10 +49,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('config', help='config of the trained network, or an mmdet:: name')
     parser.add_argument('checkpoint', help='its weights: a path or an address')
-    parser.add_argument('--method', choices=METHODS, required=True)
+    parser.add_argument(
+        '--method', choices=METHODS, required=True, help='way from features to distances'
+    )
     parser.add_argument('--output', required=True, help='file to write, .safetensors')
     parser.add_argument('--force', action='store_true', help='replace a file that is there')
-    parser.add_argument('--split', choices=SPLITS, default='train', help='default: train')
+    parser.add_argument(
+        '--split', choices=SPLITS, default='train', help='images that are read (default: train)'
+    )
     parser.add_argument(
         '--layer',
         choices=LAYERS,
@@ -61,14 +64,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='penultimate (default): the input of the classification layer; roi_feats: the mean '
         'of the RoIAlign output',
     )
-    parser.add_argument('--stage', type=int, help='of a Cascade, which needs it')
+    parser.add_argument('--stage', type=int, help='stage of a Cascade, which needs it')
     parser.add_argument(
         '--no-background', action='store_true', help='objects only; no proposals are needed'
     )
     parser.add_argument(
         '--max-per-class',
         type=int,
-        help='examples used of each class, drawn at random (default: all; for CKA 512)',
+        help='examples used per class, drawn at random (default: all; for CKA 512)',
     )
     parser.add_argument(
         '--min-per-class',
@@ -76,27 +79,35 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         default=1,
         help='classes with fewer examples count as classes without any (default: 1)',
     )
-    parser.add_argument('--degree', type=int, default=2, help='of the polynomial kernel')
-    parser.add_argument('--bandwidth', type=float, default=0.4, help='of the RBF kernel')
+    parser.add_argument(
+        '--degree', type=int, default=2, help='degree of the polynomial kernel (default: 2)'
+    )
+    parser.add_argument(
+        '--bandwidth', type=float, default=0.4, help='width of the RBF kernel (default: 0.4)'
+    )
     parser.add_argument(
         '--prior-examples',
         type=float,
         default=10.0,
         help='shrinkage of the Gaussians: the pooled covariance counts as so many examples '
-        'of each class (default: 10)',
+        'per class (default: 10)',
     )
-    parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--workers', type=int, default=0, help='processes that read images')
+    parser.add_argument('--seed', type=int, default=0, help='seed of all random draws (default: 0)')
+    parser.add_argument(
+        '--workers', type=int, default=0, help='processes that read images (default: 0)'
+    )
     parser.add_argument('--grouping', help="groups of classes for the report: 'coco' or a file")
-    parser.add_argument('--report', type=Path, help='write the report there as JSON too')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parser.add_argument('--report', type=Path, help='file to which the report is written as JSON')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, help='changes of the config'
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
     return parser.parse_args(argv)
 
 
 def open_source(args: argparse.Namespace) -> FeatureSource:
-    """The network and its data, by what the model of the config is."""
+    """Open the network of a config, a detector or a classifier, and its data."""
     config = read_config(args.config)
     config.merge_from_dict(args.cfg_options)
     common = dict(
@@ -134,7 +145,7 @@ def build(args: argparse.Namespace) -> None:
         seed=args.seed,
     )
     source = open_source(args)
-    if args.grouping:  # a mistake in it shows now, not after the work
+    if args.grouping:  # a mistake in it is found now, not after the work
         groups_of(source.class_names, read_grouping(args.grouping), args.grouping)
     distance, metadata = build_interrelation(source, options, progress=True)
     if get_rank() != 0:

@@ -3,9 +3,9 @@
 Command:
     python tools/compare.py studies/methods.py
 
-Each run trains in a process of its own and is validated; what is finished is reused, what was
-interrupted goes on. In the folder of the spec's work_dir appear results.csv, table.md,
-learning_curves.png and forest.png. docs/compare.md tells the format of a spec and how sure the
+Each run trains in a process of its own and is validated; finished runs are reused, interrupted
+ones go on. In the folder of the spec's work_dir appear results.csv, table.md,
+learning_curves.png and forest.png. docs/compare.md describes the format of a spec and how sure the
 numbers are.
 """
 
@@ -15,10 +15,10 @@ import argparse
 import logging
 import signal
 import sys
+from pathlib import Path
 
 from mmengine.logging import MMLogger
 
-import wkd_det  # noqa: F401  registers everything, so that the sources of a config are known
 from wkd_det.experiments.comparison import TAG, Comparison
 from wkd_det.experiments.run import ChangedError, RunError
 from wkd_det.experiments.spec import read_spec
@@ -32,9 +32,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument('spec', help='file that lists methods and seeds')
     parser.add_argument('--jobs', type=int, default=1, help='runs at once (default: 1)')
     parser.add_argument(
-        '--threads', type=int, help='of each run (default: 1 with several jobs, else as they are)'
+        '--threads', type=int, help='threads per run (default: 1 with several jobs, else unchanged)'
     )
-    parser.add_argument('--report-only', action='store_true', help='of what is finished')
+    parser.add_argument('--report-only', action='store_true', help='report the finished runs')
     parser.add_argument(
         '--rerun-changed',
         action='store_true',
@@ -64,6 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     try:
         comparison = Comparison(
             read_spec(arguments.spec),
+            tools=Path(__file__).parent,
             jobs=arguments.jobs,
             threads=arguments.threads,
             discard=arguments.rerun_changed,

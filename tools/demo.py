@@ -1,8 +1,8 @@
 """The whole way on real images in one command: data, teacher, plain and distilled student.
 
 Trains three detectors on the mini data set with MMDetection's runner, evaluates each by COCO mAP,
-prints a table and paints the same scenes as each of them sees them. What is finished is reused,
-what was interrupted goes on.
+prints a table and paints the same scenes with the detections of each. Finished runs are reused,
+interrupted ones go on.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import argparse
 import sys
 from pathlib import Path
 
-from make_mini_dataset import DatasetError, make_dataset
 from mmdet.registry import MODELS
-from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
-import wkd_det  # noqa: F401  registers the distilled detectors
+from make_mini_dataset import DatasetError, make_dataset
 from wkd_det.experiments.processes import ProcessGroup, Progress
 from wkd_det.experiments.run import ChangedError, RunError, TrainingRun, set_length
 from wkd_det.inspection.detections import paint_detections
+from wkd_det.runtime.config import read_config
 
 METRIC = 'coco/bbox_mAP'
+TOOLS = Path(__file__).parent
 
 
 def planned_runs(steps: int, data: Path, work_dir: Path) -> list[TrainingRun]:
-    """Teacher, plain student and distilled student; both students train equally long."""
+    """Return teacher, plain student and distilled student; both students train equally long."""
     folder = Path('configs/mini')
     teacher, plain, distilled = (
         planned_run(title, folder / name, length, data, work_dir)
@@ -41,14 +41,14 @@ def planned_runs(steps: int, data: Path, work_dir: Path) -> list[TrainingRun]:
 
 
 def planned_run(title: str, path: Path, steps: int, data: Path, work_dir: Path) -> TrainingRun:
-    """A config of configs/mini on other data and for other steps."""
-    config = Config.fromfile(path)
+    """Return the run of a config of configs/mini, with other data and another length."""
+    config = read_config(path)
     set_length(config, steps)
     for part in ('train', 'val', 'test'):
         config[f'{part}_dataloader'].dataset.data_root = f'{data}/'
     for part in ('val', 'test'):
         config[f'{part}_evaluator'].ann_file = f'{data}/annotations/instances_val.json'
-    return TrainingRun(title, config, work_dir / path.stem, METRIC)
+    return TrainingRun(title, config, work_dir / path.stem, METRIC, tools=TOOLS)
 
 
 def train(run: TrainingRun, group: ProcessGroup) -> None:
@@ -73,14 +73,14 @@ def train(run: TrainingRun, group: ProcessGroup) -> None:
 
 
 def parameters(run: TrainingRun) -> int:
-    """Of the student alone."""
+    """Return the number of parameters, of the student alone."""
     init_default_scope('mmdet')
     named = MODELS.build(run.config.model).named_parameters()
     return sum(value.numel() for name, value in named if not name.startswith('distiller.'))
 
 
 def table(runs: list[TrainingRun]) -> str:
-    """The results as Markdown."""
+    """Return the results as Markdown."""
     lines = [
         '| detector | mAP | AP50 | AP75 | s / step | parameters |',
         '|---|---|---|---|---|---|',
@@ -102,10 +102,14 @@ def parse_arguments() -> argparse.Namespace:
         '--steps',
         type=int,
         default=500,
-        help='of each student; the teacher trains a fifth longer',
+        help='steps of each student; the teacher trains a fifth longer (default: 500)',
     )
-    parser.add_argument('--data', type=Path, default=Path('data/mini_digits'))
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/mini'))
+    parser.add_argument(
+        '--data', type=Path, default=Path('data/mini_digits'), help='folder of the mini data set'
+    )
+    parser.add_argument(
+        '--work-dir', type=Path, default=Path('work_dirs/mini'), help='folder of the three runs'
+    )
     parser.add_argument('--train', type=int, default=1000, help='training scenes')
     parser.add_argument('--val', type=int, default=250, help='validation scenes')
     arguments = parser.parse_args()

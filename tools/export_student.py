@@ -1,12 +1,12 @@
 """Export the student of a distilled checkpoint as a plain config and checkpoint of MMDetection.
 
 Command:
-    python tools/export_student.py work_dirs/mini/wkd-lf/iter_500.pth --output exported
+    python tools/export_student.py work_dirs/wkd-lf/iter_500.pth --output exported
 
 The folder gets student.py and student.pth, which MMDetection uses where wkd_det is not installed.
-Optimizer and log stay behind. The config is taken from the checkpoint, where it is read and never
-run, or from --config. Of a training with EMAHook the averaged weights are exported, as mmdet
-would test them; --ema last takes those that the optimizer left.
+Optimizer and log are left out. The config is taken from the checkpoint, where it is read and never
+run, or from --config. After a training with EMAHook the averaged weights are exported, as mmdet
+would test them; --ema last exports those that the optimizer left.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import wkd_det  # noqa: F401  registers everything and lets torch read mmengine's checkpoints
 from wkd_det.detection.export import WEIGHTS, export_student
 
 

@@ -5,7 +5,7 @@ Commands:
     python tools/inspect_interrelation.py FILE --compare OTHER [OTHER ...] --report report.json
 
 FILE is written by tools/build_interrelation.py, or is a .pth matrix of 1 - interrelation as the
-reference repository ships; --class-names gives the classes of the latter names.
+reference repository ships, whose classes --class-names names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import sys
 from pathlib import Path
 
 from mmdet_tool import mistakes_in_one_sentence
-
 from wkd_det.costs.files import read_cost_file
 from wkd_det.costs.report import (
     groups_of,
@@ -36,22 +35,31 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('file')
+    parser.add_argument('file', help='file of class distances')
     shipped = ', '.join(shipped_groupings())
     parser.add_argument('--grouping', help=f'one of {shipped}, or a JSON file {{class: group}}')
-    parser.add_argument('--compare', nargs='+', default=[], help='other files to correlate with')
-    parser.add_argument('--neighbors', type=int, default=5, help='nearest classes (default: 5)')
+    parser.add_argument(
+        '--compare', nargs='+', default=[], help='other files, to be correlated with it'
+    )
+    parser.add_argument(
+        '--neighbors', type=int, default=5, help='nearest classes per class (default: 5)'
+    )
     parser.add_argument(
         '--sharpness', type=float, default=1.0, help='kappa of the costs reported (default: 1)'
     )
     parser.add_argument(
         '--class-names',
-        help=f'names of the classes of a file without: one of {shipped}, or a text file with a '
+        help=f'class names for a file without them: one of {shipped}, or a text file with one '
         'name per line, in the order of the rows',
     )
-    parser.add_argument('--report', type=Path, help='write the report there as JSON')
+    parser.add_argument('--report', type=Path, help='file to which the report is written as JSON')
     parser.add_argument('--plots', type=Path, help='folder for heat map, dendrogram and map')
-    parser.add_argument('--map', choices=MAPS, default='mds', help='2-D map (default: mds)')
+    parser.add_argument(
+        '--map',
+        choices=MAPS,
+        default='mds',
+        help='way to place classes in the plane (default: mds)',
+    )
     return parser.parse_args(argv)
 
 

@@ -108,7 +108,7 @@ main() {
     wheels=$home/mmcv-$(pinned mmcv)-torch-$(pinned torch)-cp311-$(uname -s)-$(uname -m)
     mkdir -p "$home"
     exec 9>"$home/env-$key.lock"
-    flock 9 # a second call waits for the first instead of building beside it
+    flock 9 # a second call waits for the first instead of building at the same time
     if [ ! -f "$env/complete" ]; then build "$python" "$env" "$wheels"; fi
     install_package "$env"
     printf '%s\n' "$env/bin/python"

@@ -1,8 +1,8 @@
 """Compose the mini detection data set: real handwritten digits on cluttered scenes.
 
 The digits are the 1797 images that scikit-learn ships, so nothing is downloaded. They are
-split per class before anything is drawn: no sample shows up in both train and val. Written
-in COCO format::
+split per class before anything is drawn: no sample is in both train and val. The files are in
+COCO format::
 
     <output>/train/000001.png ...
     <output>/val/000001.png ...
@@ -34,7 +34,7 @@ CLASSES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight
 SPLITS = ('train', 'val')
 MANIFEST = 'dataset.json'
 FORMAT = 2
-"""Raised whenever the same options would draw other scenes, so no old set is reused."""
+"""Version of the drawing: raised whenever the same options would draw other scenes."""
 
 VAL_SHARE = 0.25
 """Share of every class's samples that only val may draw."""
@@ -52,7 +52,7 @@ PLACEMENT_TRIES = 50
 INK = 0.35
 """Opacity from which a pixel counts as ink, for a box or for a crop."""
 MIN_CONTRAST = 90.0
-"""Least difference of brightness (0 to 255) between a digit and what it covers."""
+"""Least difference of brightness (0 to 255) between a digit and the pixels that it covers."""
 
 
 class DatasetError(Exception):
@@ -77,7 +77,7 @@ class Digit(NamedTuple):
 
 
 class Source(NamedTuple):
-    """What one split may draw: indices ``(N,)``, labels ``(N,)``, ink ``(N, 8, 8)`` in [0, 1]."""
+    """Digits of a split: indices ``(N,)``, labels ``(N,)``, ink ``(N, 8, 8)`` in [0, 1]."""
 
     indices: np.ndarray
     labels: np.ndarray
@@ -123,7 +123,7 @@ def load_sources(*, seed: int) -> dict[str, Source]:
 
 
 def draw_integer(rng: Generator, bounds: tuple[int, int]) -> int:
-    """A random integer between ``bounds``, both included."""
+    """Return a random integer between ``bounds``, both included."""
     low, high = bounds
     return int(rng.integers(low, high + 1))
 
@@ -135,13 +135,13 @@ def resize(values: np.ndarray, width: int, height: int) -> np.ndarray:
 
 
 def crop_to(mask: np.ndarray) -> tuple[slice, slice]:
-    """Rows and columns of the tight box around the true pixels of ``mask`` ``(H, W)``."""
+    """Return rows and columns of the tight box around the true pixels of ``mask`` ``(H, W)``."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def enlarge_ink(ink: np.ndarray, side: int) -> np.ndarray:
-    """Opacity of an enlarged digit, cropped to its ink.
+    """Return the opacity of an enlarged digit, cropped to its ink.
 
     Args:
         ink: Digit or part of one, shape ``(h, w)``, values in [0, 1], not all blank.
@@ -161,7 +161,7 @@ def enlarge_ink(ink: np.ndarray, side: int) -> np.ndarray:
 
 
 def draw_background(rng: Generator, size: int) -> np.ndarray:
-    """Smooth random colour, with a little grain; shape ``(size, size, 3)``, 0 to 255."""
+    """Return smooth random colour with a little grain, shape ``(size, size, 3)``, 0 to 255."""
     cells = draw_integer(rng, (2, 6))
     coarse = rng.uniform(0, 255, (cells, cells, 3))
     # Some scenes are busy, some almost plain.
@@ -171,7 +171,7 @@ def draw_background(rng: Generator, size: int) -> np.ndarray:
 
 
 def draw_strokes(rng: Generator, canvas: np.ndarray) -> np.ndarray:
-    """Add random pen strokes (lines and arcs) to ``canvas`` ``(S, S, 3)``; returns a new one."""
+    """Add random pen strokes (lines and arcs) to ``canvas`` ``(S, S, 3)``; return a new one."""
     image = Image.fromarray(canvas.round().astype(np.uint8))
     pen, size = ImageDraw.Draw(image), canvas.shape[0]
     for _ in range(draw_integer(rng, STROKES_PER_SCENE)):
@@ -202,14 +202,14 @@ def blend(rng: Generator, canvas: np.ndarray, opacity: np.ndarray, box: Box) -> 
 
 
 def overlap(first: Box, second: Box) -> float:
-    """Intersection of two boxes, as a share of the smaller one."""
+    """Return the intersection of two boxes, as a share of the smaller one."""
     width = min(first.x + first.w, second.x + second.w) - max(first.x, second.x)
     height = min(first.y + first.h, second.y + second.h) - max(first.y, second.y)
     return max(width, 0) * max(height, 0) / min(first.w * first.h, second.w * second.h)
 
 
 def find_place(rng: Generator, width: int, height: int, size: int, taken: list[Box]) -> Box | None:
-    """Random place for a ``width`` x ``height`` box beside the ``taken`` ones, if there is any."""
+    """Return a random place for a box clear of the ``taken`` ones; None if none is found."""
     for _ in range(PLACEMENT_TRIES):
         x, y = int(rng.integers(0, size - width + 1)), int(rng.integers(0, size - height + 1))
         box = Box(x, y, width, height)
@@ -219,7 +219,7 @@ def find_place(rng: Generator, width: int, height: int, size: int, taken: list[B
 
 
 def cut_fragment(rng: Generator, source: Source) -> np.ndarray:
-    """About half of a random digit, shape ``(h, w)``, turned until it is wider than tall.
+    """Return about half of a random digit, shape ``(h, w)``, turned to be wider than tall.
 
     Lying, because upright parts are digits themselves: the right half of an 8 is a 3.
     """
@@ -235,7 +235,7 @@ def cut_fragment(rng: Generator, source: Source) -> np.ndarray:
 
 
 def place_digits(rng: Generator, source: Source, size: int) -> list[tuple[Digit, np.ndarray]]:
-    """Digits of a scene, each with the opacity to paint; the first one always finds a place."""
+    """Return the digits of a scene, each with its opacity; the first one always finds a place."""
     placed, taken = [], []
     for _ in range(draw_integer(rng, DIGITS_PER_SCENE)):
         drawn = int(rng.integers(len(source.indices)))
@@ -278,7 +278,7 @@ def draw_scene(rng: Generator, source: Source, *, size: int) -> tuple[np.ndarray
 def draw_scenes(
     source: Source, *, split: str, count: int, size: int, seed: int
 ) -> Iterator[tuple[np.ndarray, list[Digit]]]:
-    """The first ``count`` scenes of a split; scene i does not depend on ``count``."""
+    """Yield the first ``count`` scenes of a split; scene i does not depend on ``count``."""
     for index in range(count):
         rng = np.random.default_rng([seed, 1 + SPLITS.index(split), index])
         yield draw_scene(rng, source, size=size)
@@ -287,7 +287,7 @@ def draw_scenes(
 def write_split(
     root: Path, source: Source, *, split: str, count: int, size: int, seed: int
 ) -> dict[str, int]:
-    """Write the images and the COCO file of a split below ``root``; returns its counts."""
+    """Write the images and the COCO file of a split to ``root``; return its counts."""
     folder = root / split
     folder.mkdir()
     images, annotations = [], []
@@ -316,7 +316,7 @@ def write_split(
 
 
 def read_manifest(output: Path) -> dict | None:
-    """The manifest of the data set at ``output``; None if no finished one is there."""
+    """Return the manifest of the data set at ``output``; None if no finished one is there."""
     try:
         manifest = json.loads((output / MANIFEST).read_text(encoding='utf-8'))
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
@@ -325,7 +325,7 @@ def read_manifest(output: Path) -> dict | None:
 
 
 def is_complete(output: Path, manifest: dict) -> bool:
-    """Whether the files that the manifest counts are (still) there."""
+    """Return whether the files that the manifest counts are (still) there."""
     return all(
         (output / 'annotations' / f'instances_{split}.json').is_file()
         and len(list((output / split).glob('*.png'))) == manifest['counts'][split]['images']
@@ -342,7 +342,7 @@ def check_options(*, train: int, val: int, size: int, seed: int) -> None:
 
 
 def may_reuse(output: Path, options: dict[str, int], *, force: bool) -> bool:
-    """Whether ``output`` already holds the asked data set.
+    """Return whether ``output`` already holds the data set of these options.
 
     Raises:
         DatasetError: If something else is there that must not be replaced.
@@ -352,7 +352,7 @@ def may_reuse(output: Path, options: dict[str, int], *, force: bool) -> bool:
         if output.is_dir() and not any(output.iterdir()):
             return False
         if output.exists() or output.is_symlink():
-            # Not even with force: what lies there was not made by this tool.
+            # Not even with force: this tool did not make it.
             raise DatasetError(
                 f'{output} exists and is not a mini data set (no {MANIFEST}); '
                 'name another output or move it away'
@@ -454,7 +454,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command; return the exit code."""
     args = parse_args(argv)
     try:
         manifest = make_dataset(**vars(args))

@@ -1,4 +1,4 @@
-"""Runs the command-line tools that MMDetection installs with itself."""
+"""MMDetection's own command-line tools, run with wkd_det imported; mistakes are one sentence."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mmdet
-from cpu_processes import prepare_cpu_processes
 
 import wkd_det  # noqa: F401  registers everything and lets torch read mmengine's checkpoints
+from cpu_processes import prepare_cpu_processes
+from new_config import Catalogue
 
 _OURS = str(Path(wkd_det.__file__).parent)
 
@@ -19,9 +20,9 @@ _OURS = str(Path(wkd_det.__file__).parent)
 def run(name: str) -> None:
     """Run ``mmdet/.mim/tools/<name>.py`` with this process's arguments.
 
-    Flags, help and behaviour are MMDetection's own. A file that is not there, and what wkd_det
-    refuses in a config or a teacher, ends the process with one sentence; other errors keep their
-    traceback.
+    Flags, help and behaviour are MMDetection's own. If a file is not there, or wkd_det refuses
+    something in a config or a teacher, the process ends with one sentence; other errors keep
+    their traceback.
     """
     script = Path(mmdet.__file__).parent / '.mim/tools' / f'{name}.py'
     if not script.is_file():
@@ -33,11 +34,15 @@ def run(name: str) -> None:
 
 @contextmanager
 def mistakes_in_one_sentence() -> Iterator[None]:
-    """End the process with one sentence where a file is missing or wkd_det refuses something."""
+    """End the process with one sentence if a file is missing or wkd_det refuses something.
+
+    A config that earlier versions had is answered with the command that writes it, or with its
+    new path.
+    """
     try:
         yield
     except FileNotFoundError as error:
-        sys.exit(f'error: {error}')
+        sys.exit(f'error: {Catalogue().instead_of(str(error)) or error}')
     except (ConnectionError, FloatingPointError, KeyError, TypeError, ValueError) as error:
         ours = _ours_among(error)
         if ours is None:
@@ -46,7 +51,7 @@ def mistakes_in_one_sentence() -> Iterator[None]:
 
 
 def _ours_among(error: BaseException | None) -> BaseException | None:
-    """The exception that wkd_det raised: this one, or one that a registry has wrapped in it."""
+    """Return the exception that wkd_det raised: this one, or one that it wraps; else None."""
     while error is not None:
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:

@@ -1,4 +1,4 @@
-"""Pictures of what a student has learned of its teacher, on any detectors and their checkpoints.
+"""Pictures of how far students resemble their teacher, for any detectors and their checkpoints.
 
 Commands:
     python tools/plots.py correlation --output correlation.png \
@@ -8,10 +8,10 @@ Commands:
     python tools/plots.py discrepancy ...   squared W2 of each class's features to the teacher's
     python tools/plots.py attention ...     Grad-CAM of all on the same scenes
     python tools/plots.py tsne ...          features of the classes in the plane
-    python tools/plots.py transport ...     which class lends mass to which, for one RoI
+    python tools/plots.py transport ...     which class gives mass to which, for one RoI
 
-Images come from the teacher's config (--data names another), --split val. docs/plots.md tells what
-each picture shows.
+Images come from the teacher's config (--data names another), --split val. docs/plots.md explains
+what each picture shows.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from mmdet.structures.bbox import get_box_tensor
-from mmdet_tool import mistakes_in_one_sentence
 from mmengine.dataset import pseudo_collate
 from mmengine.logging import MMLogger
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from wkd_det.detection.taps.rois import RoILogitsTap
+from mmdet_tool import mistakes_in_one_sentence
+from wkd_det.costs.interface import ClassTable
+from wkd_det.costs.matrix import BACKGROUND
+from wkd_det.detection.heads import box_head
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.functional import transported_histograms
 from wkd_det.inspection.attention import Scene, activation_map, attention_grid
@@ -54,7 +56,7 @@ TEACHER = 'teacher'
 
 
 class Opened(NamedTuple):
-    """What the pictures are made from."""
+    """Networks and data from which the pictures are made."""
 
     networks: dict[str, Teacher]
     """The teacher first, under the name ``'teacher'``."""
@@ -90,7 +92,7 @@ def open_all(args: argparse.Namespace) -> Opened:
 
 
 def examples_of(opened: Opened, args: argparse.Namespace) -> SharedExamples:
-    """RoIs of the first images as all networks see them."""
+    """Return RoIs of the first images with the logits and features of all networks."""
     return shared_examples(
         {name: network.module for name, network in opened.networks.items()},
         opened.dataset,
@@ -118,7 +120,7 @@ def discrepancy(args: argparse.Namespace) -> Figure:
     opened = open_all(args)
     examples = examples_of(opened, args)
     values = getattr(examples, args.of)
-    # Fitted on every other image, shown on the rest: a map says nothing on what it was made from.
+    # Fitted on every other image, shown on the rest: on its own examples a map shows nothing.
     fitted = examples.items % 2 == 0
     is_mapped = args.of == 'features'
     shown = ~fitted if is_mapped else torch.ones_like(fitted)
@@ -192,7 +194,7 @@ def transport(args: argparse.Namespace) -> Figure:
     if len(opened.students) != 1:
         raise ValueError(f'a plan is that of one student, got --student {opened.students}')
     student = opened.students[0]
-    loss = _logit_loss(opened, args, student)
+    loss = _logit_loss(opened, args)
     examples = examples_of(opened, args)
     objects = (examples.labels < len(opened.class_names)).nonzero().flatten()
     if args.rank > len(objects):
@@ -220,8 +222,8 @@ def transport(args: argparse.Namespace) -> Figure:
     )
 
 
-def _logit_loss(opened: Opened, args: argparse.Namespace, student: str) -> WKDLogitLoss:
-    """WKD-L as the command line describes it."""
+def _logit_loss(opened: Opened, args: argparse.Namespace) -> WKDLogitLoss:
+    """Return WKD-L as the command line describes it."""
     cost = dict(type='ClassifierCost')
     if args.cost is not None:
         cost = dict(type='FileCost', path=args.cost, by_position=args.by_position)
@@ -233,10 +235,11 @@ def _logit_loss(opened: Opened, args: argparse.Namespace, student: str) -> WKDLo
         separated=not args.joint,
         log_domain=True,
     )
-    tap, teacher = RoILogitsTap(), opened.networks[TEACHER]
-    tap.stages = [(0, 0)]  # whose logits the examples hold
-    tap.check(opened.networks[student].module, teacher.module, [])
-    loss.prepare(tap, teacher)
+    teacher = opened.networks[TEACHER]
+    rows = box_head(teacher.module, 0, TEACHER).fc_cls.weight
+    names = None if teacher.class_names is None else [*teacher.class_names, BACKGROUND]
+    table = ClassTable(count=len(rows), names=names, rows=lambda: rows)
+    loss.set_distance(teacher.distances(loss.distance_source, table))
     return loss
 
 
@@ -247,16 +250,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     commands = parser.add_subparsers(dest='figure', required=True)
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument('--teacher', nargs=2, required=True, metavar=('CONFIG', 'CHECKPOINT'))
+    common.add_argument(
+        '--teacher', nargs=2, required=True, metavar=('CONFIG', 'CHECKPOINT'),
+        help='the network that all students are compared with',
+    )  # fmt: skip
     common.add_argument(
         '--student', nargs=3, action='append', required=True,
         metavar=('NAME', 'CONFIG', 'CHECKPOINT'), help='may be given several times',
     )  # fmt: skip
     common.add_argument('--output', type=Path, required=True, help='PNG, SVG or PDF to write')
     common.add_argument('--data', help="config whose data are read (default: the teacher's)")
-    common.add_argument('--split', choices=SPLITS, default='val', help='default: val')
-    common.add_argument('--images', type=_positive, default=250, help='read at most (default: 250)')
-    common.add_argument('--seed', type=int, default=0, help='of background RoIs and of t-SNE')
+    common.add_argument(
+        '--split', choices=SPLITS, default='val', help='images that are read (default: val)'
+    )
+    common.add_argument(
+        '--images', type=_positive, default=250, help='images read at most (default: 250)'
+    )
+    common.add_argument(
+        '--seed', type=int, default=0, help='seed of background RoIs and of t-SNE (default: 0)'
+    )
     for function in (correlation, discrepancy, attention, tsne, transport):
         name = function.__name__
         command = commands.add_parser(name, help=function.__doc__, parents=[common])
@@ -269,16 +281,16 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         if name == 'attention':
             command.add_argument(
                 '--layer', default='neck.fpn_convs.0',
-                help='a module of all networks that gives a map (default: neck.fpn_convs.0, P2)',
+                help='a module of all networks that returns a map (default: neck.fpn_convs.0, P2)',
             )  # fmt: skip
             command.add_argument('--scenes', type=_positive, default=4, help='rows (default: 4)')
             command.add_argument(
                 '--objects', type=_positive, default=3,
-                help='the first scenes with so many are shown (default: 3)',
+                help='show the first scenes with at least so many objects (default: 3)',
             )  # fmt: skip
         if name == 'tsne':
             command.add_argument(
-                '--per-class', type=_positive, default=40, help='examples at most (default: 40)'
+                '--per-class', type=_positive, default=40, help='examples per class (default: 40)'
             )
         if name == 'transport':
             command.add_argument(
@@ -286,7 +298,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
                 help='1: the object whose transport costs most, 2: the next (default: 1)',
             )  # fmt: skip
             command.add_argument(
-                '--joint', action='store_true', help='of all classes, the true one among them'
+                '--joint', action='store_true', help='transport all classes, the true one included'
             )
             command.add_argument('--cost', help="a cost file (default: the teacher's classifier)")
             command.add_argument(
@@ -295,7 +307,10 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
             settings = dict(temperature=1.0, sharpness=2.0, epsilon=0.05)
             for option, default in settings.items():
                 command.add_argument(
-                    f'--{option}', type=float, default=default, help=f'default: {default}'
+                    f'--{option}',
+                    type=float,
+                    default=default,
+                    help=f'{option} of WKD-L (default: {default})',
                 )
     return parser.parse_args(argv)
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Training on a slurm cluster: tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [flags of tools/train.py]
-# One process a GPU. Variables as in MMDetection: GPUS (8), GPUS_PER_NODE (8), CPUS_PER_TASK (5),
+# One process per GPU. Variables as in MMDetection: GPUS (8), GPUS_PER_NODE (8), CPUS_PER_TASK (5),
 # SRUN_ARGS; and PYTHON, the interpreter. MASTER_PORT (29500) must be free on the first node.
 set -euo pipefail
 

@@ -1,8 +1,8 @@
 """Test a model: MMDetection's ``tools/test.py`` with its flags, wkd_det imported.
 
 ``tools/test.py CONFIG --teacher [flags]`` tests the teacher of a distilled config on the student's
-test data; no student is needed. ``--cfg-options`` are of the distilled config, so options of the
-teacher's own model stand under ``model.teacher.overrides``.
+test data; no student is needed. ``--cfg-options`` change the distilled config, so options of the
+teacher's own model are under ``model.teacher.overrides``.
 """
 
 from __future__ import annotations
@@ -14,20 +14,21 @@ from pathlib import Path
 
 import torch
 from mmdet.registry import DATASETS
-from mmdet_tool import mistakes_in_one_sentence, run
 from mmengine.config import Config, DictAction
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 
+from mmdet_tool import mistakes_in_one_sentence, run
 from wkd_det.distillation.teacher import Teacher, TeacherSource
 from wkd_det.runtime.config import read_config
 
 
 def teacher_arguments(arguments: list[str], folder: Path) -> list[str]:
-    """Arguments for MMDetection's test that test the teacher; its files are put into ``folder``.
+    """Return arguments with which MMDetection's test tests the teacher.
 
-    The teacher is loaded here, strictly, and its weights are handed on: MMDetection only warns of
-    weights that do not fit, and knows a downloaded file by its name alone.
+    The teacher is loaded here, strictly, and its config and weights are written to ``folder``:
+    MMDetection only warns of weights that do not fit, and knows a downloaded file by its name
+    alone.
     """
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument('config')
@@ -67,7 +68,7 @@ def check_class_names(teacher: Teacher, config: Config) -> None:
 
 
 def main() -> None:
-    """Test what the arguments name, or the teacher."""
+    """Test the model that the arguments name, or the teacher."""
     if '--teacher' not in sys.argv[1:]:
         run('test')
         return

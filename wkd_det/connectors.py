@@ -1,4 +1,4 @@
-"""Batch normalisation of a batch that holds one value per channel."""
+"""Connectors: layers that bring a map of one network to width and size of the other network's."""
 
 from __future__ import annotations
 
@@ -15,50 +15,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from wkd_det.ops.checks import check_integers
 
-
-@contextmanager
-def normalise_single_values(module: nn.Module, features: Tensor) -> Iterator[None]:
-    """Use the running statistics for one call where the batch has none of its own.
-
-    A 1 x 1 map of one image (or an empty batch) has no variance, and batch normalisation refuses
-    it in training mode; such maps occur at the top of a pyramid on small images.
-
-    A normalisation that is synchronised over processes takes its statistics from all of them, and
-    they wait for this one: it is left as it is.
-
-    Args:
-        module: Its batch normalisations are switched for the duration of the block.
-        features: Shape ``(N, C, H, W)``.
-    """
-    samples, _, height, width = features.shape
-    norms = []
-    if samples * height * width <= 1:
-        norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
-        norms = [m for m in norms if not _is_synchronised(m)]
-    for norm in norms:
-        norm.eval()
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.train()
-
-
-def _is_synchronised(norm: nn.Module) -> bool:
-    return (
-        isinstance(norm, nn.SyncBatchNorm)
-        and distributed.is_available()
-        and distributed.is_initialized()
-        and distributed.get_world_size() > 1
-    )
+_BATCH_NORM = dict(type='BN')
 
 
 class Connector(nn.Module):
     """Base of the connectors: from a map of one network to the width of the other's.
 
-    Built with the widths ``student_channels`` and ``teacher_channels``, and called with a map
-    ``(N, C, H, W)`` and the height and width of the other network's. A connector that spans
-    levels is built with lists of widths and called with lists of maps and of sizes.
+    A term builds one per pair of maps, with the widths ``student_channels`` and
+    ``teacher_channels``. A constructor may also take ``student_size`` and ``teacher_size``, height
+    and width of the maps; they are passed where they are known when the term is built, so give
+    them a default. A connector that spans levels is built once, with a sequence of widths each.
     """
 
     spans_levels: ClassVar[bool] = False
@@ -66,31 +32,23 @@ class Connector(nn.Module):
     resizes: bool = False
     """Whether the result has the size that is asked for."""
 
+    def forward(self, features: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Return the connected map.
 
-def adopt(connector: nn.Module) -> nn.Module:
-    """Give a module that is no :class:`Connector` the members that a tap asks for.
+        Args:
+            features: Map of the network that is projected, shape ``(N, C, H, W)``; a list of
+                them if the connector spans levels.
+            size: Height and width of the other network's map, or one pair per level. Only
+                connectors that resize need to look at it.
 
-    Connectors could be plain modules before 0.2; they work until 0.3.
-
-    Args:
-        connector: Changed in place, so that the keys of its checkpoints stay.
-    """
-    if isinstance(connector, Connector):
-        return connector
-    warnings.warn(
-        f'{type(connector).__name__} is no wkd_det.connectors.Connector: derive it from that '
-        'class; plain modules work until wkd_det 0.3',
-        FutureWarning,
-        stacklevel=2,
-    )
-    for name in ('spans_levels', 'resizes'):
-        if not hasattr(connector, name):
-            setattr(connector, name, False)
-    return connector
+        Returns:
+            Shape ``(N, C', H', W')`` with the other network's width; a list if it spans levels.
+        """
+        raise NotImplementedError
 
 
 class IdentityConnector(Connector):
-    """Passes student features on unchanged.
+    """Passes features on unchanged.
 
     Args:
         student_channels: Width of the student's map.
@@ -109,23 +67,20 @@ class IdentityConnector(Connector):
             )
 
     def forward(self, features: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Return ``features``; ``size`` is for connectors that resize."""
+        """Return ``features``; ``size`` is not used."""
         return features
 
 
-_BATCH_NORM = dict(type='BN')
-
-
 class ConvConnector(Connector):
-    """Convolution, normalisation, activation; optionally resized to the teacher's map.
+    """Convolution, normalisation and activation, of a map that is resized if asked for.
 
     Args:
         student_channels: Width of the student's map.
         teacher_channels: Width of the teacher's map.
-        kernel_size: Odd, so that the map keeps its size.
+        kernel_size: Side of the kernel; odd, so that the map keeps its size.
         norm_cfg: Normalisation after the convolution, or None.
         act_cfg: Activation at the end, e.g. ``dict(type='ReLU')``, or None.
-        resize: Interpolate (bilinear) to the teacher's size where strides differ.
+        resize: Interpolate (bilinear) to the other map's size before the convolution.
 
     Raises:
         ValueError: If ``kernel_size`` is even or below 1.
@@ -158,7 +113,7 @@ class ConvConnector(Connector):
         self.resizes = resize
 
     def forward(self, features: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Map ``(N, C_s, H, W)`` to ``(N, C_t, H, W)``, or to ``size`` if it resizes."""
+        """Return ``(N, C_t, H, W)`` for ``(N, C_s, H, W)``; of size ``size`` if it resizes."""
         if self.resizes and size is not None and features.shape[-2:] != tuple(size):
             features = F.interpolate(features, size=size, mode='bilinear', align_corners=False)
         with normalise_single_values(self, features):
@@ -186,7 +141,7 @@ class TransposedConvConnector(Connector):
         )
 
     def forward(self, features: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Map ``(N, C_s, H, W)`` to ``(N, C_t, 2 H, 2 W)``; ``size`` is for those that resize."""
+        """Return ``(N, C_t, 2 H, 2 W)`` for ``(N, C_s, H, W)``; ``size`` is not used."""
         with normalise_single_values(self, features):
             return self.layers(features)
 
@@ -197,7 +152,10 @@ class BottleneckConnector(Connector):
     Args:
         student_channels: Width of the student's map.
         teacher_channels: Width of the teacher's map.
-        mid_channels: Width in between.
+        mid_channels: Width between the convolutions.
+
+    Raises:
+        ValueError: If ``mid_channels`` is not a positive integer.
 
     References: the projector of WKD on ImageNet.
     """
@@ -215,7 +173,7 @@ class BottleneckConnector(Connector):
         )
 
     def forward(self, features: Tensor, size: tuple[int, int] | None = None) -> Tensor:
-        """Map ``(N, C_s, H, W)`` to ``(N, C_t, H, W)``; ``size`` is for those that resize."""
+        """Return ``(N, C_t, H, W)`` for ``(N, C_s, H, W)``; ``size`` is not used."""
         with normalise_single_values(self, features):
             return self.layers(features)
 
@@ -229,9 +187,9 @@ class ABFConnector(Connector):
     .. math:: F_l = a_1 \odot conv_{1 \times 1}(S_l) + a_2 \odot up(F_{l+1}), \qquad
         (a_1, a_2) = sigmoid(conv_{1 \times 1}([conv_{1 \times 1}(S_l), up(F_{l+1})]))
 
-    with one weight a pixel, and a 3 x 3 convolution of :math:`F_l` is compared with the teacher's
+    with one weight per pixel, and a 3 x 3 convolution of :math:`F_l` is compared with the teacher's
     level. Convolutions have batch normalisation and no activation; those of the attention
-    neither.
+    have neither.
 
     Args:
         student_channels: Widths of the student's levels, from the largest map to the smallest.
@@ -239,7 +197,7 @@ class ABFConnector(Connector):
         mid_channels: Width of the fused maps.
 
     Raises:
-        ValueError: If the numbers of levels differ or ``mid_channels`` is not positive.
+        ValueError: If the numbers of levels differ or ``mid_channels`` is not a positive integer.
 
     References: Chen, Liu, Zhao, Jia, Distilling Knowledge via Knowledge Review, CVPR 2021,
         section 3.3; width 256, normalisation and initialisation are those of its detection code.
@@ -278,7 +236,7 @@ class ABFConnector(Connector):
     def forward(
         self, features: Sequence[Tensor], sizes: Sequence[tuple[int, int]] | None = None
     ) -> list[Tensor]:
-        """Map levels ``(N, C_s, H, W)`` to ``(N, C_t, H, W)``; ``sizes`` is not used."""
+        """Return levels ``(N, C_t, H, W)`` for ``(N, C_s, H, W)``; ``sizes`` is not used."""
         fused: Tensor | None = None
         results = []
         for level in reversed(range(len(features))):
@@ -291,3 +249,63 @@ class ABFConnector(Connector):
                 fused = own
                 results.append(self.outward[level](fused))
         return results[::-1]
+
+
+def adopt(connector: nn.Module) -> nn.Module:
+    """Return a connector, with the members of :class:`Connector` added where it is none.
+
+    Connectors could be plain modules before 0.2; these work until 0.3, with a warning.
+
+    Args:
+        connector: Any module that is called like a connector. It is changed in place, so that
+            the keys of its checkpoints stay.
+    """
+    if isinstance(connector, Connector):
+        return connector
+    warnings.warn(
+        f'{type(connector).__name__} is no wkd_det.connectors.Connector: derive it from that '
+        'class; plain modules work until wkd_det 0.3',
+        FutureWarning,
+        stacklevel=2,
+    )
+    for name in ('spans_levels', 'resizes'):
+        if not hasattr(connector, name):
+            setattr(connector, name, False)
+    return connector
+
+
+@contextmanager
+def normalise_single_values(module: nn.Module, features: Tensor) -> Iterator[None]:
+    """Use the running statistics for one call where the batch has none of its own.
+
+    A 1 x 1 map of one image (or an empty batch) has no variance, and batch normalisation refuses
+    it in training mode; such maps occur at the top of a pyramid on small images.
+
+    A normalisation that is synchronised over processes takes its statistics from all of them, and
+    they wait for this one: it is left as it is.
+
+    Args:
+        module: Module whose batch normalisations are switched for the duration of the block.
+        features: Input of the module, shape ``(N, C, H, W)``.
+    """
+    samples, _, height, width = features.shape
+    norms = []
+    if samples * height * width <= 1:
+        norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
+        norms = [m for m in norms if not _is_synchronised(m)]
+    for norm in norms:
+        norm.eval()
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.train()
+
+
+def _is_synchronised(norm: nn.Module) -> bool:
+    return (
+        isinstance(norm, nn.SyncBatchNorm)
+        and distributed.is_available()
+        and distributed.is_initialized()
+        and distributed.get_world_size() > 1
+    )

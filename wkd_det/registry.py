@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import nullcontext
 from functools import cache, wraps
 from importlib import import_module
 from importlib.util import find_spec
@@ -191,6 +192,9 @@ def known(kind: str = 'MODELS') -> dict[str, Any]:
 def build(config: Mapping[str, Any], kind: str = 'MODELS') -> Any:
     """Build what a config with a ``type`` describes.
 
+    Types, and those of its parts, are looked up in the scope that it names, if it does: configs
+    with bases of another package do.
+
     Raises:
         KeyError: If ``type`` is missing or unknown.
         TypeError: If an argument is missing or unknown.
@@ -199,7 +203,11 @@ def build(config: Mapping[str, Any], kind: str = 'MODELS') -> Any:
     if 'type' not in arguments:
         raise KeyError(f'type is missing in {arguments}')
     name = arguments.pop('type')
-    cls = find(name, kind) if isinstance(name, str) else name
-    if cls is None:
-        raise KeyError(f'type must be a registered name, got {name!r}')
-    return cls(**arguments)
+    scope = arguments.pop('_scope_', None)
+    root = getattr(sys.modules.get('mmengine.registry'), kind, None)
+    inside = nullcontext() if scope is None else root.switch_scope_and_registry(scope)
+    with inside:
+        cls = find(name, kind) if isinstance(name, str) else name
+        if cls is None:
+            raise KeyError(f'type must be a registered name, got {name!r}')
+        return cls(**arguments)

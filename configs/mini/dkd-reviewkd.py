@@ -1,23 +1,11 @@
-# DKD + ReviewKD on the mini data set.
+# DKD + ReviewKD, mini data set, 500 steps.
 #
-# Method:   DKD on RoI logits and ReviewKD on the pyramid
+# Method:   DKD + ReviewKD: DKD on RoI logits and ReviewKD on the pyramid
 # Pair:     ResNet-34 of 32 base channels to ResNet-18 of 16
-# Needs:    data/mini_digits (python tools/make_mini_dataset.py) and the trained teacher
-#           (python tools/train.py configs/mini/faster-rcnn_teacher.py)
+# Needs:    data/mini_digits (python tools/make_mini_dataset.py) and the trained teacher (python
+#           tools/train.py configs/mini/faster-rcnn_teacher.py)
 # Command:  python tools/train.py configs/mini/dkd-reviewkd.py
 # Expected: not yet run
-_base_ = [
-    'faster-rcnn_student.py',
-    '../_base_/teachers/faster-rcnn_mini.py',
-    '../_base_/distill/dkd.py',
-    '../_base_/distill/reviewkd_mini.py',
-]
-custom_imports = dict(imports=['wkd_det'], allow_failed_imports=False)
+_base_ = ['../_base_/pairs/mini_500i.py', '../_base_/distill/dkd-reviewkd.py']
 
-model = dict(
-    type='DistilledFasterRCNN',
-    teacher=_base_.pop('teacher'),
-    distill=dict(loss_dkd=_base_.pop('loss_dkd'), loss_reviewkd=_base_.pop('loss_reviewkd')),
-)
-
-work_dir = 'work_dirs/mini/dkd-reviewkd'
+model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('dkd-reviewkd', {}))

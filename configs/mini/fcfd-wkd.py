@@ -1,22 +1,11 @@
-# FCFD with WKD on the mini data set.
+# FCFD with WKD, mini data set, 500 steps.
 #
-# Method:   FCFD with WKD-L and WKD-F in place of its own terms
+# Method:   FCFD with WKD: FCFD with WKD-L and WKD-F in place of its own terms
 # Pair:     ResNet-34 of 32 base channels to ResNet-18 of 16
-# Needs:    data/mini_digits (python tools/make_mini_dataset.py) and the trained teacher
-#           (python tools/train.py configs/mini/faster-rcnn_teacher.py)
+# Needs:    data/mini_digits (python tools/make_mini_dataset.py) and the trained teacher (python
+#           tools/train.py configs/mini/faster-rcnn_teacher.py)
 # Command:  python tools/train.py configs/mini/fcfd-wkd.py
 # Expected: not yet run
-_base_ = [
-    'faster-rcnn_student.py',
-    '../_base_/teachers/faster-rcnn_mini.py',
-    '../_base_/distill/fcfd_wkd_mini.py',
-]
-custom_imports = dict(imports=['wkd_det'], allow_failed_imports=False)
+_base_ = ['../_base_/pairs/mini_500i.py', '../_base_/distill/fcfd-wkd.py']
 
-model = dict(
-    type='DistilledFasterRCNN',
-    teacher=_base_.pop('teacher'),
-    distill=_base_.pop('fcfd_wkd'),
-)
-
-work_dir = 'work_dirs/mini/fcfd-wkd'
+model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('fcfd-wkd', {}))

@@ -1,22 +1,11 @@
-# FGFI on the mini data set.
+# FGFI, mini data set, 500 steps.
 #
 # Method:   FGFI: imitation of FPN maps near objects
 # Pair:     ResNet-34 of 32 base channels to ResNet-18 of 16
-# Needs:    data/mini_digits (python tools/make_mini_dataset.py) and the trained teacher
-#           (python tools/train.py configs/mini/faster-rcnn_teacher.py)
+# Needs:    data/mini_digits (python tools/make_mini_dataset.py) and the trained teacher (python
+#           tools/train.py configs/mini/faster-rcnn_teacher.py)
 # Command:  python tools/train.py configs/mini/fgfi.py
 # Expected: not yet run
-_base_ = [
-    'faster-rcnn_student.py',
-    '../_base_/teachers/faster-rcnn_mini.py',
-    '../_base_/distill/fgfi.py',
-]
-custom_imports = dict(imports=['wkd_det'], allow_failed_imports=False)
+_base_ = ['../_base_/pairs/mini_500i.py', '../_base_/distill/fgfi.py']
 
-model = dict(
-    type='DistilledFasterRCNN',
-    teacher=_base_.pop('teacher'),
-    distill=dict(loss_fgfi=_base_.pop('loss_fgfi')),
-)
-
-work_dir = 'work_dirs/mini/fgfi'
+model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('fgfi', {}))

@@ -1,22 +1,11 @@
-# PKD on the mini data set.
+# PKD, mini data set, 500 steps.
 #
 # Method:   PKD: Pearson correlation of FPN maps
 # Pair:     ResNet-34 of 32 base channels to ResNet-18 of 16
-# Needs:    data/mini_digits (python tools/make_mini_dataset.py) and the trained teacher
-#           (python tools/train.py configs/mini/faster-rcnn_teacher.py)
+# Needs:    data/mini_digits (python tools/make_mini_dataset.py) and the trained teacher (python
+#           tools/train.py configs/mini/faster-rcnn_teacher.py)
 # Command:  python tools/train.py configs/mini/pkd.py
 # Expected: not yet run
-_base_ = [
-    'faster-rcnn_student.py',
-    '../_base_/teachers/faster-rcnn_mini.py',
-    '../_base_/distill/pkd_mini.py',
-]
-custom_imports = dict(imports=['wkd_det'], allow_failed_imports=False)
+_base_ = ['../_base_/pairs/mini_500i.py', '../_base_/distill/pkd.py']
 
-model = dict(
-    type='DistilledFasterRCNN',
-    teacher=_base_.pop('teacher'),
-    distill=dict(loss_pkd=_base_.pop('loss_pkd')),
-)
-
-work_dir = 'work_dirs/mini/pkd'
+model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('pkd', {}))

@@ -1,28 +1,11 @@
-# ReviewKD + WKD-L + WKD-F on the mini data set.
+# ReviewKD + WKD, mini data set, 500 steps.
 #
-# Method:   ReviewKD on the pyramid, WKD-L and WKD-F on RoIs
+# Method:   ReviewKD + WKD: ReviewKD on the pyramid, WKD-L and WKD-F on RoIs
 # Pair:     ResNet-34 of 32 base channels to ResNet-18 of 16
-# Needs:    data/mini_digits (python tools/make_mini_dataset.py) and the trained teacher
-#           (python tools/train.py configs/mini/faster-rcnn_teacher.py)
+# Needs:    data/mini_digits (python tools/make_mini_dataset.py) and the trained teacher (python
+#           tools/train.py configs/mini/faster-rcnn_teacher.py)
 # Command:  python tools/train.py configs/mini/reviewkd-wkd.py
 # Expected: not yet run
-_base_ = [
-    'faster-rcnn_student.py',
-    '../_base_/teachers/faster-rcnn_mini.py',
-    '../_base_/distill/reviewkd_mini.py',
-    '../_base_/distill/wkd_l.py',
-    '../_base_/distill/wkd_f_mini.py',
-]
-custom_imports = dict(imports=['wkd_det'], allow_failed_imports=False)
+_base_ = ['../_base_/pairs/mini_500i.py', '../_base_/distill/reviewkd-wkd.py']
 
-model = dict(
-    type='DistilledFasterRCNN',
-    teacher=_base_.pop('teacher'),
-    distill=dict(
-        loss_reviewkd=_base_.pop('loss_reviewkd'),
-        loss_wkd_l=_base_.pop('loss_wkd_l'),
-        loss_wkd_f=_base_.pop('loss_wkd_f'),
-    ),
-)
-
-work_dir = 'work_dirs/mini/reviewkd-wkd'
+model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('reviewkd-wkd', {}))

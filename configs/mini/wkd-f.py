@@ -1,22 +1,11 @@
-# WKD-F on RoIs on the mini data set.
+# WKD-F on RoIs, mini data set, 500 steps.
 #
-# Method:   WKD-F: Gaussian Wasserstein distance on the RoI features
+# Method:   WKD-F on RoIs: Gaussian Wasserstein distance on the RoI features
 # Pair:     ResNet-34 of 32 base channels to ResNet-18 of 16
-# Needs:    data/mini_digits (python tools/make_mini_dataset.py) and the trained teacher
-#           (python tools/train.py configs/mini/faster-rcnn_teacher.py)
+# Needs:    data/mini_digits (python tools/make_mini_dataset.py) and the trained teacher (python
+#           tools/train.py configs/mini/faster-rcnn_teacher.py)
 # Command:  python tools/train.py configs/mini/wkd-f.py
 # Expected: not yet run
-_base_ = [
-    'faster-rcnn_student.py',
-    '../_base_/teachers/faster-rcnn_mini.py',
-    '../_base_/distill/wkd_f_mini.py',
-]
-custom_imports = dict(imports=['wkd_det'], allow_failed_imports=False)
+_base_ = ['../_base_/pairs/mini_500i.py', '../_base_/distill/wkd-f.py']
 
-model = dict(
-    type='DistilledFasterRCNN',
-    teacher=_base_.pop('teacher'),
-    distill=dict(loss_wkd_f=_base_.pop('loss_wkd_f')),
-)
-
-work_dir = 'work_dirs/mini/wkd-f'
+model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('wkd-f', {}))

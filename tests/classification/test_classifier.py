@@ -1,6 +1,7 @@
-"""The plain classifier: losses, predictions, weights from everywhere, labels that are wrong."""
+"""The plain classifier: losses, predictions, weights from everywhere, its last layer, accuracy."""
 
 import copy
+import re
 
 import pytest
 import timm
@@ -8,9 +9,18 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from mmdet.registry import MODELS
+from mmengine.evaluator import Evaluator
 from mmengine.runner.checkpoint import load_state_dict
+from torch import nn
 
-from wkd_det.classification.classifier import network_weights
+from wkd_det.classification.classifier import (
+    TopKAccuracy,
+    class_rows,
+    last_layer,
+    network_keys,
+    network_of,
+    network_weights,
+)
 from wkd_det.classification.networks.zoo import CifarModel
 from wkd_det.testing import classifier_config, image_batch
 
@@ -38,25 +48,6 @@ def test_calling_it_gives_the_logits_of_the_network():
     model = build(classifier_config()).eval()
     images = torch.rand(2, 3, 32, 32)
     assert torch.equal(model(images), network(images))
-
-
-def test_images_are_normalised_in_units_of_the_pixels():
-    section = dict(type='ImagePreprocessor', mean=[0, 51, 102], std=[255, 51, 1])
-    model = build(classifier_config(data_preprocessor=section))
-    images = torch.full((1, 3, 2, 2), 102, dtype=torch.uint8)
-    normalised, _ = model.data_preprocessor([images, torch.tensor([3])])
-    assert torch.allclose(normalised[0, :, 0, 0], torch.tensor([0.4, 1.0, 0.0]))
-    assert not any('preprocessor' in key for key in model.state_dict())
-
-
-@pytest.mark.parametrize('label', [-1, 10])
-def test_label_outside_the_classes(label):
-    model = build(classifier_config())
-    images, labels = image_batch()
-    labels[2] = label
-    message = rf'labels must lie in \[0, 10\).*got {label} \(image 2 of the batch\)'
-    with pytest.raises(ValueError, match=message):
-        model.val_step([images, labels])
 
 
 # Weights
@@ -133,19 +124,103 @@ def test_new_classifier_keeps_its_random_rows(tmp_path):
         model.init_weights()
 
 
-@pytest.mark.parametrize(
-    ('changes', 'message'),
-    [
-        (dict(label_smoothing=1.0), r'label_smoothing must lie in \[0, 1\), got 1.0'),
-        (dict(data_preprocessor=dict(type='ImagePreprocessor', std=[1, 0, 1])), 'std positive'),
-        (dict(data_preprocessor=dict(type='ImagePreprocessor', mean=[1])), 'one value a channel'),
-    ],
-)
-def test_wrong_options(changes, message):
-    with pytest.raises(ValueError, match=message):
-        build(classifier_config(**changes))
+def test_keys_of_the_network_with_and_without_its_classifier():
+    bare = dict(weight=torch.ones(1), bias=torch.zeros(1))
+    model = build(classifier_config())
+    own = model.own_keys(bare)
+    assert list(own) == ['network.weight', 'network.bias']
+    assert model.own_keys(own) == own
+    assert network_keys(bare) == bare
+    # A distilled classifier has more than its network.
+    assert network_keys({**own, 'distiller.weight': torch.ones(1)}) == bare
+
+
+def test_the_network_of_a_classifier_and_of_itself():
+    model = build(classifier_config())
+    assert network_of(model) is model.network
+    assert network_of(model.network) is model.network
+
+
+# The last layer
+
+
+def test_last_layer_is_the_last_linear_one_with_an_output_per_class():
+    network = nn.Sequential(nn.Linear(2, 5), nn.Linear(5, 5), nn.Conv2d(5, 5, 1), nn.Linear(5, 3))
+    assert last_layer(network, 5) == ('1', network[1])
+    assert torch.equal(class_rows(network, 5), network[1].weight)
+
+
+def test_last_layer_is_a_convolution_where_no_linear_one_fits():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 7, 1), nn.Linear(7, 2))
+    assert last_layer(network, 7) == ('1', network[1])
+    assert torch.equal(class_rows(network, 7), network[1].weight[:, :, 0, 0])
+
+
+# Accuracy
+
+
+def samples(scores, labels):
+    return [dict(pred_score=score, gt_label=label) for score, label in zip(scores, labels)]
+
+
+@pytest.mark.parametrize('k', [1, 3, 5])
+def test_equals_a_count_over_sorted_scores(k):
+    torch.manual_seed(0)
+    scores, labels = torch.rand(200, 9), torch.randint(0, 9, (200,))
+    evaluator = Evaluator([dict(type='TopKAccuracy', topk=(k,))])
+    for start in (0, 70, 140):
+        part = slice(start, start + 70)
+        evaluator.process(samples(scores[part], labels[part]))
+    hits = [label in row.argsort(descending=True)[:k] for row, label in zip(scores, labels)]
+    found = evaluator.evaluate(200)
+    assert found == {f'accuracy/top{k}': pytest.approx(100 * sum(hits) / 200)}
+
+
+def test_images_that_the_sampler_has_added_do_not_count():
+    metric = TopKAccuracy((1,))
+    scores = torch.eye(2)
+    metric.process(None, samples(scores, [torch.tensor(0), torch.tensor(1)]))
+    metric.process(None, samples(scores[:1], [torch.tensor(1)]))
+    assert metric.evaluate(2) == {'accuracy/top1': 100.0}
+
+
+def test_constant_and_non_finite_scores_recognise_nothing():
+    metric = TopKAccuracy((1,))
+    scores = torch.stack([torch.ones(4), torch.full((4,), float('nan'))])
+    metric.process(None, samples(scores, [torch.tensor(2), torch.tensor(0)]))
+    assert metric.evaluate(2) == {'accuracy/top1': 0.0}
+
+
+# Errors
+
+
+@pytest.mark.parametrize('smoothing', [1.0, -0.1])
+def test_label_smoothing_outside_its_range(smoothing):
+    message = f'label_smoothing must lie in [0, 1), got {smoothing}'
+    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+        build(classifier_config(label_smoothing=smoothing))
 
 
 def test_unknown_mode():
-    with pytest.raises(ValueError, match="'tensor', 'loss' or 'predict', got 'train'"):
+    message = "^mode must be 'tensor', 'loss' or 'predict', got 'train'$"
+    with pytest.raises(ValueError, match=message):
         build(classifier_config())(torch.rand(1, 3, 32, 32), mode='train')
+
+
+def test_network_without_a_layer_that_has_an_output_per_class():
+    message = '^Sequential has no layer with 4 outputs, one per class$'
+    with pytest.raises(ValueError, match=message):
+        last_layer(nn.Sequential(nn.Linear(4, 3)), 4)
+
+
+def test_k_beyond_the_classes():
+    message = 'topk is (1, 5), but there are 3 classes'
+    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+        TopKAccuracy().process(None, samples(torch.rand(1, 3), [torch.tensor(0)]))
+
+
+@pytest.mark.parametrize('topk', [(0,), ()])
+def test_k_that_is_not_positive(topk):
+    message = f'topk must hold positive numbers, got {topk}'
+    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+        TopKAccuracy(topk)

@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def config(tmp_path):
     init_default_scope('mmdet')
-    config = Config.fromfile(ROOT / 'configs/classification/digits/wkd/wkd-lf.py')
+    config = Config.fromfile(ROOT / 'configs/classification/digits/wkd-lf_digits.py')
     section = save_classifier(classifier_config('resnet14'), tmp_path / 'teacher.pth')
     # The digits name their classes; these random weights must not claim other names.
     torch.save(dict(state_dict=torch.load(section['checkpoint'])['state_dict']), tmp_path / 't.pth')

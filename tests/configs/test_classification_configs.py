@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import re
 from pathlib import Path
 
 import numpy as np
@@ -12,19 +11,16 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from PIL import Image
 
-import wkd_det  # noqa: F401  registers everything
+from tools.new_config import Catalogue
 
 ROOT = Path(__file__).parents[2]
-FOLDER = 'configs/classification'
-ALL = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / FOLDER).rglob('*.py'))
-DISTILLED = [path for path in ALL if re.match(r'wkd-|born-again_gen1', Path(path).name)]
-REFERENCE = [path for path in ALL if path.endswith('_reference.py')]
-PAPER = [path for path in ALL if path.endswith('_paper.py')]
-TRANSFORMER = [path for path in DISTILLED if path.endswith('_224.py')]
+CATALOGUE = Catalogue()
+PAIRS = [pair for pair in CATALOGUE.pairs if pair.kind == 'classifier']
+FOLDER = ROOT / 'configs/classification'
+PLAIN = sorted(path for path in FOLDER.rglob('*.py') if path.parent.name == 'baseline')
 CLASSES = dict(digits=10, cifar100=100, imagenet=1000)
 CRD = {
     'resnet32x4-to-resnet8x4',
@@ -34,14 +30,8 @@ CRD = {
     'wrn_40_2-to-shufflev1',
     'resnet50-to-mobilenetv2',
 }
-
-
-@pytest.fixture(scope='module', autouse=True)
-def _from_the_root():
-    init_default_scope('mmdet')
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        yield
+pytestmark = pytest.mark.usefixtures('from_the_root')
+each_pair = pytest.mark.parametrize('pair', PAIRS, ids=lambda pair: pair.path.stem)
 
 
 @functools.cache
@@ -49,54 +39,52 @@ def load_config(path):
     return Config.fromfile(path)
 
 
-def pair_of(path):
-    return re.search(r'wkd-[lf]+_(.+-to-[a-z0-9_]+?)_(?:reference|paper|224)', path).group(1)
+def names_of(schedule):
+    """Teacher and student of the pairs of a schedule, without the data set."""
+    return {pair.name.partition('_')[2] for pair in PAIRS if pair.schedule == schedule}
 
 
-def terms_of(path):
-    return load_config(path).model.distill
+def data_of(pair):
+    return pair.name.partition('_')[0]
 
 
-def test_the_promised_configs_are_there():
-    for method in ('wkd-l', 'wkd-f', 'wkd-lf'):
-        found = {pair_of(path) for path in REFERENCE if f'/{method}_' in path}
-        assert found == CRD | {'resnet34-to-resnet18', 'resnet50-to-mobilenetv1'}
-        assert {pair_of(path) for path in PAPER if f'/{method}_' in path} == {
-            'resnet32x4-to-resnet8x4',
-            'wrn_40_2-to-shufflev1',
-            'resnet34-to-resnet18',
-            'resnet50-to-mobilenetv1',
-        }
-    assert len({pair_of(path) for path in TRANSFORMER}) == 5
-    assert {'born-again_gen0_resnet18', 'born-again_gen1_resnet18'} <= {Path(p).stem for p in ALL}
-
-
-@pytest.mark.parametrize('path', ALL)
-def test_model_builds_with_the_classes_of_its_data(path):
-    # On the meta device, where weights take neither time nor memory; shapes are probed there too.
-    with torch.device('meta'):
-        model = MODELS.build(copy.deepcopy(load_config(path).model))
-    assert model.num_classes == CLASSES[path.split('/')[2]]
-    assert type(model).__name__ == ('DistilledClassifier' if path in DISTILLED else 'Classifier')
-    if path in DISTILLED:
-        assert set(model.distiller.terms) == set(terms_of(path))
-        methods = re.match(r'wkd-([lf]+)', Path(path).name)
-        letters = methods.group(1) if methods else 'l'
-        assert set(terms_of(path)) == {f'loss_wkd_{letter}' for letter in letters}
-        for term in model.distiller.terms.values():
-            term.tap.check(model, None, term.connectors)  # sizes fit after the connector
-
-
-@pytest.mark.parametrize('path', DISTILLED)
-def test_the_student_is_the_plain_one(path):
-    plain = {
-        str(load_config(other).model.to_dict())
-        for other in ALL
-        if other not in DISTILLED and path.split('/')[2] in other
+def test_the_promised_pairs_are_there():
+    assert names_of('reference') == CRD | {'resnet34-to-resnet18', 'resnet50-to-mobilenetv1'}
+    assert names_of('paper') == {
+        'resnet32x4-to-resnet8x4',
+        'wrn_40_2-to-shufflev1',
+        'resnet34-to-resnet18',
+        'resnet50-to-mobilenetv1',
     }
-    model = load_config(path).model.to_dict()
-    own = {key: model[key] for key in model if key not in ('teacher', 'distill', 'image_size')}
-    assert str(dict(own, type='Classifier')) in plain
+    assert len(names_of('224')) == 5
+    assert names_of('born-again') == {'resnet18-to-resnet18'}
+
+
+@each_pair
+def test_model_builds_with_the_classes_of_its_data(pair, configs_of):
+    for method, config in configs_of(pair).items():
+        assert {'distill', 'settings', 'teacher'} & set(config) == set()
+        # On the meta device, where weights take neither time nor memory; shapes are probed there.
+        with torch.device('meta'):
+            model = MODELS.build(copy.deepcopy(config.model))
+        assert model.num_classes == CLASSES[data_of(pair)]
+        assert type(model).__name__ == 'DistilledClassifier'
+        letters = method.partition('-')[2]
+        assert set(model.distiller.terms) == {f'loss_wkd_{letter}' for letter in letters}
+        for term in model.distiller.terms.values():
+            term.tap.attach(model, None, term.connectors)  # sizes fit after the connector
+
+
+@each_pair
+def test_the_student_is_the_plain_one(pair, configs_of):
+    plain = {
+        str(load_config(path).model.to_dict()) for path in PLAIN if data_of(pair) in path.parts
+    }
+    for config in configs_of(pair).values():
+        model = config.model.to_dict()
+        own = {key: model[key] for key in model if key not in ('teacher', 'distill', 'image_size')}
+        assert str(dict(own, type='Classifier')) in plain
+        assert 'work_dir' not in config
 
 
 # lr, lambda, weight of WKD-F, first epoch after the full weight, temperature, kappa, gamma, grid
@@ -116,8 +104,7 @@ TABLE = {
 }
 
 
-def row_of(path):
-    config = load_config(path)
+def row_of(config):
     logits = config.model.distill.get('loss_wkd_l', {}).get('loss', {})
     features = config.model.distill.get('loss_wkd_f', {}).get('loss', {})
     hooks = [hook for hook in config.get('custom_hooks', []) if hook.type == 'TermScheduleHook']
@@ -133,20 +120,29 @@ def row_of(path):
     )
 
 
+def published(name, schedule, configs_of):
+    """The config of a row of the table."""
+    method, _, names = name.partition('_')
+    [pair] = [
+        pair for pair in PAIRS if (pair.name.partition('_')[2], pair.schedule) == (names, schedule)
+    ]
+    return configs_of(pair)[method]
+
+
 @pytest.mark.parametrize('name', TABLE)
-def test_reference_settings_are_those_of_the_reference_code(name):
-    [path] = [path for path in REFERENCE if f'/{name}_' in path]
-    assert row_of(path) == TABLE[name]
-    optimizer = load_config(path).optim_wrapper.optimizer
+def test_reference_settings_are_those_of_the_reference_code(name, configs_of):
+    config = published(name, 'reference', configs_of)
+    assert row_of(config) == TABLE[name]
+    optimizer = config.optim_wrapper.optimizer
     assert (optimizer.type, optimizer.momentum, optimizer.nesterov) == ('SGD', 0.9, True)
-    for term in terms_of(path).values():
+    for term in config.model.distill.values():
         assert term.loss.get('num_iters', 10) == 10
         assert term.loss.get('unbiased', True)
 
 
 @pytest.mark.parametrize('name', TABLE)
-def test_paper_settings_differ_where_the_paper_does(name):
-    [path] = [path for path in PAPER if f'/{name}_' in path]
+def test_paper_settings_differ_where_the_paper_does(name, configs_of):
+    config = published(name, 'paper', configs_of)
     expected = list(TABLE[name])
     expected[3] = None  # no decay
     imagenet = 'resnet34' in name or 'mobilenetv1' in name
@@ -155,9 +151,9 @@ def test_paper_settings_differ_where_the_paper_does(name):
     if 'mobilenetv1' in name:
         expected[5] = None if expected[5] is None else 1
         expected[2] = None if expected[2] is None else 0.001
-    assert row_of(path) == tuple(expected)
-    assert not load_config(path).optim_wrapper.optimizer.nesterov
-    for name, term in terms_of(path).items():
+    assert row_of(config) == tuple(expected)
+    assert not config.optim_wrapper.optimizer.nesterov
+    for name, term in config.model.distill.items():
         if name == 'loss_wkd_l':
             assert term.loss.num_iters == 9
             assert term.loss.cost.path.startswith('data/interrelation/')
@@ -165,49 +161,59 @@ def test_paper_settings_differ_where_the_paper_does(name):
             assert term.loss.unbiased is False
 
 
-@pytest.mark.parametrize('path', TRANSFORMER)
-def test_settings_of_cnn_and_transformer(path):
-    config = load_config(path)
-    optimizer, epochs = config.optim_wrapper.optimizer, config.train_cfg.max_epochs
-    assert (config.train_dataloader.batch_size, epochs) == (512, 300)
-    student = pair_of(path).partition('-to-')[2]
-    transformer = student in ('deit_tiny', 'swin_pico')
+@pytest.mark.parametrize('names', sorted(names_of('224')))
+def test_settings_of_cnn_and_transformer(names, configs_of):
+    [pair] = [pair for pair in PAIRS if pair.name == f'cifar100_{names}']
+    transformer = names.partition('-to-')[2] in ('deit_tiny', 'swin_pico')
     expected = ('AdamW', 2.5e-4, 2e-3) if transformer else ('SGD', 2.5e-2, 2e-3)
-    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == expected
-    for name, term in terms_of(path).items():
-        if name == 'loss_wkd_l':
-            assert (term.loss.temperature, term.loss.sharpness) == (2, 1)
-            assert 50 <= term.loss.transport_weight <= 200
+    for config in configs_of(pair).values():
+        optimizer, epochs = config.optim_wrapper.optimizer, config.train_cfg.max_epochs
+        assert (config.train_dataloader.batch_size, epochs) == (512, 300)
+        assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == expected
+        for name, term in config.model.distill.items():
+            if name == 'loss_wkd_l':
+                assert (term.loss.temperature, term.loss.sharpness) == (2, 1)
+                assert 50 <= term.loss.transport_weight <= 200
+            else:
+                assert (term.loss.mean_cov_ratio, term.loss.grid) == (2, 1)
+                assert 0.01 <= term.loss.loss_weight <= 0.08
+                assert term.connector.to_dict() == dict(type='ConvConnector', norm_cfg=None)
+
+
+def test_schedules_and_batches(configs_of):
+    distilled = [
+        (pair.path.stem, data_of(pair), config)
+        for pair in PAIRS
+        for config in configs_of(pair).values()
+    ]
+    plain = [(path.stem, path.parts[-3], load_config(path)) for path in PLAIN]
+    for name, data, config in [*distilled, *plain]:
+        processes = 4 if data == 'imagenet' else 1
+        batch = processes * config.train_dataloader.batch_size
+        assert config.auto_scale_lr.base_batch_size == batch
+        if data == 'imagenet':
+            expected = (256, 100, [30, 60, 90])
+        elif data == 'cifar100' and not name.endswith('_224'):
+            expected = (64, 240, [150, 180, 210])
         else:
-            assert (term.loss.mean_cov_ratio, term.loss.grid) == (2, 1)
-            assert 0.01 <= term.loss.loss_weight <= 0.08
-            assert term.connector.to_dict() == dict(type='ConvConnector', norm_cfg=None)
+            continue
+        length = config.train_cfg.max_epochs
+        assert (batch, length, config.param_scheduler.milestones) == expected
 
 
-@pytest.mark.parametrize('path', ALL)
-def test_schedules_and_batches(path):
-    config = load_config(path)
-    processes = 4 if '/imagenet/' in path else 1
-    batch = processes * config.train_dataloader.batch_size
-    assert config.auto_scale_lr.base_batch_size == batch
-    if '/imagenet/' in path:
-        expected = (256, 100, [30, 60, 90])
-    elif '/cifar100/' in path and not path.endswith('_224.py'):
-        expected = (64, 240, [150, 180, 210])
-    else:
-        return
-    length = config.train_cfg.max_epochs
-    assert (batch, length, config.param_scheduler.milestones) == expected
-
-
-@pytest.mark.parametrize('path', DISTILLED)
-def test_teacher_is_a_config_and_where_its_training_ends(path):
-    teacher = load_config(path).model.teacher
-    trained = load_config(teacher.config)
-    if teacher.checkpoint.startswith('work_dirs/'):
-        length = trained.train_cfg
-        last = f'iter_{length.max_iters}' if 'max_iters' in length else f'epoch_{length.max_epochs}'
-        assert teacher.checkpoint == f'{trained.work_dir}/{last}.pth'
+@each_pair
+def test_teacher_is_a_config_and_where_its_training_ends(pair, configs_of):
+    for config in configs_of(pair).values():
+        teacher = config.model.teacher
+        trained = load_config(ROOT / teacher.config)
+        if teacher.checkpoint.startswith('work_dirs/'):
+            length = trained.train_cfg
+            last = (
+                f'iter_{length.max_iters}'
+                if 'max_iters' in length
+                else f'epoch_{length.max_epochs}'
+            )
+            assert teacher.checkpoint == f'{trained.work_dir}/{last}.pth'
 
 
 # One step of each family
@@ -225,25 +231,26 @@ def images(tmp_path_factory):
 
 
 STEPS = [
-    'digits/wkd/wkd-lf',
-    'cifar100/wkd/wkd-l_resnet32x4-to-resnet8x4_reference',
-    'cifar100/wkd/wkd-f_resnet32x4-to-shufflev2_reference',
-    'cifar100/wkd/wkd-lf_wrn_40_2-to-shufflev1_paper',
-    'cifar100/wkd/wkd-f_vit_small-to-resnet18_224',
-    'cifar100/wkd/wkd-f_convnext_tiny-to-swin_pico_224',
-    'imagenet/wkd/wkd-lf_resnet50-to-mobilenetv1_reference',
-    'imagenet/wkd/born-again_gen1_resnet18',
+    ('wkd-lf', 'digits_120i'),
+    ('wkd-l', 'cifar100_resnet32x4-to-resnet8x4_reference'),
+    ('wkd-f', 'cifar100_resnet32x4-to-shufflev2_reference'),
+    ('wkd-lf', 'cifar100_wrn_40_2-to-shufflev1_paper'),
+    ('wkd-f', 'cifar100_vit_small-to-resnet18_224'),
+    ('wkd-f', 'cifar100_convnext_tiny-to-swin_pico_224'),
+    ('wkd-lf', 'imagenet_resnet50-to-mobilenetv1_reference'),
+    ('wkd-l', 'imagenet_resnet18-to-resnet18_born-again'),
 ]
 
 
-@pytest.mark.parametrize('name', STEPS)
-def test_one_step(name, images, tmp_path):
-    config = copy.deepcopy(load_config(f'{FOLDER}/{name}.py'))
+@pytest.mark.parametrize(('method', 'name'), STEPS)
+def test_one_step(method, name, images, configs_of, tmp_path):
+    [pair] = [pair for pair in PAIRS if pair.path.stem == name]
+    config = copy.deepcopy(configs_of(pair)[method])
     torch.manual_seed(0)
-    teacher = MODELS.build(load_config(config.model.teacher.config).model)
+    teacher = MODELS.build(load_config(ROOT / config.model.teacher.config).model)
     torch.save(teacher.state_dict(), tmp_path / 'teacher.pth')
     config.model.teacher.checkpoint = str(tmp_path / 'teacher.pth')
-    classes = CLASSES[name.split('/')[0]]
+    classes = CLASSES[data_of(pair)]
     if 'loss_wkd_l' in config.model.distill:
         distance = torch.rand(classes, classes)
         distance = (distance + distance.T) / 2
@@ -275,7 +282,7 @@ def test_one_step(name, images, tmp_path):
     config.merge_from_dict(
         {
             'work_dir': str(tmp_path),
-            'experiment_name': name.replace('/', '_'),
+            'experiment_name': f'{method}_{name}',
             'env_cfg.dist_cfg.backend': 'gloo',
             'default_hooks.logger.interval': 1,
             'default_hooks.checkpoint': dict(interval=-1, save_last=False, by_epoch=True),

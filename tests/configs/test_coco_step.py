@@ -12,7 +12,7 @@ from PIL import Image
 from wkd_det.testing import save_detector
 
 ROOT = Path(__file__).resolve().parents[2]
-PAIR = 'faster-rcnn_r101-to-faster-rcnn_r18_fpn_180k_coco'
+PAIR = 'faster-rcnn_r101-to-r18_180k'
 TERMS = {
     'wkd-l': ['loss_wkd_l'],
     'wkd-f': ['loss_wkd_f'],
@@ -22,7 +22,7 @@ TERMS = {
 
 
 def config_of(method):
-    return Config.fromfile(ROOT / f'configs/detection/wkd/{method}_{PAIR}.py')
+    return Config.fromfile(ROOT / f'configs/detection/{method}_{PAIR}.py')
 
 
 @pytest.fixture(scope='module')

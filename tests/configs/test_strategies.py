@@ -16,12 +16,12 @@ from torch import nn
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'configs/_base_/strategies'
-STUDENT = 'wkd-lf_faster-rcnn_r101-to-faster-rcnn_r18_fpn_1x_coco.py'
+STUDENT = 'wkd-lf_faster-rcnn_r101-to-r18_1x.py'
 
 
 def with_strategy(tmp_path, name, text=''):
     """What a user writes: a shipped config, the fragment, and ``text``."""
-    bases = [str(ROOT / 'configs/detection/wkd' / STUDENT), str(FOLDER / name)]
+    bases = [str(ROOT / 'configs/detection' / STUDENT), str(FOLDER / name)]
     (tmp_path / name).write_text(f'_base_ = {bases}\n{text}')
     return Config.fromfile(tmp_path / name)
 

@@ -273,7 +273,9 @@ def test_term_named_like_a_loss_of_the_detector(teacher_section):
 def test_terms_without_teacher():
     config = tiny_faster_rcnn(distill=dict(loss_wkd_l=wkd_l_term()))
     config.type = 'DistilledFasterRCNN'
-    with pytest.raises(KeyError, match='distill needs a teacher'):
+    with pytest.raises(
+        KeyError, match=r'distill.loss_wkd_l needs a teacher: set teacher=dict\(config='
+    ):
         MODELS.build(config)
 
 

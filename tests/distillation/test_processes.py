@@ -16,7 +16,9 @@ from mmengine.registry import RUNNERS, init_default_scope
 from mmengine.runner import Runner
 from torch import distributed, multiprocessing, nn
 
+import tiny_training
 import wkd_det  # noqa: F401  registers everything, also in the processes started here
+from commands import ENVIRONMENT, ROOT
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.testing import (
     distilled_config,
@@ -27,11 +29,6 @@ from wkd_det.testing import (
     wkd_f_term,
     wkd_l_term,
 )
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'tests/hooks'))
-
-import tiny_training  # noqa: E402
 
 SIZES = [(96, 128)] * 4
 ADDRESS = 'https://example.com/teacher.pth'
@@ -45,13 +42,12 @@ TERMS = dict(
 def terms_of_other_methods():
     """Those with taps and connectors of their own, as the configs have them, at tiny widths."""
     folder = ROOT / 'configs/_base_/distill'
-    names = ('fcfd', 'icd', 'fgfi', 'reviewkd', 'wkd_box')
-    parts = {name: Config.fromfile(folder / f'{name}.py') for name in names}
-    parts['icd'].loss_icd.loss.update(width=16, num_heads=2)
-    parts['reviewkd'].loss_reviewkd.connector.mid_channels = 16
-    terms = dict(parts.pop('fcfd').fcfd)
-    for part in parts.values():
-        terms.update({name: term for name, term in part.items() if name.startswith('loss_')})
+    terms = {}
+    for name in ('fcfd', 'icd', 'fgfi', 'reviewkd', 'wkd-lf-box'):
+        terms.update(Config.fromfile(folder / f'{name}.py').distill)
+    del terms['loss_wkd_l'], terms['loss_wkd_f']
+    terms['loss_icd'].loss.update(width=16, num_heads=2)
+    terms['loss_reviewkd'].connector.mid_channels = 16
     return terms
 
 
@@ -393,14 +389,7 @@ def launch(tmp_path):
         return subprocess.Popen(
             ['bash', f'tools/{script}', str(tmp_path / 'config.py'), *map(str, options)],
             cwd=ROOT,
-            env=dict(
-                os.environ,
-                PYTHONPATH=str(ROOT),
-                PYTHON=sys.executable,
-                PORT=port,
-                OMP_NUM_THREADS='1',
-                **environment,
-            ),
+            env=dict(ENVIRONMENT, PYTHON=sys.executable, PORT=port, **environment),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

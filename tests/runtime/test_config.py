@@ -6,31 +6,28 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import Registry
 
 from wkd_det.runtime.config import build_strict, check_keys, keyword_names, read_config
 
-REGISTRY = Registry('strict test')
 
-
-@REGISTRY.register_module()
 class Part:
     def __init__(self, width, *, depth=1, name='part'):
         self.values = (width, depth, name)
 
 
-@REGISTRY.register_module()
 class NoArguments:
     pass
 
 
-@REGISTRY.register_module()
 def make_part(width=3):
     return Part(width)
 
 
+FOUND = dict(Part=Part, NoArguments=NoArguments, make_part=make_part)
+
+
 def build(config, **defaults):
-    return build_strict('section.part', config, REGISTRY, ['Part', 'NoArguments'], **defaults)
+    return build_strict('section.part', config, ['Part', 'NoArguments'], FOUND.get, **defaults)
 
 
 # read_config
@@ -108,6 +105,12 @@ def test_builds_what_the_config_says():
     assert build(dict(type=Part, width=4)).values == (4, 1, 'part')  # a class instead of a name
     assert build(dict(type='make_part')).values == (3, 1, 'part')
     assert isinstance(build(dict(type='NoArguments')), NoArguments)
+
+
+def test_types_of_this_package_are_found_by_default():
+    loss = build_strict('loss', dict(type='KDLoss', temperature=4.0), [])
+    assert type(loss).__name__ == 'KDLoss'
+    assert loss.temperature == 4.0
 
 
 def test_defaults_fill_gaps_of_types_that_take_them():

@@ -3,23 +3,15 @@
 import os
 import pickle
 import re
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
+from commands import MMDET_TOOLS, ROOT, run, sentence
+from make_mini_dataset import CLASSES, make_dataset
 from wkd_det.testing import save_detector
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from in_process import MMDET_TOOLS, ROOT, run, sentence  # noqa: E402
-
-sys.path.insert(0, str(ROOT / 'tools'))
-
-from make_mini_dataset import CLASSES, make_dataset  # noqa: E402
 
 DISTILLED, PLAIN = 'configs/mini/wkd-lf.py', 'configs/mini/faster-rcnn_student.py'
 TEACHER = 'configs/mini/faster-rcnn_teacher.py'
@@ -106,7 +98,7 @@ def test_teacher_of_a_classifier_is_tested(tmp_path):
     teacher = Config.fromfile(ROOT / 'configs/classification/digits/baseline/resnet20_teacher.py')
     torch.save(MODELS.build(teacher.model).network.state_dict(), tmp_path / 'network.pth')
     output = run(
-        'tools/test.py', 'configs/classification/digits/wkd/wkd-l.py', '--teacher',
+        'tools/test.py', 'configs/classification/digits/wkd-l_digits.py', '--teacher',
         '--work-dir', tmp_path, '--cfg-options', teacher_at(tmp_path / 'network.pth'),
     )  # fmt: skip
     assert re.search(r'top1: [\d.]+', output)

@@ -1,23 +1,20 @@
 """The benchmarks at small sizes: what they time and how they judge it, not how fast it is."""
 
 import json
-import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+import benchmark
+from benchmarks import classification, family, losses, methods, step
+from benchmarks.memory import peak_extra_bytes
+from benchmarks.report import at_least, at_most
+from benchmarks.timing import time_in_turns
+from wkd_det.functional import FEATURE_DISTANCES
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'tools'))
-
-import benchmark  # noqa: E402
-from benchmarks import classification, family, losses, methods, step  # noqa: E402
-from benchmarks.memory import peak_extra_bytes  # noqa: E402
-from benchmarks.report import at_least, at_most  # noqa: E402
-from benchmarks.timing import time_in_turns  # noqa: E402
-
-from wkd_det.functional import FEATURE_DISTANCES  # noqa: E402
 
 
 @pytest.fixture(autouse=True)

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+import build_interrelation as build_tool
+import inspect_interrelation as inspect_tool
+from commands import ROOT, run_apart
+from make_mini_dataset import CLASSES, make_dataset
 from wkd_det.costs.build import METHODS
 from wkd_det.costs.files import read_cost_file
 from wkd_det.costs.sources import FileCost
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.testing import save_detector, tiny_faster_rcnn
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'tools'))
-
-import build_interrelation as build_tool  # noqa: E402
-import inspect_interrelation as inspect_tool  # noqa: E402
-from make_mini_dataset import CLASSES, make_dataset  # noqa: E402
 
 NAMES = [*CLASSES, 'background']
 
@@ -95,18 +89,12 @@ def test_report_and_progress(monkeypatch, folder, tmp_path, capsys):
 def test_two_processes_make_the_file_of_one(monkeypatch, folder, tmp_path):
     options = ['--method', 'cka-rbf', '--min-per-class', '3', '--max-per-class', '5']
     build(monkeypatch, folder, tmp_path / 'one.safetensors', *options)
-    done = subprocess.run(
-        [
-            sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2',
-            '--master_port', '29617', str(ROOT / 'tools/build_interrelation.py'),
-            str(folder / 'tiny.py'), str(folder / 'tiny.pth'), *options,
-            '--output', str(tmp_path / 'two.safetensors'), '--launcher', 'pytorch',
-        ],
-        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
-        capture_output=True, text=True, timeout=300, check=False,
+    output = run_apart(
+        '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--master_port', '29617',
+        'tools/build_interrelation.py', folder / 'tiny.py', folder / 'tiny.pth', *options,
+        '--output', tmp_path / 'two.safetensors', '--launcher', 'pytorch',
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert '8/8' in done.stderr
+    assert '8/8' in output
     one, two = (tmp_path / f'{name}.safetensors' for name in ('one', 'two'))
     assert one.read_bytes() == two.read_bytes()
 

@@ -1,35 +1,13 @@
 """The command line serves classifiers too: subprocesses on the digits."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
-import mmdet
 import torch
 from mmengine.config import Config
 
+from commands import MMDET_TOOLS, ROOT
+from commands import run_apart as run
 from wkd_det.testing import save_classifier
 
-ROOT = Path(__file__).resolve().parents[2]
-MMDET_TOOLS = Path(mmdet.__file__).parent / '.mim/tools'
-CONFIG = 'configs/classification/digits/wkd/wkd-lf.py'
-
-
-def run(*command):
-    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-    done = subprocess.run(
-        [sys.executable, *map(str, command)],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode == 0, output[-3000:]
-    return output
+CONFIG = 'configs/classification/digits/wkd-lf_digits.py'
 
 
 def test_mmdet_trains_a_classifier_and_ours_tests_its_teacher(tmp_path):

@@ -1,40 +1,16 @@
 """MMDetection's own tools, and ours, as a user runs them: subprocesses on a small mini set."""
 
-import os
 import pickle
 import re
-import subprocess
-import sys
-from pathlib import Path
 
-import mmdet
 import pytest
 import torch
 from mmengine.config import Config
 
+from commands import MMDET_TOOLS, ROOT
+from commands import run_apart as run
+from make_mini_dataset import CLASSES, make_dataset
 from wkd_det.testing import save_detector
-
-ROOT = Path(__file__).resolve().parents[2]
-MMDET_TOOLS = Path(mmdet.__file__).parent / '.mim/tools'
-sys.path.insert(0, str(ROOT / 'tools'))
-
-from make_mini_dataset import CLASSES, make_dataset  # noqa: E402
-
-
-def run(*command, code=0):
-    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-    done = subprocess.run(
-        [sys.executable, *map(str, command)],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode == code, output[-3000:]
-    return output
 
 
 @pytest.fixture(scope='module')

@@ -7,20 +7,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
+from commands import ENVIRONMENT, ROOT
+from compare import main
+from make_mini_dataset import CLASSES, make_dataset
+from wkd_det.runtime.files import read_json, write_json
 from wkd_det.testing import save_detector
-
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'tools'))
-
-from compare import main  # noqa: E402
-from make_mini_dataset import CLASSES, make_dataset  # noqa: E402
-
-from wkd_det.runtime.files import read_json, write_json  # noqa: E402
 
 WEIGHT = 'model.distill.loss_wkd_l.loss.loss_weight'
 
@@ -213,9 +208,8 @@ def test_search_failure_and_preparation(workplace, capsys):
 def test_interrupted_it_ends_in_a_sentence_and_goes_on(workplace, compared):
     spec = write_spec(workplace, 'interrupted', length=6)
     command = [sys.executable, str(ROOT / 'tools/compare.py'), str(spec)]
-    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     for line in process.stdout:
         if 'step 3/6' in line:
@@ -226,7 +220,7 @@ def test_interrupted_it_ends_in_a_sentence_and_goes_on(workplace, compared):
     assert 'Traceback' not in rest
     folder = workplace / 'interrupted/runs/plain/seed_3'
     begun = (folder / 'last_checkpoint').read_text()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert 'step 1/6' not in done.stdout.split('wkd, seed 3')[0]
     assert read_json(folder / 'harness/result.json')['starts'] == 2

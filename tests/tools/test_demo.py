@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
+from commands import ENVIRONMENT, ROOT
+
 pytestmark = pytest.mark.slow  # minutes
 
 
@@ -22,14 +22,10 @@ def command(folder, *extra):
     ]  # fmt: skip
 
 
-def environment():
-    return dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-
-
 def demo(folder, *extra, code=0):
     done = subprocess.run(
         command(folder, *extra),
-        cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=600, check=False,
+        cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode == code, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout + done.stderr
@@ -41,7 +37,7 @@ def interrupted(tmp_path_factory):
     folder = tmp_path_factory.mktemp('demo')
     process = subprocess.Popen(
         command(folder),
-        cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         start_new_session=True,
     )  # fmt: skip
     for line in process.stdout:

@@ -6,26 +6,15 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from PIL import Image
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'make_mini_dataset.py'
+import make_mini_dataset as tool
+
 OPTIONS = dict(train=12, val=5, size=96, seed=0)
-
-
-def load_tool() -> ModuleType:
-    spec = spec_from_file_location('make_mini_dataset', TOOL)
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tool = load_tool()
 
 
 def read_files(root: Path) -> dict[str, bytes]:
@@ -262,7 +251,7 @@ def test_missing_scikit_learn_is_one_clear_sentence(
 
 def test_command_line(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess:
-        command = [sys.executable, str(TOOL), '--output', str(tmp_path / 'digits'), *arguments]
+        command = [sys.executable, tool.__file__, '--output', str(tmp_path / 'digits'), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
     done = run('--train', '2', '--val', '1')

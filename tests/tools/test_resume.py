@@ -1,10 +1,7 @@
 """Going on from a checkpoint gives the bits of a run that was never stopped."""
 
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,10 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / 'tests/hooks'))
-
-from tiny_training import config_of, prepare, run_of, train  # noqa: E402
+import tiny_training
+from commands import run_apart
+from tiny_training import config_of, prepare, run_of, train
 
 STEPS, STOP = 8, 4
 
@@ -111,14 +107,7 @@ def test_with_the_hook_of_mmengine_it_is_another_run(folder):
 
 
 def script(folder, *options, code=0):
-    done = subprocess.run(
-        [sys.executable, str(ROOT / 'tests/hooks/tiny_training.py'), str(folder), *options],
-        cwd=ROOT,
-        env=dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1'),
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == code, done.stdout[-2000:] + done.stderr[-2000:]
-    return done.stdout + done.stderr
+    return run_apart(tiny_training.__file__, folder, *options, code=code, **tiny_training.SCRIPT)
 
 
 def test_kill_in_the_midst_of_a_write_leaves_the_checkpoint_before(folder):

@@ -1,1 +1,1 @@
-"""Bodies of ``tools/benchmark.py``, one file a sub-command."""
+"""Bodies of ``tools/benchmark.py``, one file per sub-command."""

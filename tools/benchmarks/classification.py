@@ -17,31 +17,32 @@ from benchmarks.report import at_least, at_most, format_table, format_verdicts
 from benchmarks.timing import spread, time_in_turns
 from wkd_det.classification.data import build_transform
 from wkd_det.distillation.teacher import Teacher
+from wkd_det.runtime.config import read_config
 from wkd_det.runtime.state import weights_of
 
 _CONFIGS = ROOT / 'configs/classification'
 _CASES = {
-    'resnet32x4 to resnet8x4': ('cifar100/wkd/wkd-lf_resnet32x4-to-resnet8x4_reference.py', 32, 64),
-    'resnet34 to resnet18': ('imagenet/wkd/wkd-lf_resnet34-to-resnet18_reference.py', 224, 16),
+    'resnet32x4 to resnet8x4': ('cifar100/wkd-lf_resnet32x4-to-resnet8x4_reference.py', 32, 64),
+    'resnet34 to resnet18': ('imagenet/wkd-lf_resnet34-to-resnet18_reference.py', 224, 16),
 }
-_SOURCE_SIZE = {32: 32, 224: 400}  # of the images before augmentation
+_SOURCE_SIZE = {32: 32, 224: 400}  # pixels of the images before augmentation
 
 
 def benchmark_classification(
     *, repeats: int, quick: bool = False, max_ratio: float = 1.10
 ) -> list[dict[str, Any]]:
-    """Time the distilled step with WKD-L + WKD-F, its parts, and what its batch costs to load.
+    """Time the distilled step with WKD-L + WKD-F, its parts, and the loading of its batch.
 
-    Weights and images are random: both cost what trained weights and photographs do. The data
-    are loaded by one process, images from memory; decoding is not in it.
+    Weights and images are random: both cost as much as trained weights and photographs. The data
+    are loaded by one process, images from memory; decoding is not included.
 
     Args:
-        repeats: Timed rounds.
-        quick: The small pair alone, in a small batch.
-        max_ratio: Required of the step over student step + teacher forward.
+        repeats: Least number of timed rounds.
+        quick: Measure the small pair alone, in a small batch.
+        max_ratio: Required bound of the step over student step + teacher forward.
 
     Returns:
-        A dict a pair: ``case``, ``parts`` (seconds by name), ``verdicts``.
+        A dict per pair: ``case``, ``parts`` (seconds by name), ``verdicts``.
     """
     cases = list(_CASES.items())[:1] if quick else _CASES.items()
     return [
@@ -51,7 +52,7 @@ def benchmark_classification(
 
 
 def format_classification(cases: list[dict[str, Any]]) -> str:
-    """The tables of :func:`benchmark_classification`."""
+    """Return the tables of :func:`benchmark_classification`."""
     blocks = []
     for case in cases:
         rows = [
@@ -66,7 +67,7 @@ def format_classification(cases: list[dict[str, Any]]) -> str:
 def _case(
     title: str, path: str, size: int, batch: int, repeats: int, max_ratio: float
 ) -> dict[str, Any]:
-    config = Config.fromfile(_CONFIGS / path)
+    config = read_config(_CONFIGS / path)
     config.model.distill.loss_wkd_l.loss.cost = dict(type='ClassifierCost')
     distilled, plain, teacher = _networks(config)
     images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8)
@@ -106,7 +107,7 @@ def _networks(config: Config) -> tuple[nn.Module, nn.Module, nn.Module]:
     plain = {key: config.model[key] for key in ('network', 'data_preprocessor')}
     plain = MODELS.build(dict(plain, type='Classifier'))
     plain.load_state_dict(weights_of(distilled.state_dict()))
-    teacher = Teacher(MODELS.build(Config.fromfile(ROOT / config.model.teacher.config).model))
+    teacher = Teacher(MODELS.build(read_config(ROOT / config.model.teacher.config).model))
     distilled.distiller.attach(distilled, teacher)
     return distilled.train(), plain.train(), teacher.module
 
@@ -117,7 +118,7 @@ def _forward(teacher: nn.Module, inputs: Tensor) -> None:
 
 
 def _loading(config: Config, size: int, batch: int, repeats: int) -> list[float]:
-    """Seconds for a batch of augmented images in one process."""
+    """Return the seconds for a batch of augmented images in one process."""
     transform = build_transform(config.train_dataloader.dataset.transforms)
     side = _SOURCE_SIZE[size]
     pixels = torch.randint(0, 256, (side, side, 3), dtype=torch.uint8).numpy()

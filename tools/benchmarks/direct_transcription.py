@@ -1,4 +1,4 @@
-"""The formulas of the paper taken literally: what ``wkd_det.functional`` is compared with.
+"""The formulas of the paper taken literally, for comparison with ``wkd_det.functional``.
 
 WKD-L drops the target class of each sample and builds a cost, a kernel and a plan of
 ``(C - 1) x (C - 1)`` for every sample; WKD-F visits the cells of the grid one by one.
@@ -25,7 +25,7 @@ def direct_logit_loss(
     epsilon: float = 0.05,
     num_iters: int = 10,
 ) -> Tensor:
-    """WKD-L, separated form, with one cost matrix a sample.
+    """Return WKD-L in its separated form, computed with one cost matrix per sample.
 
     Args:
         student: Logits, shape ``(N, C)``.
@@ -33,9 +33,9 @@ def direct_logit_loss(
         cost: Class costs, shape ``(C, C)``.
         target: Class indices, shape ``(N,)``.
         temperature: Softmax temperature of the transported distributions.
-        transport_weight: Weight of the transport beside the target term.
+        transport_weight: Weight of the transport relative to the target term.
         epsilon: Entropic regularisation.
-        num_iters: Sinkhorn rounds.
+        num_iters: Number of Sinkhorn rounds.
 
     Returns:
         Scalar, the mean over samples.
@@ -63,13 +63,13 @@ def direct_feature_loss(
     mean_cov_ratio: float = 1.0,
     eps: float = 1e-5,
 ) -> Tensor:
-    """WKD-F with diagonal Gaussians, cell by cell.
+    """Return WKD-F with diagonal Gaussians, computed cell by cell.
 
     Args:
         student: Shape ``(N, C, H, W)``; cells hold more than one pixel.
         teacher: Same shape.
-        grid: Cells along each axis.
-        mean_cov_ratio: Weight of the means against the deviations.
+        grid: Number of cells along each axis.
+        mean_cov_ratio: Weight of the means relative to the deviations.
         eps: Added to every variance.
 
     Returns:
@@ -88,7 +88,7 @@ def direct_feature_loss(
 
 
 def _other_classes(target: Tensor, classes: int) -> Tensor:
-    """Indices of the classes that are not the target, shape ``(N, C - 1)``."""
+    """Return the indices of the classes that are not the target, shape ``(N, C - 1)``."""
     index = torch.arange(classes - 1, device=target.device)
     return index + (index >= target[:, None])
 
@@ -96,7 +96,7 @@ def _other_classes(target: Tensor, classes: int) -> Tensor:
 def _batched_sinkhorn_cost(
     source: Tensor, target: Tensor, cost: Tensor, epsilon: float, num_iters: int
 ) -> Tensor:
-    """Sinkhorn on ``(N, C)`` marginals and ``(N, C, C)`` costs, shape ``(N,)``."""
+    """Return Sinkhorn costs of ``(N, C)`` marginals and ``(N, C, C)`` costs, shape ``(N,)``."""
     kernel = torch.exp(-cost / epsilon)
     row = torch.full_like(source, 1 / source.shape[1])[:, :, None]
     for _ in range(num_iters):

@@ -1,4 +1,4 @@
-"""``benchmark.py family``: what each form of the feature loss costs beside WKD-F."""
+"""``benchmark.py family``: the cost of each form of the feature loss, next to WKD-F."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _GRID = 2
 
 
 def benchmark_family(*, repeats: int, quick: bool = False) -> list[dict[str, Any]]:
-    """Forward and backward of every distribution and distance on the same random maps.
+    """Time forward and backward of every distribution and distance on the same random maps.
 
     Args:
-        repeats: Timed rounds, at least.
-        quick: Four small maps.
+        repeats: Least number of timed rounds.
+        quick: Use four small maps.
 
     Returns:
         One dict: ``case``, ``forms`` (``seconds``, ``ratio`` to WKD-F, ``extra_bytes``), no
@@ -51,7 +51,7 @@ def benchmark_family(*, repeats: int, quick: bool = False) -> list[dict[str, Any
 
 
 def format_family(cases: list[dict[str, Any]]) -> str:
-    """The table of :func:`benchmark_family`."""
+    """Return the table of :func:`benchmark_family`."""
     (case,) = cases
     rows = [
         [

@@ -17,7 +17,7 @@ def benchmark_interrelation(*, repeats: int, quick: bool = False) -> list[dict[s
 
     Args:
         repeats: Ignored: the one run takes a minute, and memory needs another.
-        quick: 20 classes instead of 1000.
+        quick: Use 20 classes instead of 1000.
 
     Returns:
         One dict: ``case``, ``seconds``, ``feature_bytes``, ``extra_bytes``, no ``verdicts``.
@@ -25,7 +25,7 @@ def benchmark_interrelation(*, repeats: int, quick: bool = False) -> list[dict[s
     classes, examples, dims = (20, 30, 16) if quick else (1000, 700, 512)
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(classes, examples, dims, generator=generator)
-    cka(features[:2])  # what is made once
+    cka(features[:2])  # makes what is made once
     seconds = []
 
     def run() -> None:
@@ -46,7 +46,7 @@ def benchmark_interrelation(*, repeats: int, quick: bool = False) -> list[dict[s
 
 
 def format_interrelation(cases: list[dict[str, Any]]) -> str:
-    """The table of :func:`benchmark_interrelation`."""
+    """Return the table of :func:`benchmark_interrelation`."""
     rows = [
         [
             case['case'],

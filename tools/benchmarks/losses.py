@@ -22,11 +22,11 @@ from wkd_det.functional import (
 )
 
 _BARE_PRODUCTS = 42
-"""Products of a loss with 10 rounds: 2 a round and 1 at the end, and as many backwards."""
+"""Products of a loss with 10 rounds: 2 per round and 1 at the end, and as many backwards."""
 _VALUE_TOLERANCE = 1e-5
 """Relative; both forms work in float32 and sum in another order."""
 _GRADIENT_TOLERANCE = 1e-4
-"""Of the largest entry, as for the golden values."""
+"""Relative to the largest entry, as for the golden values."""
 
 Run = Callable[[], Any]
 
@@ -41,14 +41,14 @@ class LogitProblem(NamedTuple):
 
 
 def benchmark_losses(*, repeats: int, quick: bool = False) -> list[dict[str, Any]]:
-    """All cases of this benchmark.
+    """Measure all cases of this benchmark.
 
     Args:
-        repeats: Timed rounds, at least.
-        quick: Small sizes, which the required figures are not meant for.
+        repeats: Least number of timed rounds.
+        quick: Use small sizes, for which the required figures are not meant.
 
     Returns:
-        A dict a case: ``case``, ``forms`` (``form``, ``seconds``, ``ratio``, ``extra_bytes``),
+        A dict per case: ``case``, ``forms`` (``form``, ``seconds``, ``ratio``, ``extra_bytes``),
         ``agreement`` or None, ``verdicts``.
     """
     detection, imagenet = ((64, 21), (16, 100)) if quick else ((1024, 81), (128, 1000))
@@ -63,12 +63,12 @@ def benchmark_losses(*, repeats: int, quick: bool = False) -> list[dict[str, Any
 
 
 def format_losses(cases: list[dict[str, Any]]) -> str:
-    """The tables of :func:`benchmark_losses`."""
+    """Return the tables of :func:`benchmark_losses`."""
     return '\n\n'.join(_format_case(case) for case in cases)
 
 
 def logit_problem(samples: int, classes: int, *, seed: int = 0) -> LogitProblem:
-    """Random logits and labels, and a class cost as a classifier's rows give it."""
+    """Return random logits and labels, and a class cost as a classifier's rows give it."""
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randn(classes, 64, generator=generator)
     return LogitProblem(
@@ -82,7 +82,7 @@ def logit_problem(samples: int, classes: int, *, seed: int = 0) -> LogitProblem:
 def value_and_gradient(
     loss: Callable[..., Tensor], student: Tensor, *others: Any
 ) -> tuple[Tensor, Tensor]:
-    """Forward and backward with respect to the student."""
+    """Return the loss and its gradient with respect to the student."""
     student = student.detach().requires_grad_()
     value = loss(student, *others)
     (gradient,) = torch.autograd.grad(value, student)
@@ -90,7 +90,7 @@ def value_and_gradient(
 
 
 def kl_loss(student: Tensor, teacher: Tensor) -> Tensor:
-    """Plain knowledge distillation at temperature 1."""
+    """Return the loss of plain knowledge distillation at temperature 1."""
     return F.kl_div(student.log_softmax(1), teacher.softmax(1), reduction='batchmean')
 
 
@@ -148,14 +148,14 @@ def _feature_case(
 
 
 def _bare_products(left: Tensor, right: Tensor) -> None:
-    """As many products as a loss needs, into memory that is there already."""
+    """Compute as many products as a loss needs, into memory that is there already."""
     out = torch.empty_like(left)
     for index in range(_BARE_PRODUCTS):
         torch.mm(left, right.t() if index % 2 else right, out=out)
 
 
 def _measure(title: str, runs: Mapping[str, Run], *, repeats: int) -> dict[str, Any]:
-    """Times, ratios to ours and memory; memory apart, since the profiler slows everything."""
+    """Measure times, ratios to ours and, in runs of its own, memory: the profiler is slow."""
     seconds = time_in_turns(runs, repeats=repeats)
     forms = {
         name: dict(
@@ -169,7 +169,7 @@ def _measure(title: str, runs: Mapping[str, Run], *, repeats: int) -> dict[str, 
 
 
 def _agreement(ours: Run, other: Run) -> tuple[dict[str, float], Verdict]:
-    """Relative differences of value and gradient, and whether they are rounding."""
+    """Return relative differences of value and gradient, and whether they are rounding."""
     value, gradient = ours()
     other_value, other_gradient = other()
     scale = other_gradient.abs().max()

@@ -1,4 +1,4 @@
-"""Peak of the memory that a function takes beyond what is there before."""
+"""Peak memory of a function, beyond what is allocated before."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from torch.profiler import ProfilerActivity, profile
 
 
 def peak_extra_bytes(run: Callable[[], Any]) -> int:
-    """Largest number of bytes that PyTorch's CPU allocator holds at once during ``run``.
+    """Return the largest number of bytes that PyTorch's CPU allocator holds during ``run``.
 
     Counted by the allocator itself: the profiler notes each allocation and each release with the
     running total, also those inside operators and in the backward pass, and the peak is the
     largest total less the first. Unlike the resident size of a process, this is the same in
-    every run and knows no page sizes, thread pools or memory kept for later. What BLAS packs for
-    itself (a few MB at most, whatever the batch) is not seen.
+    every run and does not depend on page sizes, thread pools or memory kept for later. The
+    buffers of BLAS (a few MB at most, whatever the batch) are not counted.
 
     Args:
-        run: Called twice; what it takes once only, in the first call, does not count.
+        run: Called twice; memory that only the first call takes does not count.
     """
     run()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:

@@ -1,17 +1,16 @@
-"""``benchmark.py methods``: what each distillation method costs beside plain distillation."""
+"""``benchmark.py methods``: the cost of each distillation method, next to plain distillation."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-
 from benchmarks.memory import peak_extra_bytes
 from benchmarks.networks import plain_student, training_step, untrained
 from benchmarks.report import format_table
 from benchmarks.timing import pairwise_ratio, spread, time_in_turns
-from wkd_det.testing import random_batch
+from wkd_det.runtime.config import read_config
+from wkd_det.testing.detectors import random_batch
 
 PLAIN = 'plain student'
 PAPER = [('wkd-l', 'kd', 1.3), ('wkd-f', 'kd', 1.0), ('reviewkd', 'wkd-f', 1.6)]
@@ -25,12 +24,12 @@ def benchmark_methods(
     """Time a training step of every distilled config of a folder, and measure its memory.
 
     Weights are random and the images noise, the same for all. The first config's student without
-    its terms stands beside them.
+    its terms is timed with them.
 
     Args:
-        repeats: Timed rounds, at least.
-        quick: Two small images instead of 16 of 96 x 96.
-        folder: With the configs; those without a teacher are left out.
+        repeats: Least number of timed rounds.
+        quick: Use two small images instead of 16 of 96 x 96.
+        folder: Folder of the configs; those without a teacher are left out.
         baseline: Name of the config that the others are compared with.
 
     Returns:
@@ -40,7 +39,7 @@ def benchmark_methods(
     Raises:
         FileNotFoundError: If the baseline is not there.
     """
-    configs = {path.stem: Config.fromfile(path) for path in sorted(folder.glob('*.py'))}
+    configs = {path.stem: read_config(path) for path in sorted(folder.glob('*.py'))}
     configs = {name: config for name, config in configs.items() if 'distill' in config.model}
     if baseline not in configs:
         raise FileNotFoundError(
@@ -83,7 +82,7 @@ def benchmark_methods(
 
 
 def format_methods(cases: list[dict[str, Any]]) -> str:
-    """The tables of :func:`benchmark_methods`."""
+    """Return the tables of :func:`benchmark_methods`."""
     return '\n\n'.join(_format_case(case) for case in cases)
 
 

@@ -21,13 +21,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def untrained(config: Config, *, teacher: str | None = None) -> nn.Module:
-    """The model of a config, its teacher loaded where it has one; all weights are random.
+    """Return the model of a config, with its teacher if it has one; all weights are random.
 
-    Needs no file beside the configs and downloads nothing: random weights cost what trained
-    ones do.
+    Needs no file but the configs and downloads nothing: random weights cost as much as trained
+    ones.
 
     Args:
-        config: Of a plain or a distilled detector.
+        config: Config of a plain or a distilled detector.
         teacher: Config of the teacher, instead of the one that ``config`` names.
     """
     model = copy.deepcopy(config.model)
@@ -46,7 +46,7 @@ def untrained(config: Config, *, teacher: str | None = None) -> nn.Module:
 
 
 def plain_student(config: Config, distilled: nn.Module) -> nn.Module:
-    """The plain detector of a distilled one, with the same weights."""
+    """Return the plain detector of a distilled one, with the same weights."""
     model = ConfigDict(config.model, type=config.model.type.removeprefix('Distilled'))
     plain = MODELS.build({k: v for k, v in model.items() if k not in ('teacher', 'distill')})
     state = distilled.state_dict()
@@ -57,7 +57,7 @@ def plain_student(config: Config, distilled: nn.Module) -> nn.Module:
 def training_step(
     model: nn.Module, config: Config, data: dict[str, Any]
 ) -> Callable[[], dict[str, Any]]:
-    """A step with the optimizer of the config: forward, backward and update.
+    """Return a step with the optimizer of the config: forward, backward and update.
 
     The learning rate is 0 and the seed fixed, so every call does the same work on the same RoIs.
     """

@@ -11,7 +11,7 @@ import torch
 
 
 class Verdict(NamedTuple):
-    """A required figure beside the measured one."""
+    """A required figure and the measured one."""
 
     what: str
     required: str
@@ -20,7 +20,7 @@ class Verdict(NamedTuple):
 
 
 def at_least(what: str, measured: float, bound: float) -> Verdict:
-    """Verdict on a figure with a lower bound.
+    """Judge a figure with a lower bound.
 
     >>> at_least('faster', 30.0, 20.0).met
     True
@@ -29,7 +29,7 @@ def at_least(what: str, measured: float, bound: float) -> Verdict:
 
 
 def at_most(what: str, measured: float, bound: float) -> Verdict:
-    """Verdict on a figure with an upper bound.
+    """Judge a figure with an upper bound.
 
     >>> at_most('ratio', 1.2, 1.1).met
     False
@@ -38,7 +38,7 @@ def at_most(what: str, measured: float, bound: float) -> Verdict:
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Aligned columns, the first to the left, the others to the right.
+    """Return a table with aligned columns, the first to the left, the others to the right.
 
     >>> print(format_table(['form', 'ms'], [['ours', 1], ['direct', 20]]))
     form    ms
@@ -55,7 +55,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
 
 
 def format_verdicts(verdicts: Sequence[Verdict]) -> str:
-    """Table of required, measured and met."""
+    """Return a table of required, measured and met."""
     rows = [
         [verdict.what, verdict.required, f'{verdict.measured:.3g}', 'yes' if verdict.met else 'NO']
         for verdict in verdicts
@@ -64,7 +64,7 @@ def format_verdicts(verdicts: Sequence[Verdict]) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on beside the code."""
+    """Return what the figures depend on in addition to the code."""
     return dict(
         torch=torch.__version__,
         python=platform.python_version(),

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.config import Config
 from torch import Tensor, nn
 
 from benchmarks.networks import ROOT, plain_student, training_step, untrained
 from benchmarks.report import at_most, format_table, format_verdicts
 from benchmarks.timing import spread, time_in_turns
 from wkd_det.detection.heads import run_box_head
-from wkd_det.detection.student_view import Record, recording
-from wkd_det.testing import random_batch
+from wkd_det.detection.student_view import DetectorStudentView
+from wkd_det.runtime.config import read_config
+from wkd_det.testing.detectors import random_batch
 
 _MINI = 'configs/mini/wkd-lf.py'
-_COCO = 'configs/detection/wkd/wkd-lf_faster-rcnn_r101-to-faster-rcnn_r18_fpn_1x_coco.py'
+_COCO = 'configs/detection/wkd-lf_faster-rcnn_r101-to-r18_1x.py'
 _R50 = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
 
 _UNAVOIDABLE = ('student step', 'teacher on the same RoIs', 'RoIAlign and connector')
@@ -32,7 +32,7 @@ class Pair(NamedTuple):
     config: Path
     sizes: list[tuple[int, int]]
     teacher: str | None = None
-    """Instead of the config's."""
+    """Config of the teacher, instead of the one that the config names."""
 
 
 def benchmark_step(
@@ -44,12 +44,12 @@ def benchmark_step(
     The learning rate is 0, so every round does the same work on the same RoIs.
 
     Args:
-        repeats: Timed rounds, at least.
-        quick: The mini pair alone, on two small images.
-        max_ratio: Required of the step over the sum of its unavoidable parts.
+        repeats: Least number of timed rounds.
+        quick: Measure the mini pair alone, on two small images.
+        max_ratio: Required bound of the step over the sum of its unavoidable parts.
 
     Returns:
-        A dict a pair: ``case``, ``parts`` (seconds by name), ``ratio``, ``verdicts``.
+        A dict per pair: ``case``, ``parts`` (seconds by name), ``ratio``, ``verdicts``.
     """
     mini = Pair('mini pair, 16 images of 96 x 96', ROOT / _MINI, [(96, 96)] * 16)
     if quick:
@@ -63,7 +63,7 @@ def benchmark_step(
 
 
 def format_step(cases: list[dict[str, Any]]) -> str:
-    """The tables of :func:`benchmark_step`."""
+    """Return the tables of :func:`benchmark_step`."""
     return '\n\n'.join(_format_case(case) for case in cases)
 
 
@@ -80,33 +80,35 @@ def _case(pair: Pair, repeats: int, max_ratio: float) -> dict[str, Any]:
 
 
 def _runs(pair: Pair) -> dict[str, Callable[[], Any]]:
-    config = Config.fromfile(pair.config)
+    config = read_config(pair.config)
     distilled = untrained(config, teacher=pair.teacher)
     plain = plain_student(config, distilled)
     teacher = distilled.distiller.teacher.module
     data = random_batch(pair.sizes, num_classes=plain.roi_head.bbox_head.num_classes)
-    record = _recorded(plain, data)
+    student = _recorded(plain, data)
     with torch.no_grad():
-        teacher_maps = teacher.neck(teacher.backbone(record.inputs))
-    rois = record.stages[0].rois
-    loss_inputs = _loss_inputs(distilled, record, teacher_maps)
+        teacher_maps = teacher.neck(teacher.backbone(student.inputs))
+    rois = student.stage(0).rois
+    loss_inputs = _loss_inputs(distilled, student, teacher_maps)
     return {
         'distilled step': training_step(distilled, config, data),
         'student step': training_step(plain, config, data),
-        'teacher on the same RoIs': partial(_teacher, teacher, record.inputs, rois),
-        'RoIAlign and connector': partial(_pool, distilled, record.neck, teacher_maps, rois),
+        'teacher on the same RoIs': partial(_teacher, teacher, student.inputs, rois),
+        'RoIAlign and connector': partial(
+            _pool, distilled, student.maps('neck'), teacher_maps, rois
+        ),
         'losses alone': partial(_losses, distilled, loss_inputs),
     }
 
 
-def _recorded(plain: nn.Module, data: dict[str, Any]) -> Record:
-    """What a step of the student leaves behind."""
+def _recorded(plain: nn.Module, data: dict[str, Any]) -> DetectorStudentView:
+    """Return the record of a step of the student."""
     data = plain.data_preprocessor(data, training=True)
-    record = Record(inputs=data['inputs'], samples=data['data_samples'])
+    view = DetectorStudentView(plain, data['inputs'], data['data_samples'])
     torch.manual_seed(0)
-    with recording(plain, record):
+    with view.recording():
         plain.loss(data['inputs'], data['data_samples'])
-    return record
+    return view
 
 
 @torch.no_grad()
@@ -120,7 +122,7 @@ def _pool(
     teacher_maps: tuple[Tensor, ...],
     rois: Tensor,
 ) -> None:
-    """The way of the tap ``roi_feats`` with its connector on the maps, forward and backward."""
+    """Do the work of the tap ``roi_feats`` with its connector on the maps, both ways."""
     term = distilled.distiller.terms['loss_wkd_f']
     (pooler,), (connector,) = term.tap.poolers, term.connectors
     with torch.no_grad():
@@ -132,16 +134,16 @@ def _pool(
 
 
 def _loss_inputs(
-    distilled: nn.Module, record: Record, teacher_maps: tuple[Tensor, ...]
+    distilled: nn.Module, student: DetectorStudentView, teacher_maps: tuple[Tensor, ...]
 ) -> dict[str, dict[str, Tensor]]:
-    """Arguments of each term's loss, the student's a leaf."""
-    recorded = record.stages[0]
+    """Return the arguments of each term's loss, the student's a leaf."""
+    recorded = student.stage(0)
     pooler = distilled.distiller.terms['loss_wkd_f'].tap.poolers[0].teacher
     with torch.no_grad():
         head = run_box_head(distilled.distiller.teacher.module, teacher_maps, recorded.rois, 0)
         features = pooler(teacher_maps[: pooler.num_inputs], recorded.rois)
     pairs = dict(
-        loss_wkd_l=dict(student=recorded.logits, teacher=head['cls_score'], target=recorded.labels),
+        loss_wkd_l=dict(student=recorded.logits, teacher=head.logits, target=recorded.labels),
         loss_wkd_f=dict(student=features.flip(0), teacher=features),
     )
     return {

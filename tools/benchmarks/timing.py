@@ -17,7 +17,7 @@ class Spread(NamedTuple):
 
 
 def spread(values: list[float]) -> Spread:
-    """Median, least and largest of some values.
+    """Return median, least and largest of some values.
 
     >>> spread([3.0, 1.0, 2.0])
     Spread(median=2.0, low=1.0, high=3.0)
@@ -32,11 +32,12 @@ def time_in_turns(
 
     Args:
         runs: Functions by name.
-        repeats: Timed rounds at least, >= 1, after one that is not timed.
-        seconds: Go on that long: what takes milliseconds is timed hundreds of times.
+        repeats: Least number of timed rounds, >= 1, after one that is not timed.
+        seconds: Least duration of all rounds: functions that take milliseconds are timed hundreds
+            of times.
 
     Returns:
-        Seconds by name, one value a round; equal places belong to the same round.
+        Seconds by name, one value per round; equal places belong to the same round.
     """
     found: dict[str, list[float]] = {name: [] for name in runs}
     end = time.perf_counter() + seconds
@@ -52,7 +53,7 @@ def time_in_turns(
 
 
 def pairwise_ratio(numerator: list[float], denominator: list[float]) -> Spread:
-    """Ratios of times of the same round.
+    """Return the spread of the ratios of times of the same round.
 
     >>> pairwise_ratio([2.0, 6.0, 9.0], [1.0, 2.0, 3.0])
     Spread(median=3.0, low=2.0, high=3.0)

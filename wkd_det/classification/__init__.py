@@ -1,49 +1,29 @@
-"""Image classification: networks, distilled classifiers, data and metrics."""
+"""Image classification: networks, plain and distilled classifiers, data and metrics."""
 
-from wkd_det.classification.classifier import (
-    Classifier,
-    TopKAccuracy,
-    last_layer,
-    network_keys,
-    network_of,
-    network_weights,
-)
-from wkd_det.classification.data import ImagePreprocessor, collate_images
-from wkd_det.classification.datasets import (
-    CIFAR100Dataset,
-    DigitsDataset,
-    ImageFolderDataset,
-    ImageNetDataset,
-)
-from wkd_det.classification.distilled import DistilledClassifier, LogitsTap
-from wkd_det.classification.networks.mobilenets import MobileNetV1
-from wkd_det.classification.networks.zoo import (
-    CIFAR_NETWORKS,
-    CifarModel,
-    TimmModel,
-    TorchvisionModel,
-)
-from wkd_det.distillation.module_tap import ModuleTap
+from __future__ import annotations
 
-__all__ = [
-    'CIFAR100Dataset',
-    'CIFAR_NETWORKS',
-    'CifarModel',
-    'Classifier',
-    'DigitsDataset',
-    'DistilledClassifier',
-    'ImageFolderDataset',
-    'ImageNetDataset',
-    'ImagePreprocessor',
-    'LogitsTap',
-    'MobileNetV1',
-    'ModuleTap',
-    'TimmModel',
-    'TopKAccuracy',
-    'TorchvisionModel',
-    'collate_images',
-    'last_layer',
-    'network_keys',
-    'network_of',
-    'network_weights',
-]
+from typing import Any
+
+from wkd_det import registry
+
+_HOMES = {
+    **registry.CLASSIFIERS,
+    **registry.REGISTERED['DATASETS'],
+    **registry.REGISTERED['FUNCTIONS'],
+    **registry.REGISTERED['METRICS'],
+    'CIFAR_NETWORKS': 'classification.networks.zoo',
+    'LogitsTap': 'classification.distilled',
+    'ModuleTap': 'distillation.module_tap',
+    'last_layer': 'classification.classifier',
+    'network_keys': 'classification.classifier',
+    'network_of': 'classification.classifier',
+    'network_weights': 'classification.classifier',
+}
+
+__all__ = [*_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return registry.load(name, _HOMES[name])
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

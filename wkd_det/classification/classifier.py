@@ -1,4 +1,4 @@
-"""The layer of a network that gives the logits."""
+"""Plain image classifiers: the model that is trained, its bare network, its accuracy."""
 
 from __future__ import annotations
 
@@ -16,32 +16,6 @@ from wkd_det import registry
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.state import load_strictly, weights_of
 
-
-def last_layer(network: nn.Module, num_classes: int | None) -> tuple[str, nn.Module]:
-    """Name and module of the layer with one output a class; the last one, if there are more;
-    linear before convolutional.
-
-    Raises:
-        ValueError: If there is none.
-    """
-    for kind, width in ((nn.Linear, 'out_features'), (nn.Conv2d, 'out_channels')):
-        layers = [
-            (name, module)
-            for name, module in network.named_modules()
-            if isinstance(module, kind) and getattr(module, width) == num_classes
-        ]
-        if layers:
-            return layers[-1]
-    raise ValueError(
-        f'{type(network).__name__} has no layer with {num_classes} outputs, one a class'
-    )
-
-
-def class_rows(network: nn.Module, num_classes: int | None) -> Tensor:
-    """Weight vectors of the classes, shape ``(C, D)``."""
-    return last_layer(network, num_classes)[1].weight.flatten(1)
-
-
 _PREFIX = 'network.'
 
 
@@ -49,7 +23,7 @@ class Classifier(BaseModel):
     """A network whose output is logits, with a cross-entropy loss.
 
     Its checkpoints are those of the network with ``network.`` before each key; checkpoints of
-    the bare network load as well. :func:`network_weights` gives the bare ones back.
+    the bare network load as well, and :func:`network_weights` returns such.
 
     Args:
         network: Config of the network, e.g. ``dict(type='CifarModel', name='resnet8x4')``.
@@ -57,8 +31,9 @@ class Classifier(BaseModel):
             address, ``torchvision://NAME`` or ``timm://NAME``. None: random.
         new_classifier: Let weights whose shape differs from the network's, those of a last layer
             of other classes, keep their random values. All others must fit.
-        label_smoothing: Of the cross entropy.
-        data_preprocessor: :class:`ImagePreprocessor` by default.
+        label_smoothing: Label smoothing of the cross entropy, in [0, 1).
+        data_preprocessor: Config of the preprocessor;
+            :class:`~wkd_det.classification.data.ImagePreprocessor` by default.
 
     Raises:
         ValueError: If ``label_smoothing`` is outside [0, 1).
@@ -87,7 +62,7 @@ class Classifier(BaseModel):
             self.data_preprocessor.num_classes = self.num_classes
 
     def init_weights(self) -> None:
-        """Load ``weights``, where there are any; the network has initialised itself when built."""
+        """Load ``weights``, if any are named; the network initialised itself when it was built."""
         if self.weights is not None:
             weights = network_keys(weights_of(read_checkpoint(self.weights)))
             if self.new_classifier:
@@ -96,17 +71,17 @@ class Classifier(BaseModel):
         self._is_init = True
 
     def forward(self, images: Tensor, labels: Tensor | None = None, mode: str = 'tensor') -> Any:
-        """Logits, losses or predictions.
+        """Return logits, losses or predictions.
 
         Args:
             images: Normalised, shape ``(N, C, H, W)``.
             labels: Shape ``(N,)``; needed for losses.
             mode: ``'tensor'``: logits ``(N, num_classes)``. ``'loss'``: dict of losses.
-                ``'predict'``: one dict an image, with ``pred_score`` (probabilities) and
+                ``'predict'``: one dict per image, with ``pred_score`` (probabilities) and
                 ``gt_label``.
 
         Raises:
-            ValueError: If ``mode`` is something else.
+            ValueError: If ``mode`` is none of these.
         """
         if mode == 'loss':
             return self.loss(images, labels)
@@ -118,13 +93,13 @@ class Classifier(BaseModel):
         return self.network(images)
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Cross entropy, mean over images."""
+        """Return the cross entropy, mean over images, as ``loss_ce``."""
         logits = self.network(images)
         smoothing = self.label_smoothing
         return dict(loss_ce=F.cross_entropy(logits.float(), labels, label_smoothing=smoothing))
 
     def own_keys(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Weights of a classifier, from those of a classifier or of a bare network."""
+        """Return the weights of a classifier, from its own or those of a bare network."""
         if any(key.startswith(_PREFIX) for key in weights):
             return dict(weights)
         return {f'{_PREFIX}{key}': value for key, value in weights.items()}
@@ -145,18 +120,23 @@ class Classifier(BaseModel):
         return {key: own[key] if key in other else value for key, value in weights.items()}
 
 
+def network_of(model: nn.Module) -> nn.Module:
+    """Return the network of a classifier; any other module is a network itself."""
+    return model.network if isinstance(model, Classifier) else model
+
+
 def network_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of the bare network, from those of a classifier or of a bare network."""
+    """Return the weights of the bare network, from its own or those of a classifier."""
     if not any(key.startswith(_PREFIX) for key in weights):
         return dict(weights)
     return {key[len(_PREFIX) :]: value for key, value in weights.items() if key.startswith(_PREFIX)}
 
 
 def network_weights(checkpoint: str) -> dict[str, Tensor]:
-    """Weights that the plain network of torchvision, timm or the CIFAR zoo loads strictly.
+    """Return weights that the plain network of torchvision, timm or the CIFAR zoo loads strictly.
 
     Args:
-        checkpoint: Of a plain or distilled classifier.
+        checkpoint: Path or address of the checkpoint of a plain or distilled classifier.
 
     Example:
         ``timm.create_model('resnet18').load_state_dict(network_weights('epoch_300.pth'))``
@@ -164,23 +144,49 @@ def network_weights(checkpoint: str) -> dict[str, Tensor]:
     return network_keys(weights_of(read_checkpoint(checkpoint)))
 
 
-def network_of(model: nn.Module) -> nn.Module:
-    """The network of a classifier; any other module is a network itself."""
-    return model.network if isinstance(model, Classifier) else model
+def last_layer(network: nn.Module, num_classes: int | None) -> tuple[str, nn.Module]:
+    """Return name and module of the layer that gives the logits: one output per class.
+
+    A linear layer goes before a convolution; of several the last one is returned.
+
+    Args:
+        network: A bare network, as :func:`network_of` returns it.
+        num_classes: Number of classes.
+
+    Raises:
+        ValueError: If there is no such layer.
+    """
+    for kind, width in ((nn.Linear, 'out_features'), (nn.Conv2d, 'out_channels')):
+        layers = [
+            (name, module)
+            for name, module in network.named_modules()
+            if isinstance(module, kind) and getattr(module, width) == num_classes
+        ]
+        if layers:
+            return layers[-1]
+    raise ValueError(
+        f'{type(network).__name__} has no layer with {num_classes} outputs, one per class'
+    )
+
+
+def class_rows(network: nn.Module, num_classes: int | None) -> Tensor:
+    """Return the weight vectors of the classes in the last layer, shape ``(C, D)``."""
+    return last_layer(network, num_classes)[1].weight.flatten(1)
 
 
 class TopKAccuracy(BaseMetric):
-    """Share of images whose label is among the k classes of highest score, in percent.
+    """Percentage of images whose label is among the k classes of highest score.
 
     Convention:
-        Of equal scores the lower class comes first, so a constant output does not score 100 %.
+        - Of equal scores the lower class comes first, so a constant output does not score 100 %.
+        - An image without a finite score of its label is not recognised.
 
     Args:
         topk: Values of k; each gives a figure ``accuracy/top<k>``.
-        **options: Of mmengine's ``BaseMetric``.
+        **options: Options of mmengine's ``BaseMetric``.
 
     Raises:
-        ValueError: If a k is not positive, or (when evaluated) above the number of classes.
+        ValueError: If a k is not positive or, when scores arrive, above the number of classes.
     """
 
     default_prefix = 'accuracy'
@@ -192,7 +198,7 @@ class TopKAccuracy(BaseMetric):
         self.topk = tuple(topk)
 
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Note the rank of each image's label, 0 for the best."""
+        """Note the rank of the label of each image, 0 for the best."""
         scores = torch.stack([sample['pred_score'] for sample in data_samples])
         labels = torch.stack([torch.as_tensor(sample['gt_label']) for sample in data_samples])
         if scores.shape[1] < max(self.topk):
@@ -201,11 +207,11 @@ class TopKAccuracy(BaseMetric):
         own = scores.gather(1, labels)
         earlier = torch.arange(scores.shape[1], device=scores.device) < labels
         better = (scores > own) | ((scores == own) & earlier)
-        # NaN is above nothing: an image without a finite score is not recognised.
+        # NaN is above nothing and nothing is above NaN, so it would have the best rank.
         ranks = better.sum(dim=1).where(own[:, 0].isfinite(), scores.shape[1])
         self.results.extend(ranks.tolist())
 
     def compute_metrics(self, results: list[int]) -> dict[str, float]:
-        """Percent by ``top<k>``."""
+        """Return the percentages by ``top<k>``."""
         ranks = torch.tensor(results)
         return {f'top{k}': (ranks < k).double().mean().item() * 100 for k in self.topk}

@@ -1,4 +1,4 @@
-"""From a batch of the data loader to the input of a network."""
+"""Data of classifiers on their way: from an image on disk to the normalised batch of a network."""
 
 from __future__ import annotations
 
@@ -18,6 +18,112 @@ from torch.utils.data import Dataset, default_collate
 
 from wkd_det.runtime.config import build_strict
 
+_BAD_IMAGE = ('raise', 'skip')
+
+TORCHVISION_TRANSFORMS = Registry('torchvision transform')
+for _name, _value in vars(transforms).items():
+    if isinstance(_value, type) and not issubclass(_value, Enum):
+        TORCHVISION_TRANSFORMS.register_module(_name, module=_value)
+
+
+class ImageDataset(Dataset):
+    """Base of the data sets: transforms, class names, and images that do not decode.
+
+    A subclass defines :meth:`read` and :meth:`labels`.
+
+    Args:
+        classes: Names of the classes in order; checkpoints carry them.
+        transforms: Transforms of torchvision; see :func:`build_transform`.
+        on_bad_image: ``'raise'`` stops at an image that does not decode, with its name;
+            ``'skip'`` leaves it out of its batch, with a warning.
+
+    Raises:
+        ValueError: If ``on_bad_image`` is neither.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        *,
+        transforms: Sequence[Mapping[str, Any]] = (),
+        on_bad_image: str = 'raise',
+    ) -> None:
+        if on_bad_image not in _BAD_IMAGE:
+            raise ValueError(f'on_bad_image must be one of {_BAD_IMAGE}, got {on_bad_image!r}')
+        self.metainfo = dict(classes=tuple(classes))
+        self.on_bad_image = on_bad_image
+        self._transform = build_transform(transforms)
+
+    def read(self, index: int) -> tuple[Image.Image, int]:
+        """Return image and label.
+
+        Raises:
+            OSError, SyntaxError: If the image does not decode.
+        """
+        raise NotImplementedError
+
+    def name(self, index: int) -> str:
+        """Return the name of an image for messages, e.g. its path."""
+        return f'image {index}'
+
+    def labels(self) -> Sequence[int]:
+        """Return the label of each image, without reading the images."""
+        raise NotImplementedError
+
+    def __len__(self) -> int:
+        return len(self.labels())
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int] | None:
+        """Return an image as bytes ``(3, H, W)`` and its label; None if it is to be skipped.
+
+        Raises:
+            ValueError: If the image does not decode.
+        """
+        try:
+            image, label = self.read(index)
+        except (OSError, SyntaxError) as error:
+            message = f'{self.name(index)} does not decode: {error}'
+            if self.on_bad_image == 'raise':
+                raise ValueError(f"{message}; on_bad_image='skip' leaves such images out") from None
+            print_log(f'skipped, {message}', logger='current', level=logging.WARNING)
+            return None
+        return self._transform(image), label
+
+
+def build_transform(configs: Sequence[Mapping[str, Any]]) -> Callable[[Image.Image], Tensor]:
+    """Return a chain of torchvision's transforms that ends in bytes, shape ``(3, H, W)``.
+
+    Args:
+        configs: Each has a ``type``, a class of ``torchvision.transforms``, and its arguments.
+            An ``interpolation`` is given by name, e.g. ``'bicubic'``.
+
+    Raises:
+        TypeError: If a section is no dict or lacks an argument.
+        KeyError: If a type or an argument is unknown; lists the valid ones.
+        ValueError: If an interpolation is unknown.
+    """
+    steps = []
+    for index, config in enumerate(configs):
+        if isinstance(config, Mapping) and isinstance(config.get('interpolation'), str):
+            mode = transforms.InterpolationMode(config['interpolation'])
+            config = dict(config, interpolation=mode)
+        section = f'transforms[{index}]'
+        names = TORCHVISION_TRANSFORMS.module_dict
+        steps.append(build_strict(section, config, names, TORCHVISION_TRANSFORMS.get))
+    return transforms.Compose([*steps, transforms.PILToTensor()])
+
+
+def collate_images(samples: list[tuple[Tensor, int] | None]) -> list[Tensor]:
+    """Return images ``(N, 3, H, W)`` and labels ``(N,)``; skipped images are left out.
+
+    Raises:
+        ValueError: If no image is left.
+    """
+    left = [sample for sample in samples if sample is not None]
+    if not left:
+        raise ValueError(f'none of the {len(samples)} images of a batch decodes')
+    return default_collate(left)
+
 
 class ImagePreprocessor(BaseDataPreprocessor):
     """Moves a batch to the device and normalises it there.
@@ -25,12 +131,12 @@ class ImagePreprocessor(BaseDataPreprocessor):
     Images travel as bytes, a quarter of what floats take.
 
     Args:
-        mean: Of each channel, in units of the pixels, 0 to 255; in the order of the images, RGB.
-        std: Of each channel.
-        num_classes: Labels must be less; no check where it is not known.
+        mean: Mean per channel, in units of the pixels, 0 to 255; in the order RGB of the images.
+        std: Standard deviation per channel, in the same units.
+        num_classes: Labels must be less than this; None for no check.
 
     Raises:
-        ValueError: If mean and std do not fit each other or a std is not positive.
+        ValueError: If ``mean`` and ``std`` differ in length or a ``std`` is not positive.
     """
 
     def __init__(
@@ -43,7 +149,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         super().__init__(non_blocking=True)
         if len(mean) != len(std) or not min(std) > 0:
             raise ValueError(
-                f'mean and std need one value a channel, std positive, got mean={mean}, std={std}'
+                f'mean and std need one value per channel, std positive, got mean={mean}, std={std}'
             )
         self.num_classes = num_classes
         self.scale = tuple(map(float, mean)), tuple(map(float, std))
@@ -52,10 +158,10 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self.register_buffer('std', torch.tensor(self.scale[1]).view(-1, 1, 1), persistent=False)
 
     def forward(self, data: Any, training: bool = False) -> list[Tensor]:
-        """Images ``(N, C, H, W)``, normalised, and labels ``(N,)``.
+        """Return images ``(N, C, H, W)``, normalised, and labels ``(N,)``.
 
         Raises:
-            ValueError: If a label is none of the classes.
+            ValueError: If a label lies outside ``[0, num_classes)``.
         """
         images, labels = data
         self._check(labels)  # before the move: on a GPU it would wait for the device
@@ -75,117 +181,14 @@ class ImagePreprocessor(BaseDataPreprocessor):
 
 
 def renormalize(images: Tensor, student: ImagePreprocessor, teacher: ImagePreprocessor) -> Tensor:
-    """From the student's normalised batch to what the teacher's preprocessor would have made.
+    """Return the batch as the teacher's preprocessor would have normalised it.
 
     Args:
-        images: Shape ``(N, C, H, W)``; returned as they are if nothing differs.
-        student: Made the batch.
-        teacher: Of the teacher.
+        images: Batch as the student's preprocessor normalised it, shape ``(N, C, H, W)``;
+            returned as it is if mean and std are the same.
+        student: Preprocessor of the student.
+        teacher: Preprocessor of the teacher.
     """
     if student.scale == teacher.scale:
         return images
     return (images * student.std + student.mean - teacher.mean) / teacher.std
-
-
-def collate_images(samples: list[tuple[Tensor, int] | None]) -> list[Tensor]:
-    """Images ``(N, 3, H, W)`` and labels ``(N,)``; skipped images are left out.
-
-    Raises:
-        ValueError: If none is left.
-    """
-    left = [sample for sample in samples if sample is not None]
-    if not left:
-        raise ValueError(f'none of the {len(samples)} images of a batch decodes')
-    return default_collate(left)
-
-
-TORCHVISION_TRANSFORMS = Registry('torchvision transform')
-
-
-for _name, _value in vars(transforms).items():
-    if isinstance(_value, type) and not issubclass(_value, Enum):
-        TORCHVISION_TRANSFORMS.register_module(_name, module=_value)
-
-
-def build_transform(configs: Sequence[Mapping[str, Any]]) -> Callable[[Image.Image], Tensor]:
-    """Chain transforms of torchvision; images come out as bytes, shape ``(3, H, W)``.
-
-    Args:
-        configs: Each a ``type``, a class of ``torchvision.transforms``, and its arguments. An
-            ``interpolation`` is given by name, e.g. ``'bicubic'``.
-
-    Raises:
-        TypeError, KeyError: If a section is wrong; with the valid names.
-    """
-    steps = []
-    for index, config in enumerate(configs):
-        config = dict(config)
-        if isinstance(config.get('interpolation'), str):
-            config['interpolation'] = transforms.InterpolationMode(config['interpolation'])
-        section = f'transforms[{index}]'
-        names = TORCHVISION_TRANSFORMS.module_dict
-        steps.append(build_strict(section, config, TORCHVISION_TRANSFORMS, names))
-    return transforms.Compose([*steps, transforms.PILToTensor()])
-
-
-BAD_IMAGE = ('raise', 'skip')
-
-
-class ImageDataset(Dataset):
-    """Base of the data sets: transforms, class names, and images that do not decode.
-
-    A subclass gives images by :meth:`read`.
-
-    Args:
-        classes: Names of the classes in order; checkpoints carry them.
-        transforms: Of torchvision; see :func:`build_transform`.
-        on_bad_image: What an image that does not decode does: ``'raise'`` stops with its name,
-            ``'skip'`` leaves it out of its batch, with a warning.
-
-    Raises:
-        ValueError: If ``on_bad_image`` is something else.
-    """
-
-    def __init__(
-        self,
-        classes: Sequence[str],
-        *,
-        transforms: Sequence[Mapping[str, Any]] = (),
-        on_bad_image: str = 'raise',
-    ) -> None:
-        if on_bad_image not in BAD_IMAGE:
-            raise ValueError(f'on_bad_image must be one of {BAD_IMAGE}, got {on_bad_image!r}')
-        self.metainfo = dict(classes=tuple(classes))
-        self.on_bad_image = on_bad_image
-        self._transform = build_transform(transforms)
-
-    def read(self, index: int) -> tuple[Image.Image, int]:
-        """Image and label; an ``OSError`` or ``SyntaxError`` where the image does not decode."""
-        raise NotImplementedError
-
-    def name(self, index: int) -> str:
-        """What to call an image in a message, e.g. its path."""
-        return f'image {index}'
-
-    def labels(self) -> Sequence[int]:
-        """Label of each image, without reading the images."""
-        raise NotImplementedError
-
-    def __len__(self) -> int:
-        return len(self.labels())
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int] | None:
-        """Image as bytes ``(3, H, W)`` and label; None for one to be skipped.
-
-        Raises:
-            ValueError: If the image does not decode.
-        """
-        try:
-            image, label = self.read(index)
-        except (OSError, SyntaxError) as error:
-            message = f'{self.name(index)} does not decode: {error}'
-            if self.on_bad_image == 'raise':
-                raise ValueError(f"{message}; on_bad_image='skip' leaves such images out") from None
-            print_log(f'skipped, {message}', logger='current', level=logging.WARNING)
-            return None
-        return self._transform(image), label

@@ -1,4 +1,4 @@
-"""Parts of a data set."""
+"""Data sets of labelled images: CIFAR-100, scanned digits, folders of images, ImageNet."""
 
 from __future__ import annotations
 
@@ -13,15 +13,9 @@ from torchvision.datasets import CIFAR100, ImageFolder
 
 from wkd_det.classification.data import ImageDataset
 
-
-def check_split(split: str, valid: Sequence[str]) -> None:
-    """Refuse a part that the data set does not have.
-
-    Raises:
-        ValueError: With the valid ones.
-    """
-    if split not in valid:
-        raise ValueError(f'split must be one of {tuple(valid)}, got {split!r}')
+_IMAGENET_CLASSES = 1000
+_LARGEST_PIXEL = 16  # of the digits as scikit-learn has them
+_TEST_DIGITS = 60  # per class
 
 
 class CIFAR100Dataset(ImageDataset):
@@ -30,14 +24,15 @@ class CIFAR100Dataset(ImageDataset):
     Args:
         data_root: Folder that holds ``cifar-100-python``.
         split: ``'train'`` (50000 images) or ``'test'`` (10000).
-        **options: Of :class:`ImageDataset`.
+        **options: Options of :class:`~wkd_det.classification.data.ImageDataset`.
 
     Raises:
-        FileNotFoundError: If the data are not there; says what to download.
+        FileNotFoundError: If the data are not there, with the command that downloads them.
+        ValueError: If the split is unknown.
     """
 
     def __init__(self, data_root: str, *, split: str, **options: Any) -> None:
-        check_split(split, ('train', 'test'))
+        _check_split(split, ('train', 'test'))
         try:
             self._data = CIFAR100(data_root, train=split == 'train')
         except (RuntimeError, OSError):  # torchvision compares checksums
@@ -56,12 +51,6 @@ class CIFAR100Dataset(ImageDataset):
         return self._data.targets
 
 
-_TEST_PER_CLASS = 60
-
-
-_LARGEST = 16  # of the digits' pixels
-
-
 class DigitsDataset(ImageDataset):
     """1797 scanned digits of 8 x 8 pixels, enlarged, in noise.
 
@@ -69,16 +58,16 @@ class DigitsDataset(ImageDataset):
     smaller ``per_class`` is a part of a larger one.
 
     Args:
-        split: ``'train'`` or ``'test'`` (60 of each class).
-        per_class: Training images of each class; all by default (114 at least).
-        size: Side of the enlarged image (bilinear).
+        split: ``'train'`` or ``'test'`` (60 images per class).
+        per_class: Training images per class; all by default (at least 114).
+        size: Side of the enlarged image, in pixels (bilinear); at least 8.
         noise: Standard deviation of the Gaussian noise on the pixels, in units of their range.
-        seed: Of the noise, and of which digits are in which split.
-        **options: Of :class:`ImageDataset`.
+        seed: Random seed of the noise, and of which digits are in which split.
+        **options: Options of :class:`~wkd_det.classification.data.ImageDataset`.
 
     Raises:
         ImportError: If scikit-learn is not installed.
-        ValueError: If a number is outside its range.
+        ValueError: If the split is unknown or a number is outside its range.
     """
 
     def __init__(
@@ -91,7 +80,7 @@ class DigitsDataset(ImageDataset):
         seed: int = 0,
         **options: Any,
     ) -> None:
-        check_split(split, ('train', 'test'))
+        _check_split(split, ('train', 'test'))
         if size < 8 or noise < 0:
             raise ValueError(f'size must be at least 8, noise >= 0; got size={size}, noise={noise}')
         try:
@@ -117,11 +106,11 @@ class DigitsDataset(ImageDataset):
 
 
 def _choose(labels: np.ndarray, split: str, per_class: int | None, seed: int) -> list[int]:
-    """Indices into the 1797 digits, class after class."""
+    """Return indices into the 1797 digits, class after class."""
     chosen: list[int] = []
     for digit in range(10):
         order = np.random.default_rng((seed, digit)).permutation(np.flatnonzero(labels == digit))
-        test, train = order[:_TEST_PER_CLASS], order[_TEST_PER_CLASS:]
+        test, train = order[:_TEST_DIGITS], order[_TEST_DIGITS:]
         if per_class is not None and not 1 <= per_class <= len(train):
             raise ValueError(
                 f'per_class must lie in [1, {len(train)}] for the digit {digit}, got {per_class}'
@@ -133,7 +122,8 @@ def _choose(labels: np.ndarray, split: str, per_class: int | None, seed: int) ->
 def _enlarge(
     pixels: np.ndarray, size: int, noise: float, generator: np.random.Generator
 ) -> Image.Image:
-    grey = Image.fromarray((pixels * (255 / _LARGEST)).astype(np.uint8))
+    """Return a digit as a noisy RGB image of ``size`` x ``size`` pixels."""
+    grey = Image.fromarray((pixels * (255 / _LARGEST_PIXEL)).astype(np.uint8))
     large = np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR), dtype=np.float64)
     noisy = large + generator.normal(0, 255 * noise, large.shape)
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).convert('RGB')
@@ -145,15 +135,15 @@ class ImageFolderDataset(ImageDataset):
     Args:
         data_root: Folder of the class folders.
         classes: Names of the class folders, in the order of the labels; sorted by default. Set
-            it where a split may lack a class.
-        **options: Of :class:`ImageDataset`.
+            them where a split may lack a class.
+        **options: Options of :class:`~wkd_det.classification.data.ImageDataset`.
 
     Raises:
         FileNotFoundError: If there is no such folder, or no image in it.
         ValueError: If a folder is none of ``classes``.
     """
 
-    layout = 'one folder a class, with its images in it: <data_root>/<class>/<image>.jpg'
+    layout = 'one folder per class, with its images in it: <data_root>/<class>/<image>.jpg'
 
     def __init__(
         self, data_root: str, *, classes: Sequence[str] | None = None, **options: Any
@@ -186,7 +176,7 @@ class ImageFolderDataset(ImageDataset):
 
 
 class _NamedFolders(ImageFolder):
-    """``ImageFolder`` whose labels are given."""
+    """torchvision's ``ImageFolder`` with given labels."""
 
     def __init__(self, root: str, labels: Mapping[str, int]) -> None:
         self._labels = dict(labels)
@@ -196,20 +186,18 @@ class _NamedFolders(ImageFolder):
         return list(self._labels), self._labels
 
 
-_CLASSES = 1000
-
-
 class ImageNetDataset(ImageFolderDataset):
-    """ILSVRC 2012, unpacked into one folder a synset.
+    """ILSVRC 2012, unpacked into one folder per synset.
 
     Args:
         data_root: Folder of ``train`` and ``val``.
-        split: One of them.
-        **options: Of :class:`ImageFolderDataset`.
+        split: ``'train'`` or ``'val'``.
+        **options: Options of :class:`ImageFolderDataset`.
 
     Raises:
-        FileNotFoundError: If the data are not there; says what to download.
-        ValueError: If there are not 1000 synsets, and ``classes`` is not given.
+        FileNotFoundError: If the data are not there, with what to download.
+        ValueError: If the split is unknown, or there are not 1000 synsets and ``classes`` is not
+            given.
     """
 
     layout = (
@@ -220,11 +208,17 @@ class ImageNetDataset(ImageFolderDataset):
     )
 
     def __init__(self, data_root: str, *, split: str, **options: Any) -> None:
-        check_split(split, ('train', 'val'))
+        _check_split(split, ('train', 'val'))
         super().__init__(str(Path(data_root) / split), **options)
         found = len(self.metainfo['classes'])
-        if options.get('classes') is None and found != _CLASSES:
+        if options.get('classes') is None and found != _IMAGENET_CLASSES:
             raise ValueError(
-                f'{Path(data_root) / split} has {found} folders, ImageNet has {_CLASSES} synsets; '
-                'for a part of it give their names as classes'
+                f'{Path(data_root) / split} has {found} folders, ImageNet has '
+                f'{_IMAGENET_CLASSES} synsets; for a part of it give their names as classes'
             )
+
+
+def _check_split(split: str, valid: Sequence[str]) -> None:
+    """Raise if the data set has no such split."""
+    if split not in valid:
+        raise ValueError(f'split must be one of {tuple(valid)}, got {split!r}')

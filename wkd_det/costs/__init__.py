@@ -1,1 +1,1 @@
-"""Distances between classes: sources for losses, and their making from a trained network."""
+"""Distances between classes: their sources, files and figures, and how a network gives them."""

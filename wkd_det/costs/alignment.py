@@ -1,4 +1,4 @@
-"""Centred Gram matrices of a block of classes, given out in pieces."""
+"""CKA: centred kernel alignment between the feature sets of classes."""
 
 from __future__ import annotations
 
@@ -12,83 +12,6 @@ from wkd_det.ops.arithmetic import promote, without_autocast
 from wkd_det.ops.checks import check_integers, check_positive
 
 KERNELS = ('linear', 'polynomial', 'rbf')
-
-
-class GramBlock:
-    """Centred Gram matrices ``H K H`` of some classes, never held as a whole.
-
-    What a piece needs of its whole matrix (shift, size, median distance, row means) is computed
-    once, here; classes for which it does not exist are listed and not computed.
-
-    Args:
-        features: Shape ``(classes, examples, dims)``.
-        first: Index of the first of these classes among all.
-        kernel: One of ``KERNELS``.
-        degree: Of the polynomial kernel.
-        bandwidth: Of the RBF kernel.
-    """
-
-    def __init__(
-        self, features: Tensor, first: int, *, kernel: str, degree: int, bandwidth: float
-    ) -> None:
-        self.features = features
-        self.kernel = kernel
-        self.degree = degree
-        self.row_mean: Tensor | None = None
-        values = features.detach()
-        eps = torch.finfo(values.dtype).eps
-        least, largest = values.amin(1), values.amax(1)
-        rounding = 8 * eps * torch.maximum(least.abs(), largest.abs())
-        self.infinite = _indices(~torch.isfinite(largest - least).all(1), first)
-        self.constant = _indices((largest - least <= rounding).all(1), first)
-        self.coincident: list[int] = []
-        if self.infinite or self.constant:
-            return
-
-        # Alignment ignores the size of a Gram matrix; at most about 1, its powers do not overflow.
-        if kernel == 'polynomial':
-            self.size = values.square().sum(2).amax(1)[:, None, None] + 1
-            self.row_mean = self._entries(slice(None), slice(None)).mean(2, keepdim=True)
-            return
-        self.shift = features.mean(1, keepdim=True)
-        self.size = (values - self.shift.detach()).square().sum(2).mean(1).sqrt()[:, None, None]
-        if kernel == 'rbf':
-            median = self._squared_distance(slice(None), slice(None)).flatten(1).median(1).values
-            # The mean squared length is 1 now, and a distance of 0 comes out as its rounding.
-            self.coincident = _indices(median <= 16 * eps, first)
-            if not self.coincident:
-                self.width = 2 * bandwidth**2 * median[:, None, None]
-                self.row_mean = self._entries(slice(None), slice(None)).mean(2, keepdim=True)
-
-    def piece(self, rows: slice, columns: slice) -> Tensor:
-        """Some rows and columns of the matrices, shape ``(classes, rows, columns)``."""
-        entries = self._entries(rows, columns)
-        if self.row_mean is None:  # the linear kernel of centred features is centred
-            return entries
-        mean = self.row_mean.mean(1, keepdim=True)
-        return entries - (self.row_mean[:, rows] - mean) - self.row_mean[:, columns].mT
-
-    def _entries(self, rows: slice, columns: slice) -> Tensor:
-        if self.kernel == 'rbf':
-            return (-self._squared_distance(rows, columns) / self.width).exp()
-        if self.kernel == 'polynomial':
-            inner = self.features[:, rows] @ self.features[:, columns].mT
-            return ((inner + 1) / self.size) ** self.degree
-        return self._normalised(rows) @ self._normalised(columns).mT
-
-    def _squared_distance(self, rows: slice, columns: slice) -> Tensor:
-        left, right = self._normalised(rows), self._normalised(columns)
-        lengths = left.square().sum(2)[:, :, None] + right.square().sum(2)[:, None]
-        return (lengths - 2 * left @ right.mT).clamp(min=0)
-
-    def _normalised(self, rows: slice) -> Tensor:
-        return (self.features[:, rows] - self.shift) / self.size
-
-
-def _indices(wrong: Tensor, first: int) -> list[int]:
-    return (wrong.nonzero().flatten() + first).tolist()
-
-
 _BLOCK_ELEMENTS = 2**25  # Gram entries held at once by default: 128 MB in float32
 
 
@@ -126,9 +49,9 @@ def cka(
 
     Numerics:
         The Gram matrices are walked in blocks of rows, all classes at once, and their products
-        are added up in float64: the work is ``C b^2 (C + D)``, half of that spared by symmetry,
-        the memory ``C * block_size * b`` numbers, twice, beside the features; the two non-linear
-        kernels also hold all of one class, ``b * b``. With autograd on, every block is kept.
+        are added up in float64: the work is ``C b^2 (C + D)``, half of it saved by symmetry; the
+        memory in addition to the features is twice ``C * block_size * b`` numbers, for the two
+        non-linear kernels also ``b * b`` of a class. With autograd on, every block is kept.
         The polynomial kernel loses ``(mean / spread)^2`` of the precision of ``features``: pass
         float64 where the mean of a class dwarfs its spread.
 
@@ -138,9 +61,9 @@ def cka(
         kernel: ``'linear'``, ``'polynomial'`` or ``'rbf'``.
         degree: Exponent of the polynomial kernel, >= 1.
         bandwidth: Width of the RBF kernel in units of the median distance, > 0.
-        block_size: Rows of the Gram matrices per block; by default as many as make a block of
-            2^25 numbers. It changes memory and rounding, nothing else.
-        class_names: ``C`` names that errors give in place of indices.
+        block_size: Rows of the Gram matrices per block; by default so many that a block has
+            2^25 numbers. It changes only memory and rounding.
+        class_names: ``C`` names that errors give instead of indices.
 
     Returns:
         Shape ``(C, C)``, in [0, 1], symmetric, 1 on the diagonal.
@@ -171,7 +94,7 @@ def cka(
         width = dims if kernel == 'linear' else max(dims, examples)
         step = max(classes * block_size // width, 1)
         blocks = [
-            GramBlock(part, first, kernel=kernel, degree=degree, bandwidth=bandwidth)
+            _GramBlock(part, first, kernel=kernel, degree=degree, bandwidth=bandwidth)
             for first, part in zip(range(0, classes, step), features.split(step))
         ]
         _refuse(blocks, class_names)
@@ -186,8 +109,83 @@ def cka(
         return _normalise(product, class_names).to(features)
 
 
+class _GramBlock:
+    """Centred Gram matrices ``H K H`` of some classes, computed in pieces, never held as a whole.
+
+    Figures of the whole matrix that every piece needs (shift, size, median distance, row means)
+    are computed once, here. Classes without them are listed, and then nothing is computed.
+
+    Args:
+        features: Shape ``(classes, examples, dims)``.
+        first: Index of the first of these classes among all.
+        kernel: One of :data:`KERNELS`.
+        degree: Exponent of the polynomial kernel.
+        bandwidth: Width of the RBF kernel.
+    """
+
+    def __init__(
+        self, features: Tensor, first: int, *, kernel: str, degree: int, bandwidth: float
+    ) -> None:
+        self.features = features
+        self.kernel = kernel
+        self.degree = degree
+        self.row_mean: Tensor | None = None
+        values = features.detach()
+        eps = torch.finfo(values.dtype).eps
+        least, largest = values.amin(1), values.amax(1)
+        rounding = 8 * eps * torch.maximum(least.abs(), largest.abs())
+        self.infinite = _indices(~torch.isfinite(largest - least).all(1), first)
+        self.constant = _indices((largest - least <= rounding).all(1), first)
+        self.coincident: list[int] = []
+        if self.infinite or self.constant:
+            return
+
+        # Alignment ignores the size of a Gram matrix; scaled to about 1, powers do not overflow.
+        if kernel == 'polynomial':
+            self.size = values.square().sum(2).amax(1)[:, None, None] + 1
+            self.row_mean = self._entries(slice(None), slice(None)).mean(2, keepdim=True)
+            return
+        self.shift = features.mean(1, keepdim=True)
+        self.size = (values - self.shift.detach()).square().sum(2).mean(1).sqrt()[:, None, None]
+        if kernel == 'rbf':
+            median = self._squared_distance(slice(None), slice(None)).flatten(1).median(1).values
+            # The mean squared length is 1 now, and a distance of 0 comes out as its rounding.
+            self.coincident = _indices(median <= 16 * eps, first)
+            if not self.coincident:
+                self.width = 2 * bandwidth**2 * median[:, None, None]
+                self.row_mean = self._entries(slice(None), slice(None)).mean(2, keepdim=True)
+
+    def piece(self, rows: slice, columns: slice) -> Tensor:
+        """Rows and columns of the centred matrices, shape ``(classes, rows, columns)``."""
+        entries = self._entries(rows, columns)
+        if self.row_mean is None:  # the linear kernel of centred features is centred
+            return entries
+        mean = self.row_mean.mean(1, keepdim=True)
+        return entries - (self.row_mean[:, rows] - mean) - self.row_mean[:, columns].mT
+
+    def _entries(self, rows: slice, columns: slice) -> Tensor:
+        if self.kernel == 'rbf':
+            return (-self._squared_distance(rows, columns) / self.width).exp()
+        if self.kernel == 'polynomial':
+            inner = self.features[:, rows] @ self.features[:, columns].mT
+            return ((inner + 1) / self.size) ** self.degree
+        return self._normalised(rows) @ self._normalised(columns).mT
+
+    def _squared_distance(self, rows: slice, columns: slice) -> Tensor:
+        left, right = self._normalised(rows), self._normalised(columns)
+        lengths = left.square().sum(2)[:, :, None] + right.square().sum(2)[:, None]
+        return (lengths - 2 * left @ right.mT).clamp(min=0)
+
+    def _normalised(self, rows: slice) -> Tensor:
+        return (self.features[:, rows] - self.shift) / self.size
+
+
+def _indices(wrong: Tensor, first: int) -> list[int]:
+    return (wrong.nonzero().flatten() + first).tolist()
+
+
 def _normalise(product: Tensor, class_names: Sequence[str] | None) -> Tensor:
-    """Inner products of Gram matrices to alignments."""
+    """Turn inner products of Gram matrices into alignments."""
     norm = product.diagonal().sqrt()
     vanished = (~(norm > 0)).nonzero().flatten().tolist()
     if vanished:
@@ -201,8 +199,8 @@ def _normalise(product: Tensor, class_names: Sequence[str] | None) -> Tensor:
     return alignment.masked_fill(same, 1)
 
 
-def _refuse(blocks: list[GramBlock], class_names: Sequence[str] | None) -> None:
-    """Name every class that has no alignment, not only those of the first block."""
+def _refuse(blocks: list[_GramBlock], class_names: Sequence[str] | None) -> None:
+    """Raise if a class of any block has no alignment; name all such classes."""
     rules = {
         'infinite': 'features must be finite, got NaN or infinity in',
         'constant': 'features must vary over the examples of a class, got constant ones in',

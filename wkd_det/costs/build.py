@@ -1,4 +1,4 @@
-"""The interrelations that can be built, by name."""
+"""The methods that measure class distances, and their run on a trained network."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from wkd_det.costs.gaussians import gaussian_interrelation
 from wkd_det.costs.matrix import BACKGROUND
 from wkd_det.costs.similarity import cosine_interrelation, with_unknown_classes
 from wkd_det.costs.statistics import ClassMoments, ClassSample
-from wkd_det.ops.checks import check_integers, check_nonnegative
+from wkd_det.ops.checks import check_integers, check_nonnegative, listed
 from wkd_det.version import __version__
 
 
 @dataclass(frozen=True)
 class Method:
-    """How classes are compared."""
+    """A way to compare classes."""
 
     reads: str
-    """``'classifier'`` (rows of the last layer), ``'centroids'``, ``'gaussians'`` (mean and
-    covariance of each class) or ``'examples'`` (paired one by one, CKA)."""
+    """Data compared: ``'classifier'`` (rows of the last layer), ``'centroids'``, ``'gaussians'``
+    (mean and covariance per class) or ``'examples'`` (paired one by one, CKA)."""
     center: bool = False
-    """Remove the mean of all prototypes first."""
+    """Whether the mean of all prototypes is removed first."""
     full: bool = False
-    """Covariance matrices, not variances."""
+    """Whether covariance matrices are used, not variances."""
     kernel: str = ''
-    """Of CKA."""
+    """Kernel of CKA."""
 
     @property
     def least_examples(self) -> int:
-        """Fewest examples of a class that it can be measured on."""
+        """Fewest examples on which a class can be measured."""
         if self.kernel == 'rbf':
             return 3  # of the four distances between two, two are 0, and so is their median
         return {'classifier': 0, 'centroids': 1}.get(self.reads, 2)
@@ -52,36 +52,32 @@ METHODS = {
     'gaussian-diag': Method('gaussians'),
     'gaussian-full': Method('gaussians', full=True),
 }
-
-
 CKA_EXAMPLES = 512
-
-
-"""Examples of a class that CKA keeps by default."""
+"""Examples per class that CKA keeps by default."""
 
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What an interrelation is built by.
+    """Options of :func:`build_interrelation`.
 
     Raises:
         ValueError: If an option is unknown or out of range.
     """
 
     method: str
-    """One of ``METHODS``."""
+    """Name of a method, a key of :data:`METHODS`."""
     max_per_class: int | None = None
-    """Examples used of each class, drawn at random; all of them by default, for CKA 512."""
+    """Examples used per class, drawn at random; all by default, for CKA 512."""
     min_per_class: int = 1
-    """Classes with fewer examples count as classes without any."""
+    """Classes with fewer examples count as unknown."""
     degree: int = 2
-    """Of the polynomial kernel."""
+    """Exponent of the polynomial kernel."""
     bandwidth: float = 0.4
-    """Of the RBF kernel."""
+    """Width of the RBF kernel in units of the median distance."""
     prior_examples: float = 10.0
-    """Examples that the pooled covariance counts for in that of each class (shrinkage)."""
+    """Examples that the pooled covariance counts as, in that of each class (shrinkage)."""
     seed: int = 0
-    """Of the choice of examples."""
+    """Random seed of the choice of examples."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -95,23 +91,24 @@ class BuildOptions:
 def build_interrelation(
     source: FeatureSource, options: BuildOptions, *, progress: bool = False
 ) -> tuple[Tensor, dict[str, Any]]:
-    """Class distances ``1 - interrelation`` from a trained network.
+    """Measure class distances ``1 - similarity`` on a trained network.
 
     Classes without examples get the median distance to every other class, see
-    :func:`with_unknown_classes`. Every process of a group returns the same.
+    :func:`~wkd_det.costs.similarity.with_unknown_classes`. Every process of a group returns the
+    same.
 
     Args:
-        source: Where features or classifier rows come from.
-        options: What to make of them.
+        source: Source of features and classifier rows.
+        options: Method and its options.
         progress: Show a bar while features are collected.
 
     Returns:
         Distances, float64, shape ``(C, C)``, in the order of ``source.class_names``; and the
-        metadata for :func:`write_cost_file`.
+        metadata for :func:`~wkd_det.costs.files.write_cost_file`.
 
     Raises:
-        ValueError: If there are too few examples, or classes that the method cannot tell
-            anything of; the message names them.
+        ValueError: If there are too few examples, or classes that the method cannot measure;
+            the message names them.
     """
     method = METHODS[options.method]
     names = source.class_names
@@ -156,13 +153,13 @@ def _from_examples(
     account: dict[str, Any] = dict(counts=dict(zip(names, count)))
     if method.reads == 'examples':
         account['examples_per_class'] = min(count[index] for index in known)
-        interrelation = _alignment(collected, known, chosen, account, options, method)
+        similarity = _alignment(collected, known, chosen, account, options, method)
     else:
         moments = collected
         if isinstance(collected, ClassSample):
             moments = collected.moments(full=method.full)
-        interrelation = _of_moments(moments, known, chosen, options, method)
-    distance, value = with_unknown_classes(1 - interrelation.double(), known, len(names))
+        similarity = _similarity_of_moments(moments, known, chosen, options, method)
+    distance, value = with_unknown_classes(1 - similarity.double(), known, len(names))
     unknown = [name for index, name in enumerate(names) if index not in known]
     account['without_examples'] = unknown
     account['distance_without_examples'] = value if unknown else None
@@ -190,7 +187,7 @@ def _alignment(
     )
 
 
-def _of_moments(
+def _similarity_of_moments(
     moments: ClassMoments,
     known: Sequence[int],
     names: Sequence[str],
@@ -206,7 +203,7 @@ def _of_moments(
     if still:
         raise ValueError(
             f'features must vary over the examples of a class, got constant ones in class '
-            f'{", ".join(still[:10])}: is the network trained, and the layer the right one?'
+            f'{listed(still)}: is the network trained, and the layer the right one?'
         )
     return gaussian_interrelation(
         mean,
@@ -237,9 +234,8 @@ def _check_counts(
         if count[index] < method.least_examples
     ]
     if scarce:
-        more = f' and {len(scarce) - 10} more' if len(scarce) > 10 else ''
         raise ValueError(
             f'{options.method} needs at least {method.least_examples} examples of a class, got '
-            f'fewer of {", ".join(scarce[:10])}{more}: use more data, or leave such classes out '
+            f'fewer of {listed(scarce)}: use more data, or leave such classes out '
             f'with min_per_class={method.least_examples}'
         )

@@ -1,4 +1,4 @@
-"""What the statistics of classes are made from."""
+"""Sources of features by class, and the run that collects statistics from one."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from wkd_det.costs.statistics import ClassMoments, ClassSample
 
 @dataclass(frozen=True)
 class ClassExamples:
-    """Features of the examples of one item, which may have none."""
+    """Features of the examples of one item; there may be none."""
 
     features: Tensor
     """Shape ``(N, D)``."""
     labels: Tensor
     """Position of the class of each in the source's ``class_names``, shape ``(N,)``."""
     keys: Tensor
-    """A number for each, int64, shape ``(N,)``: the same whenever and wherever the item is read,
-    different for all examples of a class."""
+    """A number per example, int64, shape ``(N,)``: the same whenever and wherever the item is
+    read, different for all examples of a class."""
 
 
 class FeatureSource(ABC):
-    """A trained network and the items (images, batches) whose features it gives by class.
+    """A trained network, and items (images, batches) whose features it gives by class.
 
-    What it gives for an item depends on the item, the seed and the weights, not on the items
-    before it: then any number of processes see the same examples.
+    The features of an item depend on the item, the seed and the weights, not on the items before
+    it: then any number of processes see the same examples.
     """
 
     class_names: list[str]
-    """All classes in the order of the logits, ``'background'`` among them if it is one."""
+    """All classes in the order of the logits, ``'background'`` included if it is one."""
 
     @abstractmethod
     def __len__(self) -> int:
@@ -46,7 +46,7 @@ class FeatureSource(ABC):
 
     @abstractmethod
     def examples(self, items: Sequence[int]) -> Iterator[ClassExamples]:
-        """Features of some items, one result for each, in their order."""
+        """Yield the features of some items, one result per item, in their order."""
 
     @abstractmethod
     def classifier_rows(self) -> Tensor:
@@ -54,8 +54,9 @@ class FeatureSource(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Where the features come from, for the metadata of a file: teacher, layer, data, and
-        the number of ``images``.
+        """Origin of the features for the metadata of a file.
+
+        Teacher, layer, data, and the number of ``images``.
         """
 
 
@@ -66,13 +67,13 @@ _ROWS_AT_ONCE = 1024  # examples added together: a matrix of moments is read and
 
 
 def collect(source: FeatureSource, accumulator: Accumulator, *, progress: bool) -> Accumulator:
-    """Show all examples of a source to an accumulator; each process takes its share of items.
+    """Add all examples of a source to an accumulator; each process takes its share of items.
 
     Args:
         source: The same in every process.
         accumulator: Empty.
-        progress: Show how far the first process is: a bar with the remaining time on a terminal,
-            ten lines in a log.
+        progress: Show the progress of the first process: a bar with the remaining time on a
+            terminal, ten lines in a log.
 
     Returns:
         The accumulator of all examples, in every process.
@@ -96,7 +97,7 @@ def collect(source: FeatureSource, accumulator: Accumulator, *, progress: bool) 
 
 
 def _progress(total: int) -> Callable[[], None]:
-    """To be called after each of ``total`` items."""
+    """Return a function to call after each of ``total`` items."""
     done, processes = 0, get_world_size()
     share = f' of the first of {processes} processes' if processes > 1 else ''
     bar = ProgressBar(total, file=sys.stderr) if sys.stderr.isatty() else None
@@ -114,9 +115,9 @@ def _progress(total: int) -> Callable[[], None]:
 
 
 def merged_over_processes(accumulator: Accumulator) -> Accumulator:
-    """The accumulators of all processes merged in the order of their ranks, in every process.
+    """Merge the accumulators of all processes in the order of their ranks, in every process.
 
-    Memory holds two at a time, its own and the one that is passed round.
+    Memory holds two at a time: that of the process and the one passed round.
     """
     merged = None
     for rank in range(get_world_size()):

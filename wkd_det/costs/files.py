@@ -1,4 +1,4 @@
-"""Files of class distances."""
+"""Files of class distances, and files of prototypes to measure them on."""
 
 from __future__ import annotations
 
@@ -20,18 +20,22 @@ from wkd_det.costs.matrix import check_distance
 from wkd_det.runtime.files import read_tensor, write_whole
 
 _SUFFIX = '.safetensors'
+_PROTOTYPE_FORMATS = (
+    "an .npz file with the arrays 'names' (C strings) and 'prototypes' (C, D), or a .safetensors "
+    "file with the tensor 'prototypes' and the metadata 'names', a JSON list"
+)
 
 
 @dataclass(frozen=True)
 class CostFile:
-    """What a file of class distances holds."""
+    """Content of a file of class distances."""
 
     distance: Tensor
-    """``1 - interrelation``, float32, shape ``(C, C)``."""
+    """``1 - similarity``, float32, shape ``(C, C)``."""
     class_names: list[str] | None
     """In the order of the rows; None where the file has no names."""
     metadata: dict[str, Any] = field(default_factory=dict)
-    """How it was made: method, teacher, counts, ...; empty where the file does not tell."""
+    """How it was made: method, teacher, counts, ...; empty where the file does not say."""
 
 
 def write_cost_file(
@@ -46,9 +50,9 @@ def write_cost_file(
 
     Args:
         path: Ends with ``.safetensors``.
-        distance: Shape ``(C, C)``, ``1 - interrelation``.
-        class_names: ``C`` different names in the order of the rows; ``'background'`` among them
-            if the matrix covers it.
+        distance: ``1 - similarity``, shape ``(C, C)``.
+        class_names: ``C`` different names in the order of the rows; one of them
+            ``'background'`` if the matrix covers it.
         **metadata: How it was made: method, counts, ...; anything JSON can hold.
 
     Raises:
@@ -69,7 +73,7 @@ def write_cost_file(
 
 
 def check_suffix(path: str | os.PathLike) -> Path:
-    """Refuse a name that a cost file cannot have, before anything is computed for it.
+    """Return the path of a file to write, after checking its suffix.
 
     Raises:
         ValueError: If it does not end with ``.safetensors``.
@@ -85,11 +89,11 @@ def read_cost_file(path: str | os.PathLike) -> CostFile:
 
     Args:
         path: A ``.safetensors`` file of :func:`write_cost_file`, or a ``.pth`` file that holds
-            one matrix ``1 - interrelation``, as the reference repository ships.
+            one matrix of distances, as the reference repository ships.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged or no matrix of distances.
+        ValueError: If the file is damaged or holds no matrix of distances.
     """
     path = Path(path)
     if not path.is_file():
@@ -110,19 +114,6 @@ def read_cost_file(path: str | os.PathLike) -> CostFile:
     return CostFile(distance.float(), names, metadata)
 
 
-def _check(distance: Tensor, names: list[str] | None, path: Path) -> None:
-    try:
-        check_distance(distance, class_names=names)
-    except ValueError as error:
-        raise ValueError(f'{path}: {error}') from None
-
-
-_FORMATS = (
-    "an .npz file with the arrays 'names' (C strings) and 'prototypes' (C, D), or a .safetensors "
-    "file with the tensor 'prototypes' and the metadata 'names', a JSON list"
-)
-
-
 def read_prototypes(path: str | os.PathLike) -> tuple[Tensor, list[str]]:
     """Read prototypes and the names of their classes; nothing in the file is run.
 
@@ -136,18 +127,18 @@ def read_prototypes(path: str | os.PathLike) -> tuple[Tensor, list[str]]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is something else, or names and prototypes do not fit together.
+        ValueError: If the file is something else, or names and prototypes do not fit.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'prototype file not found: {path} (from {os.getcwd()})')
     readers = {'.npz': _read_npz, '.safetensors': _read_safetensors}
     if path.suffix not in readers:
-        raise ValueError(f'prototypes come from {_FORMATS}; got {path}')
+        raise ValueError(f'prototypes come from {_PROTOTYPE_FORMATS}; got {path}')
     try:
         prototypes, names = readers[path.suffix](path)
     except (BadZipFile, EOFError, KeyError, SafetensorError, TypeError, ValueError) as error:
-        raise ValueError(f'{path} is not {_FORMATS}: {error}') from None
+        raise ValueError(f'{path} is not {_PROTOTYPE_FORMATS}: {error}') from None
     if prototypes.dim() != 2 or len(prototypes) != len(names) or len(set(names)) != len(names):
         raise ValueError(
             f'{path}: prototypes must have one row for each of different names, got the shape '
@@ -166,3 +157,10 @@ def _read_safetensors(path: Path) -> tuple[Tensor, list[str]]:
     with safe_open(path, framework='pt') as file:
         names = json.loads((file.metadata() or {})['names'])
         return file.get_tensor('prototypes'), [str(name) for name in names]
+
+
+def _check(distance: Tensor, names: list[str] | None, path: Path) -> None:
+    try:
+        check_distance(distance, class_names=names)
+    except ValueError as error:
+        raise ValueError(f'{path}: {error}') from None

@@ -1,4 +1,4 @@
-"""Distances between classes that are modelled by one Gaussian each."""
+"""Gaussians of classes: their Wasserstein distances, similarity and shrinkage."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from wkd_det.ops.arithmetic import promote, without_autocast
 from wkd_det.ops.checks import check_integers, check_nonnegative, check_positive
 
 SHRINKAGE_TARGETS = ('pooled', 'diagonal')
-
-
 _BLOCK_ELEMENTS = 2**23  # numbers in a block of cross products by default: 64 MB in float64
 
 
@@ -29,7 +27,7 @@ def gaussian_interrelation(
     block_size: int | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Tensor:
-    r"""Interrelation from the squared 2-Wasserstein distance of class-conditional Gaussians.
+    r"""Similarity of classes by the squared 2-Wasserstein distance of their Gaussians.
 
     .. math::
         IR_{ij} = \exp(-W_{ij} / s), \qquad s = \mathrm{median}_{i < j} \, W_{ij}
@@ -37,18 +35,18 @@ def gaussian_interrelation(
     with the distances :math:`W` of :func:`class_gaussian_distance`.
 
     Convention:
-        - The median pair of classes has interrelation 1 / e whatever the unit and the number of
+        - The median pair of classes has the similarity 1 / e whatever the unit and the number of
           the features, so half of the pairs lie on either side of 0.37 and a cost made from it
-          keeps its contrast. Of an even number of pairs the lower middle one counts.
-        - Being relative, the rule says nothing about how far apart the classes are as a whole,
-          and two classes alone always get 1 / e. Give ``scale`` to compare layers or models.
+          keeps its contrast. For an even number of pairs the lower middle one counts.
+        - The rule is relative: it says nothing about how far apart the classes are as a whole,
+          and two classes alone always get 1 / e. Set ``scale`` to compare layers or models.
         - For diagonal Gaussians the matrix is positive definite (a Gaussian kernel between
           means and standard deviations); for full ones this is not guaranteed.
 
     Args:
         mean: Shape ``(C, D)``, ``C >= 2``.
         covariance: Variances, shape ``(C, D)``, or covariance matrices, shape ``(C, D, D)``.
-        scale: The distance that gives 1 / e, > 0; the median by default.
+        scale: Distance whose similarity is 1 / e, > 0; the median by default.
         mean_cov_ratio: See :func:`class_gaussian_distance`.
         shrinkage: See :func:`shrink_covariance`.
         shrinkage_target: See :func:`shrink_covariance`.
@@ -127,8 +125,8 @@ def class_gaussian_distance(
         covariance: Variances, shape ``(C, D)``, or covariance matrices, shape ``(C, D, D)``,
             symmetric and positive semi-definite (singular ones are allowed).
         mean_cov_ratio: :math:`\gamma`, >= 0, weight of the means as in WKD-F.
-        block_size: Pairs of matrices per block; by default as many as make 2^23 numbers.
-        class_names: ``C`` names that errors give in place of indices.
+        block_size: Pairs of matrices per block; by default so many that a block has 2^23 numbers.
+        class_names: ``C`` names that errors give instead of indices.
 
     Returns:
         Shape ``(C, C)``, >= 0, symmetric, 0 on the diagonal.
@@ -172,7 +170,7 @@ def shrink_covariance(
     shrinkage_target: str = 'pooled',
     counts: Tensor | None = None,
 ) -> Tensor:
-    r"""Pull the covariance of every class towards one that needs fewer examples.
+    r"""Shrink the covariance of every class towards one that needs fewer examples.
 
     .. math:: (1 - \alpha_i) \, \Sigma_i + \alpha_i \, T_i
 
@@ -180,7 +178,7 @@ def shrink_covariance(
     :math:`\Sigma_i` (``'diagonal'``, for matrices only).
 
     Convention:
-        ``shrinkage`` 0 changes nothing, 1 leaves the target. One value per class lets rare
+        ``shrinkage`` 0 changes nothing, 1 gives the target. One value per class lets rare
         classes lean on the others: ``n0 / (n0 + counts)`` counts the target as ``n0`` examples.
 
     Args:
@@ -188,7 +186,7 @@ def shrink_covariance(
         shrinkage: :math:`\alpha`, in [0, 1]: a number, or one per class, shape ``(C,)``.
         shrinkage_target: ``'pooled'`` or ``'diagonal'``.
         counts: Weights of the classes in the pooled covariance, shape ``(C,)``, >= 0; equal by
-            default. A class of weight 0 does not enter the mean but is still shrunk to it.
+            default. A class of weight 0 is left out of the mean but still shrunk to it.
 
     Returns:
         Same shape as ``covariance``, at least float32.
@@ -250,7 +248,7 @@ def _weights(counts: Tensor | None, covariance: Tensor) -> Tensor:
 
 
 def _squared_distance(points: Tensor) -> Tensor:
-    """Between all rows; differences first, so that equal rows have distance 0 exactly."""
+    """Squared distance between all rows, from differences: equal rows have exactly 0."""
     mode = 'donot_use_mm_for_euclid_dist'
     return torch.cdist(points, points, compute_mode=mode).square()
 
@@ -266,7 +264,7 @@ def _bures(covariance: Tensor, block_size: int | None, class_names: Sequence[str
             'covariance must be positive semi-definite, got the eigenvalue '
             f'{value[negative[0], 0].item()} in {listed_classes(negative, class_names)}'
         )
-    # As measured: rounding leaves below 1 eps of the type given, and eigh a few of float64.
+    # As measured: rounding leaves below 1 eps of the given type, and eigh a few of float64.
     eps = max(2 * torch.finfo(covariance.dtype).eps, 16 * torch.finfo(value.dtype).eps)
     rank = max(int((value > eps * value[:, -1:]).sum(1).max()), 1)
     value, vector = value[:, -rank:].clamp(min=0), vector[..., -rank:]
@@ -281,7 +279,7 @@ def _bures(covariance: Tensor, block_size: int | None, class_names: Sequence[str
     trace = value.sum(1)
     total = trace[first] + trace[second]
     pairs = total - 2 * torch.cat(nuclear)
-    # The difference of equal covariances is rounding; let it be 0, as it is for variances.
+    # The difference of equal covariances is rounding; make it 0, as it is for variances.
     pairs = torch.where(pairs > 1e-12 * total, pairs, torch.zeros_like(pairs))
     upper = value.new_zeros(classes, classes).index_put((first, second), pairs)
     return upper + upper.mT
@@ -310,7 +308,7 @@ def _check_moments(mean: Tensor, covariance: Tensor, class_names: Sequence[str] 
 
 
 def _refuse(wrong: Tensor, rule: str, class_names: Sequence[str] | None) -> None:
-    """Name the classes with a wrong entry."""
+    """Raise if an entry is wrong, with the names of its classes."""
     classes = wrong.flatten(1).any(1).nonzero().flatten().tolist()
     if classes:
         raise ValueError(f'{rule} in {listed_classes(classes, class_names)}')

@@ -1,4 +1,4 @@
-"""What a matrix over pairs of classes must satisfy, with errors that say where it does not."""
+"""Matrices over pairs of classes: the rules for each kind, and the names of rows."""
 
 from __future__ import annotations
 
@@ -7,18 +7,22 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from wkd_det.ops.checks import listed
+
 # Float32 matrices built on a GPU differ from their transpose by a few 1e-7 of the largest entry.
 TOLERANCE = 1e-5
+BACKGROUND = 'background'
+"""Name of what is no object; in files of distances it stands for the last logit of a box head."""
 
 
 def check_symmetric(
     matrix: Tensor, *, name: str = 'matrix', class_names: Sequence[str] | None = None
 ) -> None:
-    """Refuse what is not a finite symmetric matrix over at least two classes.
+    """Raise if a matrix over at least two classes is not finite and symmetric.
 
     Args:
         matrix: Shape ``(C, C)``.
-        name: What errors call it.
+        name: Name of the matrix in errors.
         class_names: ``C`` names that errors add to the indices.
 
     Raises:
@@ -53,17 +57,20 @@ def check_symmetric(
 
 
 def check_interrelation(matrix: Tensor, *, class_names: Sequence[str] | None = None) -> None:
-    """Refuse what is not an interrelation: symmetric, at most 1, and 1 on the diagonal.
+    """Raise if a matrix is no interrelation: symmetric, at most 1, and 1 on the diagonal.
 
-    Negative entries are allowed (cosines). Entries may leave their range by 1e-5, which is
-    rounding. Arguments as in :func:`check_symmetric`.
+    Negative entries are allowed (cosines). Entries may leave their range by 1e-5, for rounding.
+
+    Args:
+        matrix: Shape ``(C, C)``.
+        class_names: ``C`` names that errors add to the indices.
 
     Raises:
         ValueError: With row, column and value of the first entry that breaks a rule.
     """
     check_symmetric(matrix, name='interrelation', class_names=class_names)
     diagonal = torch.eye(len(matrix), dtype=torch.bool, device=matrix.device)
-    rule = 'interrelation must be 1 on the diagonal (a cost is 0 there)'
+    rule = 'interrelation must be 1 on the diagonal (a distance is 0 there)'
     _refuse(matrix, diagonal & ((matrix - 1).abs() > TOLERANCE), rule, class_names)
     _refuse(matrix, matrix > 1 + TOLERANCE, 'interrelation must not exceed 1', class_names)
 
@@ -87,13 +94,48 @@ def check_distance(
 def check_cost(matrix: Tensor, *, class_names: Sequence[str] | None = None) -> None:
     """Raise if a matrix is no cost: symmetric, not negative, and 0 on the diagonal.
 
-    No tolerance but that of symmetry: transport pays for every entry as it stands. Arguments as
-    in :func:`check_symmetric`.
+    Only symmetry has a tolerance: transport pays for every other entry as it stands.
+
+    Args:
+        matrix: Shape ``(C, C)``.
+        class_names: ``C`` names that errors add to the indices.
 
     Raises:
         ValueError: With row, column and value of the first entry that breaks a rule.
     """
     _check_zero_diagonal('cost', matrix, class_names, 0.0)
+
+
+def listed_classes(classes: Sequence[int], class_names: Sequence[str] | None = None) -> str:
+    """Return classes for an error message, by name where names are known.
+
+    Example:
+        >>> listed_classes([0, 2])
+        'class 0, 2'
+        >>> listed_classes([0, 2], ['cat', 'dog', 'cow'])
+        'class cat, cow'
+    """
+    shown = classes if class_names is None else [class_names[index] for index in classes]
+    return f'class {listed(shown)}'
+
+
+def positions_of(wanted: Sequence[str], available: Sequence[str], holder: str) -> list[int]:
+    """Return the position of each wanted class among those available.
+
+    Args:
+        wanted: Names in the order of the logits.
+        available: Names in the order of the rows.
+        holder: Name of the owner of the rows in errors.
+
+    Raises:
+        ValueError: If a class is missing; the message names it and the available ones.
+    """
+    position = {name: index for index, name in enumerate(available)}
+    missing = [name for name in wanted if name not in position]
+    if missing:
+        lacking, present = (listed(map(repr, names), 8) for names in (missing, available))
+        raise ValueError(f'{holder} has nothing for the class {lacking}; it has {present}')
+    return [position[name] for name in wanted]
 
 
 def _check_zero_diagonal(
@@ -104,20 +146,6 @@ def _check_zero_diagonal(
     rule = f'{name} must be 0 on the diagonal (an interrelation is 1 there)'
     _refuse(matrix, diagonal & (matrix.abs() > tolerance), rule, class_names)
     _refuse(matrix, matrix < -tolerance, f'{name} must not be negative', class_names)
-
-
-def listed_classes(classes: Sequence[int], class_names: Sequence[str] | None = None) -> str:
-    """Some classes for an error message, by name where names are known.
-
-    Example:
-        >>> listed_classes([0, 2])
-        'class 0, 2'
-        >>> listed_classes([0, 2], ['cat', 'dog', 'cow'])
-        'class cat, cow'
-    """
-    shown = [str(index) if class_names is None else class_names[index] for index in classes[:10]]
-    more = f' and {len(classes) - 10} more' if len(classes) > 10 else ''
-    return f'class {", ".join(shown)}{more}'
 
 
 def _refuse(matrix: Tensor, wrong: Tensor, rule: str, class_names: Sequence[str] | None) -> None:
@@ -133,32 +161,3 @@ def _place(row: int, column: int, class_names: Sequence[str] | None) -> str:
     if class_names is not None:
         place += f' = ({class_names[row]}, {class_names[column]})'
     return place
-
-
-BACKGROUND = 'background'
-"""Name of what is no object; in files of distances it stands for the last logit of a box head."""
-
-
-def positions_of(wanted: Sequence[str], available: Sequence[str], holder: str) -> list[int]:
-    """Where each wanted class stands among those available.
-
-    Args:
-        wanted: Names in the order of the logits.
-        available: Names in the order of the rows.
-        holder: What errors call the owner of the rows.
-
-    Raises:
-        ValueError: If a class is missing; the message names it and what there is.
-    """
-    position = {name: index for index, name in enumerate(available)}
-    missing = [name for name in wanted if name not in position]
-    if missing:
-        raise ValueError(
-            f'{holder} has nothing for the class {_some(missing)}; it has {_some(available)}'
-        )
-    return [position[name] for name in wanted]
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f' and {len(names) - 8} more' if len(names) > 8 else ''
-    return ', '.join(repr(name) for name in names[:8]) + more

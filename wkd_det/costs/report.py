@@ -1,4 +1,4 @@
-"""Groups that classes are known to belong to, such as COCO's supercategories."""
+"""Reports about class distances, against known groups such as COCO's supercategories."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from wkd_det.costs.files import CostFile
 from wkd_det.costs.matrix import BACKGROUND, positions_of
-from wkd_det.costs.similarity import interrelation_to_cost
+from wkd_det.costs.similarity import distance_to_cost
 from wkd_det.costs.structure import matrix_correlation, off_diagonal_spread, structure_report
 from wkd_det.runtime.files import write_whole
 
@@ -19,7 +19,7 @@ _SHIPPED = Path(__file__).parent / 'groupings'
 
 
 def shipped_groupings() -> list[str]:
-    """Names of the groupings that come with the package.
+    """Names of the groupings in the package.
 
     Example:
         >>> shipped_groupings()
@@ -29,7 +29,7 @@ def shipped_groupings() -> list[str]:
 
 
 def read_grouping(source: str | os.PathLike) -> dict[str, str]:
-    """Group of each class, in the order of the classes.
+    """Read the group of each class, in the order of the classes.
 
     Args:
         source: ``'coco'`` (80 classes, 12 supercategories), ``'cifar100'`` (100 classes, 20
@@ -37,7 +37,7 @@ def read_grouping(source: str | os.PathLike) -> dict[str, str]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it holds something else.
+        ValueError: If the file holds something else.
 
     Example:
         >>> grouping = read_grouping('coco')
@@ -61,7 +61,15 @@ def read_grouping(source: str | os.PathLike) -> dict[str, str]:
 
 
 def groups_of(class_names: Sequence[str], grouping: dict[str, str], holder: str) -> list[str]:
-    """Group of each class by name; background is a group of its own.
+    """Look up the group of each class by name; background is a group of its own.
+
+    Args:
+        class_names: Names of the classes.
+        grouping: Group by class, see :func:`read_grouping`.
+        holder: Name of the grouping in errors.
+
+    Returns:
+        Groups in the order of ``class_names``.
 
     Raises:
         ValueError: If a class has no group; the message names it.
@@ -82,12 +90,13 @@ def interrelation_report(
     """Figures about the structure of class distances, by the names of the classes.
 
     Args:
-        content: The distances; classes without names are called by their index.
+        content: The distances; classes without names are named by their index.
         grouping: See :func:`read_grouping`.
-        num_neighbors: Nearest classes listed and looked at for the grouping.
-        sharpness: Of the costs whose spread is given beside that of the distances.
-        compare: Other distances by title: they are matched by name where both have names, and
-            by position where one has none.
+        num_neighbors: Nearest classes to list, and to compare with the grouping.
+        sharpness: Sharpness of the costs, whose spread is reported next to that of the
+            distances.
+        compare: Other distances by title, matched by name where both have names, by position
+            otherwise.
 
     Returns:
         The entries of :func:`~wkd_det.functional.structure_report`, with names in place of
@@ -104,7 +113,7 @@ def interrelation_report(
     figures = structure_report(content.distance, num_neighbors=num_neighbors, groups=groups)
     nearest = figures.pop('nearest_classes')
     report = dict(made_by=content.metadata, class_names=names, **figures)
-    cost = interrelation_to_cost(1 - content.distance.double(), sharpness=sharpness)
+    cost = distance_to_cost(content.distance.double(), sharpness=sharpness)
     report['sharpened'] = dict(sharpness=sharpness, **off_diagonal_spread(cost))
     report['nearest_classes'] = {
         name: [names[index] for index in indices]
@@ -118,18 +127,18 @@ def interrelation_report(
 
 
 def names_of(content: CostFile) -> list[str]:
-    """Names of the classes, their indices where there are no names."""
+    """Names of the classes, or their indices where there are no names."""
     if content.class_names is not None:
         return content.class_names
     return [str(index) for index in range(len(content.distance))]
 
 
 def with_class_names(content: CostFile, source: str | os.PathLike | None) -> CostFile:
-    """The same distances with names for its classes.
+    """Return the same distances with names for their classes.
 
     Args:
-        content: Of a file without names.
-        source: A text file with a name per line, a shipped grouping, whose classes give the
+        content: Distances without names.
+        source: A text file with a name per line, a shipped grouping, whose classes are the
             names, or None to leave everything as it is.
 
     Raises:
@@ -158,11 +167,11 @@ def write_report(path: str | os.PathLike, report: dict[str, Any]) -> None:
 
 
 def report_text(report: dict[str, Any], *, max_classes: int = 30) -> str:
-    """A report in words.
+    """Return a report in words.
 
     Args:
-        report: Of :func:`interrelation_report`.
-        max_classes: Classes whose nearest ones are listed.
+        report: Result of :func:`interrelation_report`.
+        max_classes: Number of classes whose nearest ones are listed.
     """
     return '\n'.join(
         [
@@ -197,7 +206,7 @@ def _correlation(content: CostFile, other: CostFile, title: str) -> dict[str, An
 
 def _made_by(metadata: dict[str, Any]) -> list[str]:
     if not metadata:
-        return ['the file does not tell how it was made']
+        return ['the file does not say how it was made']
     lines = [
         f'{metadata.get("method")} on {metadata.get("layer", "the classifier")} of '
         f'{metadata.get("config")}, {metadata.get("checkpoint")}'

@@ -1,7 +1,9 @@
-"""Interrelations of classes, and the transport costs made from them.
+"""Cosine similarity of classes, the distance of unknown classes, and costs from distances.
 
-An interrelation is a symmetric ``(C, C)`` matrix, 1 on the diagonal: how alike two classes are
-to the teacher.
+Three words for three symmetric ``(C, C)`` matrices: the *similarity* of two classes to the teacher
+(the paper's interrelation IR), 1 on the diagonal; their *distance* ``1 - similarity``, 0 on the
+diagonal, which files and sources hold; the *cost* of transport between them, made from the distance
+by sharpening.
 """
 
 from __future__ import annotations
@@ -27,15 +29,15 @@ def cosine_interrelation(
     """Cosine between the prototypes of all classes: centroids, classifier rows, embeddings.
 
     Convention:
-        - The range is [-1, 1]. Negative values stay: the distance ``1 - IR`` of opposite
-          prototypes is 2, that of orthogonal ones 1.
-        - ``center`` removes the mean of all prototypes first, so that what they have in common
+        - The range is [-1, 1]. Negative values stay: the distance of opposite prototypes is
+          2, that of orthogonal ones 1.
+        - ``center`` removes the mean of all prototypes first, so that their common part
           (features after a ReLU are all positive) does not count. The mean value off the
           diagonal is then about ``-1 / (C - 1)``, and -1 exactly for two classes.
 
     Args:
         prototypes: Shape ``(C, D)``, ``C >= 2``.
-        center: Remove the common mean.
+        center: Remove the mean of all prototypes first.
         class_names: ``C`` names that errors give in place of indices.
 
     Returns:
@@ -65,7 +67,7 @@ def cosine_interrelation(
     with without_autocast(prototypes):
         (result_like,) = promote(prototypes)
         direction = prototypes.double()
-        # What is left of a prototype that equals the mean is rounding of its own precision.
+        # A prototype that equals the mean leaves the rounding of its own precision.
         rounding = 8 * torch.finfo(result_like.dtype).eps * direction.detach().norm(dim=1)
         if center:
             direction = direction - direction.mean(0)
@@ -149,30 +151,24 @@ def interrelation_to_cost(interrelation: Tensor, *, sharpness: float) -> Tensor:
     return _sharpened(1 - (interrelation + interrelation.mT) / 2, sharpness)
 
 
-def _sharpened(distance: Tensor, sharpness: float) -> Tensor:
-    same = torch.eye(len(distance), dtype=torch.bool, device=distance.device)
-    distance = distance.clamp(min=0).masked_fill(same, 0)
-    return distance if sharpness == 0 else -torch.expm1(-sharpness * distance)
-
-
 def with_unknown_classes(
     distance: Tensor, known: Sequence[int], num_classes: int, *, value: float | None = None
 ) -> tuple[Tensor, float]:
-    """Place measured distances among all classes; the others get one distance to everything.
+    """Place measured distances among all classes; unknown classes get one distance to all.
 
     Convention:
-        A class of which nothing is known is neither near nor far: its distance to every other
-        class is the median of the measured ones (the lower middle one of an even number), so
-        transport prefers no class for it and costs what it costs between two typical classes.
+        An unknown class is neither near nor far: its distance to every other class is the median
+        of the measured ones (the lower middle one of an even number). So transport prefers no
+        class for it, and costs as much as between two typical classes.
 
     Args:
-        distance: Between the known classes, shape ``(K, K)``.
-        known: Positions of these among all classes, ``K >= 2`` of them.
-        num_classes: Of all classes, ``C``.
-        value: Distance of the others in place of the median.
+        distance: Distances between the known classes, shape ``(K, K)``.
+        known: Positions of the known classes among all, ``K >= 2`` of them.
+        num_classes: Number of all classes, ``C``.
+        value: Distance of unknown classes; by default the median.
 
     Returns:
-        Shape ``(C, C)``, and the distance that the unknown classes got.
+        Distances, shape ``(C, C)``, and the distance of the unknown classes.
 
     Raises:
         ValueError: If the number of positions is not that of rows, or fewer than two are known.
@@ -196,3 +192,9 @@ def with_unknown_classes(
     index = torch.as_tensor(known)
     whole[index[:, None], index] = distance
     return whole, value
+
+
+def _sharpened(distance: Tensor, sharpness: float) -> Tensor:
+    same = torch.eye(len(distance), dtype=torch.bool, device=distance.device)
+    distance = distance.clamp(min=0).masked_fill(same, 0)
+    return distance if sharpness == 0 else -torch.expm1(-sharpness * distance)

@@ -1,4 +1,4 @@
-"""Counts, means and covariances of classes from a stream of examples."""
+"""Statistics of classes from a stream of examples: moments, and a random sample."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class ClassMoments:
     """Count, mean and scatter of the features of each class; two of them merge into one.
 
     Everything is float64. Merging follows Chan, Golub and LeVeque, so a mean that dwarfs the
-    spread costs no precision, and what is merged in which order matters by rounding only.
+    spread costs no precision, and the order of merging matters only by rounding.
 
     Args:
         num_classes: ``C``.
-        full: Keep scatter matrices ``(C, D, D)``, 8 ``C D^2`` bytes; else their diagonals. ``D``
-            is that of the first examples.
+        full: Keep scatter matrices ``(C, D, D)``, 8 ``C D^2`` bytes; else their diagonals. The
+            first examples set ``D``.
 
     References: Chan, Golub, LeVeque, Updating Formulae and a Pairwise Algorithm for Computing
         Sample Variances, Stanford STAN-CS-79-773, 1979.
@@ -44,12 +44,12 @@ class ClassMoments:
         self.scatter = torch.zeros(shape, dtype=torch.float64)
 
     def add(self, features: Tensor, labels: Tensor, keys: Tensor | None = None) -> None:
-        """Show it some examples.
+        """Add some examples.
 
         Args:
             features: Shape ``(N, D)``.
             labels: Shape ``(N,)``, in [0, num_classes).
-            keys: Not needed; see :meth:`ClassSample.add`.
+            keys: Not used; see :meth:`ClassSample.add`.
 
         Raises:
             ValueError: If shapes disagree or a label is out of range.
@@ -72,10 +72,10 @@ class ClassMoments:
         self.merge(new)
 
     def merge(self, other: ClassMoments) -> None:
-        """Take the examples of another one in.
+        """Add the examples of another one.
 
         Raises:
-            ValueError: If the two are of another shape.
+            ValueError: If the shapes differ.
         """
         if not bool(other.count.any()):
             return
@@ -114,7 +114,7 @@ def _check(features: Tensor, labels: Tensor, num_classes: int) -> None:
 
 
 class ClassSample:
-    """Keeps ``size`` random examples of each class; two of them merge into one.
+    """Random sample of ``size`` examples per class; two of them merge into one.
 
     Every example has a key of its own (image and place in it). A hash of seed and key ranks the
     examples, and those of lowest rank stay: a uniform sample without replacement that depends on
@@ -122,8 +122,8 @@ class ClassSample:
 
     Args:
         num_classes: ``C``.
-        size: Examples kept of each class, >= 1.
-        seed: Of the ranks.
+        size: Examples kept per class, >= 1.
+        seed: Random seed of the ranks.
 
     Raises:
         ValueError: If ``size`` is not positive.
@@ -139,11 +139,11 @@ class ClassSample:
 
     @property
     def count(self) -> Tensor:
-        """Examples kept of each class, int64, shape ``(C,)``."""
+        """Number of examples kept per class, int64, shape ``(C,)``."""
         return torch.tensor([len(rank) for rank in self._rank])
 
     def add(self, features: Tensor, labels: Tensor, keys: Tensor) -> None:
-        """Show it some examples.
+        """Add some examples.
 
         Args:
             features: Shape ``(N, D)``; kept as float32.
@@ -158,10 +158,10 @@ class ClassSample:
             self._keep(label, rank[rows.numpy()], features[rows])
 
     def merge(self, other: ClassSample) -> None:
-        """Take the examples of another one in.
+        """Add the examples of another one.
 
         Raises:
-            ValueError: If the two have other classes, sizes or seeds.
+            ValueError: If number of classes, size or seed differ.
         """
         own = (self.num_classes, self.size, self.seed)
         others = (other.num_classes, other.size, other.seed)
@@ -175,7 +175,7 @@ class ClassSample:
                 self._keep(label, rank, features)
 
     def of_class(self, label: int) -> Tensor:
-        """Features of the examples kept, in the order of their ranks, shape ``(n, D)``.
+        """Features of the examples kept of a class, in the order of their ranks, ``(n, D)``.
 
         Raises:
             ValueError: If the class has none.
@@ -186,7 +186,7 @@ class ClassSample:
         return features
 
     def moments(self, *, full: bool = False) -> ClassMoments:
-        """Moments of the examples kept, the same bits for the same examples."""
+        """Moments of the examples kept, equal bit for bit for the same examples."""
         moments = ClassMoments(self.num_classes, full=full)
         for label, features in enumerate(self._features):
             if features is not None:
@@ -206,7 +206,7 @@ class ClassSample:
 
 
 def _hashed(keys: np.ndarray, seed: int) -> np.ndarray:
-    """One 64-bit rank for each key: the finalizer of SplitMix64, a bijection for any seed.
+    """Return a 64-bit rank per key: the finalizer of SplitMix64, a bijection for any seed.
 
     References: Steele, Lea, Flood, Fast splittable pseudorandom number generators, OOPSLA 2014.
     """

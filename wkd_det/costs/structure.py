@@ -1,4 +1,4 @@
-"""Which classes are near each other under a cost, and whether they belong together."""
+"""Figures of a matrix over classes: neighbours, groups, spread, rank and correlation."""
 
 from __future__ import annotations
 
@@ -13,11 +13,67 @@ from wkd_det.costs.matrix import check_symmetric
 from wkd_det.ops.checks import is_integer
 
 
+def structure_report(
+    cost: Tensor,
+    *,
+    num_neighbors: int = 5,
+    groups: Sequence[Hashable] | None = None,
+    reference: Tensor | None = None,
+) -> dict:
+    """Collect all figures of this module about a matrix of distances or costs.
+
+    Args:
+        cost: Distance or cost, shape ``(C, C)``: near classes have small entries.
+        num_neighbors: Number of nearest classes, >= 1; at most ``C - 1`` are taken, and the
+            result says how many.
+        groups: Group of each class, such as its COCO supercategory; ``C`` values.
+        reference: Another matrix over the same classes to correlate with, shape ``(C, C)``.
+
+    Returns:
+        ``num_classes``, ``off_diagonal``, ``additive_effect``, ``effective_rank``,
+        ``nearest_classes``, and, if ``groups`` or ``reference`` is given, ``grouping`` or
+        ``correlation``.
+
+    Raises:
+        ValueError: As the other functions of this module.
+
+    Example:
+        >>> report = structure_report(1 - torch.eye(4), groups=['pet', 'pet', 'car', 'car'])
+        >>> report['off_diagonal']['std'], report['grouping']['agreement']
+        (0.0, 0.3333333333333333)
+    """
+    spread = off_diagonal_spread(cost)
+    num_neighbors = min(num_neighbors, len(cost) - 1)
+    report = dict(
+        num_classes=len(cost),
+        off_diagonal=spread,
+        additive_effect=additive_effect(cost),
+        effective_rank=effective_rank(cost),
+        nearest_classes=dict(
+            num_neighbors=num_neighbors,
+            indices=nearest_classes(cost, num_neighbors=num_neighbors),
+        ),
+    )
+    if groups is not None:
+        report['grouping'] = grouping_agreement(cost, groups, num_neighbors=num_neighbors)
+    if reference is not None:
+        report['correlation'] = matrix_correlation(cost, reference)
+    return report
+
+
 def nearest_classes(cost: Tensor, *, num_neighbors: int) -> list[list[int]]:
     """Indices of the nearest other classes of each class, nearest first; ties by index.
 
+    Args:
+        cost: Distance or cost, shape ``(C, C)``: near classes have small entries.
+        num_neighbors: Number of nearest classes, in [1, C - 1].
+
+    Returns:
+        One list of ``num_neighbors`` indices per class.
+
     Raises:
-        ValueError: If ``num_neighbors`` is not in [1, C - 1].
+        ValueError: If ``num_neighbors`` is out of range, or the matrix is not symmetric and
+            finite.
 
     Example:
         >>> position = torch.tensor([0.0, 1.0, 3.0])
@@ -38,20 +94,20 @@ def grouping_agreement(
     num_permutations: int = 200,
     seed: int = 0,
 ) -> dict:
-    """How often the nearest classes of a class share its group, against chance.
+    """Share of the nearest classes of each class that are in its group, against chance.
 
     Convention:
         - Classes that tie for the last places share them, so a constant cost scores chance
           exactly.
-        - A class alone in its group (background, say) cannot agree; it is left out of the
+        - A class alone in its group (such as background) cannot agree; it is left out of the
           means but stays a possible neighbour of others.
 
     Args:
-        cost: Shape ``(C, C)``: near classes have small entries.
+        cost: Distance or cost, shape ``(C, C)``: near classes have small entries.
         groups: Group of each class, ``C`` values (ids or names).
-        num_neighbors: Nearest classes looked at, in [1, C - 1].
+        num_neighbors: Number of nearest classes, in [1, C - 1].
         num_permutations: Random relabellings behind ``chance_std``, >= 2.
-        seed: Of those.
+        seed: Random seed of the relabellings.
 
     Returns:
         ``num_neighbors``; ``agreement``, the mean share over classes; ``chance``, its expectation
@@ -112,80 +168,17 @@ def grouping_agreement(
     )
 
 
-def _check_neighbors(num_neighbors: int, classes: int) -> None:
-    if not is_integer(num_neighbors, 1) or num_neighbors >= classes:
-        raise ValueError(
-            f'num_neighbors must be an integer in [1, {classes - 1}], got {num_neighbors!r}'
-        )
-
-
-def _neighbor_weight(cost: Tensor, num_neighbors: int) -> Tensor:
-    """Share that each class has in the neighbours of each other, rows sum to 1."""
-    others = cost.double().clone().fill_diagonal_(float('inf'))
-    last = others.kthvalue(num_neighbors, dim=1, keepdim=True).values
-    nearer, tied = (others < last).double(), (others == last).double()
-    places = num_neighbors - nearer.sum(1, keepdim=True)
-    return (nearer + tied * places / tied.sum(1, keepdim=True)) / num_neighbors
-
-
-def _agreement(weight: Tensor, group: Tensor) -> Tensor:
-    return (weight * (group[:, None] == group)).sum(1)
-
-
-def structure_report(
-    cost: Tensor,
-    *,
-    num_neighbors: int = 5,
-    groups: Sequence[Hashable] | None = None,
-    reference: Tensor | None = None,
-) -> dict:
-    """All figures of this module about one cost matrix.
-
-    Args:
-        cost: Distance or cost, shape ``(C, C)``: near classes have small entries.
-        num_neighbors: Nearest classes looked at, >= 1; at most ``C - 1`` are, and the result
-            says how many.
-        groups: Group of each class, such as its COCO supercategory; ``C`` values.
-        reference: Another matrix over the same classes to correlate with, shape ``(C, C)``.
-
-    Returns:
-        ``num_classes``, ``off_diagonal``, ``additive_effect``, ``effective_rank``,
-        ``nearest_classes``, and ``grouping`` and ``correlation`` where asked for.
-
-    Raises:
-        ValueError: As the functions that it calls.
-
-    Example:
-        >>> report = structure_report(1 - torch.eye(4), groups=['pet', 'pet', 'car', 'car'])
-        >>> report['off_diagonal']['std'], report['grouping']['agreement']
-        (0.0, 0.3333333333333333)
-    """
-    spread = off_diagonal_spread(cost)
-    num_neighbors = min(num_neighbors, len(cost) - 1)
-    report = dict(
-        num_classes=len(cost),
-        off_diagonal=spread,
-        additive_effect=additive_effect(cost),
-        effective_rank=effective_rank(cost),
-        nearest_classes=dict(
-            num_neighbors=num_neighbors,
-            indices=nearest_classes(cost, num_neighbors=num_neighbors),
-        ),
-    )
-    if groups is not None:
-        report['grouping'] = grouping_agreement(cost, groups, num_neighbors=num_neighbors)
-    if reference is not None:
-        report['correlation'] = matrix_correlation(cost, reference)
-    return report
-
-
 def off_diagonal_spread(matrix: Tensor) -> dict[str, float]:
     """Least, largest, mean and standard deviation (population) off the diagonal.
+
+    Raises:
+        ValueError: If the matrix is not symmetric and finite.
 
     Example:
         >>> off_diagonal_spread(torch.tensor([[0.0, 0.5], [0.5, 0.0]]))
         {'min': 0.5, 'max': 0.5, 'mean': 0.5, 'std': 0.0}
     """
+    check_symmetric(matrix)
     entries = _upper(matrix)
     constant = bool((entries == entries[0]).all())  # the mean of equal numbers is rounded
     return dict(
@@ -203,10 +196,16 @@ def additive_effect(matrix: Tensor) -> dict:
     makes a class far from (or close to) *all* others. It says nothing about which classes are
     alike, and it hardly changes a transport plan.
 
+    Args:
+        matrix: Symmetric, shape ``(C, C)``; the diagonal does not matter.
+
     Returns:
         ``share`` in [0, 1]; ``chance``, the share expected of independent entries,
         ``(C - 1) / (C (C - 1) / 2 - 1)``; ``per_class``, the :math:`r_i`. The first is None for a
         constant matrix, all for fewer than 4 classes, where the fit is always exact.
+
+    Raises:
+        ValueError: If the matrix is not symmetric and finite.
 
     Example:
         >>> r = torch.tensor([0.0, 1.0, 2.0, 3.0])
@@ -214,14 +213,11 @@ def additive_effect(matrix: Tensor) -> dict:
         >>> round(effect['share'], 6), effect['chance'], effect['per_class']
         (1.0, 0.6, [0.0, 1.0, 2.0, 3.0])
     """
-    entries = _upper(matrix)
+    check_symmetric(matrix)
     classes = len(matrix)
     if classes < 4:
         return dict(share=None, chance=None, per_class=None)
-    square = matrix.detach().double()
-    row = square.sum(1) - square.diagonal()
-    # Normal equations: row_i = (C - 2) r_i + sum(r), hence sum(row) = 2 (C - 1) sum(r).
-    effect = (row - row.sum() / (2 * (classes - 1))) / (classes - 2)
+    entries, effect = _upper(matrix), _class_effect(matrix)
     share = None
     if bool((entries != entries[0]).any()):
         left = entries - _upper(effect[:, None] + effect)
@@ -240,12 +236,18 @@ def effective_rank(matrix: Tensor) -> dict:
 
     Convention:
         Equally distant classes have the largest value, ``C - 1``: no structure. Classes on a line
-        at squared distances have 1. Meant for costs and distances; an interrelation must be
-        turned into one first, since its diagonal is dropped.
+        at squared distances have 1. Meant for costs and distances; a similarity must be turned
+        into a distance first, since its diagonal is dropped.
+
+    Args:
+        matrix: Distance or cost, shape ``(C, C)``.
 
     Returns:
         ``value`` in [1, C - 1], or None if the matrix off the diagonal is zero; ``maximum``,
         ``C - 1``.
+
+    Raises:
+        ValueError: If the matrix is not symmetric and finite.
 
     References: Roy, Vetterli, The effective rank, EUSIPCO 2007.
 
@@ -269,13 +271,17 @@ def matrix_correlation(first: Tensor, second: Tensor) -> dict[str, float | None]
 
     Convention:
         - Each pair of classes counts once; equal entries share their mean rank.
-        - ``pairwise`` is the Pearson correlation of what the fits of :func:`additive_effect`
-          leave: whether the matrices agree on which classes are alike, not only on which ones
-          are far from all others.
+        - ``pairwise`` is the Pearson correlation of the residuals of the fits of
+          :func:`additive_effect`: whether the matrices agree on which classes are alike, not
+          only on which ones are far from all others.
+
+    Args:
+        first: Symmetric, shape ``(C, C)``; the diagonal does not matter.
+        second: Same shape.
 
     Returns:
         ``pearson``, ``spearman`` and ``pairwise`` in [-1, 1]; None where a matrix is constant or
-        (``pairwise``) there is nothing left.
+        (``pairwise``) nothing is left.
 
     Raises:
         ValueError: If the shapes differ or a matrix is not symmetric and finite.
@@ -291,6 +297,8 @@ def matrix_correlation(first: Tensor, second: Tensor) -> dict[str, float | None]
             f'both matrices must cover the same classes, got shapes {tuple(first.shape)} '
             f'and {tuple(second.shape)}'
         )
+    check_symmetric(first)
+    check_symmetric(second)
     one, other = _upper(first), _upper(second).to(first.device)
     return dict(
         pearson=_pearson(one, other),
@@ -299,20 +307,47 @@ def matrix_correlation(first: Tensor, second: Tensor) -> dict[str, float | None]
     )
 
 
+def _check_neighbors(num_neighbors: int, classes: int) -> None:
+    if not is_integer(num_neighbors, 1) or num_neighbors >= classes:
+        raise ValueError(
+            f'num_neighbors must be an integer in [1, {classes - 1}], got {num_neighbors!r}'
+        )
+
+
+def _neighbor_weight(cost: Tensor, num_neighbors: int) -> Tensor:
+    """Share that each class has in the neighbours of each other, rows sum to 1."""
+    others = cost.double().clone().fill_diagonal_(float('inf'))
+    last = others.kthvalue(num_neighbors, dim=1, keepdim=True).values
+    nearer, tied = (others < last).double(), (others == last).double()
+    places = num_neighbors - nearer.sum(1, keepdim=True)
+    return (nearer + tied * places / tied.sum(1, keepdim=True)) / num_neighbors
+
+
+def _agreement(weight: Tensor, group: Tensor) -> Tensor:
+    return (weight * (group[:, None] == group)).sum(1)
+
+
 def _upper(matrix: Tensor) -> Tensor:
     """Entries above the diagonal in float64, each pair of classes once."""
-    check_symmetric(matrix)
     row, column = torch.triu_indices(*matrix.shape, offset=1, device=matrix.device)
     return matrix.detach().double()[row, column]
 
 
+def _class_effect(matrix: Tensor) -> Tensor:
+    """Least-squares :math:`r_i` of :func:`additive_effect`, float64; at least 3 classes."""
+    classes = len(matrix)
+    square = matrix.detach().double()
+    row = square.sum(1) - square.diagonal()
+    # Normal equations: row_i = (C - 2) r_i + sum(r), hence sum(row) = 2 (C - 1) sum(r).
+    return (row - row.sum() / (2 * (classes - 1))) / (classes - 2)
+
+
 def _beyond_effects(matrix: Tensor) -> Tensor:
-    """What the additive effect leaves of the entries above the diagonal; 0 if only rounding."""
+    """Rest of the entries above the diagonal after the additive effect; 0 where only rounding."""
     entries = _upper(matrix)
-    per_class = additive_effect(matrix)['per_class']
-    if per_class is None:
+    if len(matrix) < 4:  # the fit is exact
         return torch.zeros_like(entries)
-    effect = entries.new_tensor(per_class)
+    effect = _class_effect(matrix)
     left = entries - _upper(effect[:, None] + effect)
     rounding = 1e-12 * entries.abs().max()
     return torch.where(left.abs() > rounding, left, torch.zeros_like(left))

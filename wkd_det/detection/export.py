@@ -1,24 +1,24 @@
-"""From a distilled checkpoint to files that MMDetection uses without this package."""
+"""Export of a student: from a distilled checkpoint to files that need MMDetection alone."""
 
 from __future__ import annotations
 
 import ast
 import inspect
+import io
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import mmdet.registry
 import torch
-from mmdet.registry import HOOKS, MODELS
-from mmengine.config import Config, ConfigDict
-from mmengine.registry import Registry, init_default_scope
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
+from wkd_det import registry
 from wkd_det.detection.detectors import DistilledMixin
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.config import keyword_names, read_config
+from wkd_det.runtime.files import write_together
 from wkd_det.runtime.state import load_strictly, weights_of
 
 CONFIG_NAME, CHECKPOINT_NAME = 'student.py', 'student.pth'
@@ -44,8 +44,8 @@ def export_student(
 
     Args:
         checkpoint: Written by the training of a distilled model.
-        output: Folder; gets ``student.py`` and ``student.pth``.
-        config: Of the distilled model, in place of the one in the checkpoint.
+        output: Folder of the two files, ``student.py`` and ``student.pth``.
+        config: Config of the distilled model, in place of the one in the checkpoint.
         ema: Which weights of a training with ``EMAHook``: ``'averaged'`` or ``'last'``, those of
             the optimizer. None: ``state_dict``, where that hook has put the averaged ones.
         force: Replace the two files.
@@ -57,7 +57,7 @@ def export_student(
         FileExistsError: If one of the files is there and ``force`` is not set.
         FileNotFoundError: If checkpoint or config is not there.
         ValueError: If the checkpoint is damaged, holds no config, is plain already, or does not
-            fit the config; or if the student uses what only this package has.
+            fit the config; or if the student uses a type that only this package has.
     """
     paths = Path(output) / CONFIG_NAME, Path(output) / CHECKPOINT_NAME
     for path in paths:
@@ -72,20 +72,22 @@ def export_student(
             f'{source["model"]["type"]}'
         )
     plain = plain_config(source)
-    student = MODELS.build(ConfigDict(plain.model))
+    student = registry.build(plain.model)
     load_strictly(student, _weights(content, ema, checkpoint), str(checkpoint))
     meta = {key: value for key, value in _meta(content).items() if key in _KEPT_META}
     meta['cfg'] = plain.pretty_text
-    _write(paths, plain.pretty_text, dict(meta=meta, state_dict=student.state_dict()))
+    weights = io.BytesIO()
+    torch.save(dict(meta=meta, state_dict=student.state_dict()), weights)
+    write_together({paths[1]: weights.getvalue(), paths[0]: plain.pretty_text})
     return paths
 
 
 def plain_config(config: Mapping[str, Any]) -> Config:
-    """The config of the student alone.
+    """Return the config of the student alone.
 
     A type of this package becomes the first registered type that it extends and loses its own
     options; hooks of this package that extend none are left out, and so are ``custom_imports`` of
-    this package and what belongs to one run (``work_dir``, ``load_from``, ``resume``,
+    this package and the settings of one run (``work_dir``, ``load_from``, ``resume``,
     ``launcher``).
 
     Raises:
@@ -111,8 +113,7 @@ def _plain(value: Any, place: str) -> Any:
     section = dict(value)
     found = _ours(section.get('type'))
     if found is not None:
-        cls, registry = found
-        name, options = _plain_type(cls, registry)
+        name, options = _plain_type(*found)
         if name is None:
             raise ValueError(f'{place} is a {section["type"]}, which only {_PACKAGE} has')
         section = {key: item for key, item in section.items() if key not in options}
@@ -120,11 +121,9 @@ def _plain(value: Any, place: str) -> Any:
     return {key: _plain(item, f'{place}.{key}'.lstrip('.')) for key, item in section.items()}
 
 
-def _plain_type(cls: type, registry: Registry) -> tuple[str | None, list[str]]:
-    """Name of the first registered type that a type of ours extends, and the options it lacks."""
-    names = {}
-    for known in _with_parents(registry):
-        names.update({other: name for name, other in known.module_dict.items()})
+def _plain_type(cls: type, kind: str) -> tuple[str | None, list[str]]:
+    """Return the first registered type that a type of ours extends, and the options it lacks."""
+    names = {other: name for name, other in registry.known(kind).items()}
     own: set[str] = set()
     for base in inspect.getmro(cls):
         if base in names and not _is_ours(base):
@@ -134,16 +133,14 @@ def _plain_type(cls: type, registry: Registry) -> tuple[str | None, list[str]]:
     return None, []
 
 
-def _ours(kind: Any) -> tuple[type, Registry] | None:
-    """The type of this package that a config names, or None for all others."""
-    name = kind.rsplit('.', 1)[-1] if isinstance(kind, str) else getattr(kind, '__name__', None)
-    for registry in vars(mmdet.registry).values():
-        if not isinstance(registry, Registry):
-            continue
-        cls = registry.module_dict.get(name)
-        replaces = any(name in parent.module_dict for parent in _with_parents(registry.parent))
-        if _is_ours(cls) and not replaces:
-            return cls, registry
+def _ours(named: Any) -> tuple[type, str] | None:
+    """Return the class of this package that a config names, with its registry; None for others."""
+    name = named.rsplit('.', 1)[-1] if isinstance(named, str) else getattr(named, '__name__', None)
+    for kind in registry.REGISTERED:
+        cls = registry.known(kind).get(name)
+        # A class that has taken the name of another (AmpOptimWrapper on a CPU) is not named.
+        if _is_ours(cls) and cls.__name__ == name:
+            return cls, kind
     return None
 
 
@@ -153,15 +150,9 @@ def _is_ours(cls: Any) -> bool:
     return cls.__module__.split('.')[0] == _PACKAGE or issubclass(cls, DistilledMixin)
 
 
-def _with_parents(registry: Registry | None) -> Iterator[Registry]:
-    while registry is not None:
-        yield registry
-        registry = registry.parent
-
-
 def _is_extra_hook(hook: Any) -> bool:
     found = _ours(hook.get('type')) if isinstance(hook, Mapping) else None
-    return found is not None and found[1] is HOOKS and _plain_type(*found)[0] is None
+    return found is not None and found[1] == 'HOOKS' and _plain_type(*found)[0] is None
 
 
 def _is_distilled(config: Mapping[str, Any]) -> bool:
@@ -186,7 +177,7 @@ def _imports(section: Mapping[str, Any]) -> list[str]:
 def _weights(
     content: dict[str, Any], ema: str | None, source: str | os.PathLike
 ) -> dict[str, torch.Tensor]:
-    """The student's weights; ``EMAHook`` saves the averaged ones as ``state_dict``."""
+    """Return the student's weights; ``EMAHook`` saves the averaged ones as ``state_dict``."""
     if ema not in (None, *WEIGHTS):
         raise ValueError(f'ema must be one of {WEIGHTS}, got {ema!r}')
     if ema is not None and 'ema_state_dict' not in content:
@@ -209,7 +200,7 @@ def _config_in(content: dict[str, Any], source: str | os.PathLike) -> dict[str, 
     if missing:
         raise ValueError(f'the config in {source} cannot be read: name it by --config')
     others = [name for name in _imports(config.get('custom_imports') or {}) if name != _PACKAGE]
-    if others:  # whose word would it be to run them?
+    if others:  # nobody but the user may decide to run them
         raise ValueError(
             f'the config in {source} imports {", ".join(others)}: name the config by --config to '
             'have them imported'
@@ -243,14 +234,3 @@ def _literal(node: ast.expr) -> Any:
     if isinstance(node, ast.Tuple):
         return tuple(_literal(item) for item in node.elts)
     return ast.literal_eval(node)
-
-
-def _write(paths: tuple[Path, Path], text: str, checkpoint: dict[str, Any]) -> None:
-    folder = paths[0].parent
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix='.export-') as name:
-        config, weights = (Path(name) / path.name for path in paths)
-        config.write_text(text, encoding='utf-8')
-        torch.save(checkpoint, weights)
-        for written, path in zip((weights, config), reversed(paths)):
-            os.replace(written, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -239,4 +239,3 @@ def _told_by_mmengine() -> Any:
     if not MessageHub._instance_dict:
         return None
     return MessageHub.get_current_instance().runtime_info.get('dataset_meta')
-

@@ -32,6 +32,10 @@ class Recorded:
     def __contains__(self, name: str) -> bool:
         return name in self._values
 
+    def latest(self, name: str) -> Any:
+        """The value of a module's latest run, as it is now; None if it did not run."""
+        return self._values.get(name, (None,))[0]
+
     def __getitem__(self, name: str) -> Tensor:
         """The tensor of a module.
 

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from wkd_det import registry
-from wkd_det.costs.sources import ClassTable, CostSource
+from wkd_det.costs.interface import ClassTable, CostSource
 from wkd_det.distillation.classes import RULES, ClassOrder
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.class_names import checkpoint_class_names
@@ -130,7 +130,9 @@ class TeacherSource:
         """
         if not isinstance(section, Mapping):
             raise TypeError(f'teacher must be a dict with config and checkpoint, got {section!r}')
-        check_keys('teacher', section, ('config', 'checkpoint', 'overrides', 'classes', 'class_names'))
+        check_keys(
+            'teacher', section, ('config', 'checkpoint', 'overrides', 'classes', 'class_names')
+        )
         return cls(**section)
 
     def model_config(self) -> ConfigDict:

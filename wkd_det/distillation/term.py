@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from wkd_det import registry
 from wkd_det.connectors import Connector
 from wkd_det.connectors import adopt as adopt_connector
+from wkd_det.costs.interface import ClassTable
 from wkd_det.costs.matrix import BACKGROUND
-from wkd_det.costs.sources import ClassTable
 from wkd_det.distillation.tap import TAPS, Binding, Slot, Tap
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.distillation.view import Pair, StudentView, TeacherView

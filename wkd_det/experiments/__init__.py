@@ -1,1 +1,1 @@
-"""Comparisons of methods over seeds: specs, runs, fingerprints, tables and figures."""
+"""Comparisons of methods over seeds: spec, plan, runs, fingerprints, report and figures."""

@@ -1,4 +1,4 @@
-"""Runs one after the other, or a few at once, with progress and remaining time."""
+"""Comparison of methods: search, training and report of all runs that a spec asks for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import wkd_det  # noqa: F401  registers everything, so that the sources of a config are known
 from wkd_det.experiments.figures import forest_plot, learning_curves
 from wkd_det.experiments.plan import best_factor, final_runs, preparation_run, search_runs
 from wkd_det.experiments.processes import ProcessGroup, Progress
@@ -23,19 +22,19 @@ from wkd_det.experiments.report import (
     markdown_search,
     markdown_table,
     summarise,
-    write_text,
 )
 from wkd_det.experiments.run import ChangedError, RunError, TrainingRun
 from wkd_det.experiments.spec import Preparation, Spec
+from wkd_det.runtime.files import write_whole
 
 TAG = '[compare]'
 
 
 class Executor:
-    """Trains what is not finished.
+    """Trains all runs that are not finished, and reports progress and remaining time.
 
     Args:
-        jobs: Processes at once.
+        jobs: Number of processes at once.
     """
 
     def __init__(self, jobs: int) -> None:
@@ -50,14 +49,14 @@ class Executor:
         """Run all; a failure does not stop the others.
 
         Args:
-            stage: For messages.
+            stage: Name of these runs in messages.
             runs: In the order in which they are started.
 
         Returns:
-            Messages of the runs that failed.
+            Message of each run that failed.
 
         Raises:
-            ChangedError: If code or data change meanwhile; then nothing goes on.
+            ChangedError: If code or data change meanwhile; then no further run starts.
             KeyboardInterrupt: After the processes have ended.
         """
         waiting = [run for run in runs if not run.is_finished]
@@ -83,7 +82,7 @@ class Executor:
                     elif error is not None:
                         raise error
         finally:
-            # Also where an error of ours ends the comparison: nothing trains on unseen.
+            # Also if an error of ours ends the comparison: no process is left behind.
             pool.shutdown(wait=False, cancel_futures=True)
             group.end()
             pool.shutdown(wait=True)
@@ -104,7 +103,7 @@ class Executor:
     def _report(self, run: TrainingRun, progress: Progress) -> None:
         with self._lock:
             share = progress.step / progress.total
-            # What a resumed run did before says nothing about the pace of this session.
+            # The earlier steps of a resumed run say nothing about the pace of this session.
             self._begin_shares.setdefault(run, share if run in self._resumed else 0.0)
             self._shares[run] = share
             print(
@@ -130,17 +129,26 @@ class Comparison:
     """A spec and the state of its runs.
 
     Args:
-        spec: What is compared.
-        jobs: Processes at once.
+        spec: Methods, seeds and everything else that is to be compared.
+        tools: Folder of the scripts that train and test.
+        jobs: Number of processes at once.
         threads: Threads of each process; None leaves them as they are.
         discard: Remove runs of other code, config or data instead of refusing them.
         retry: Start runs of the search again that have failed before.
     """
 
     def __init__(
-        self, spec: Spec, *, jobs: int, threads: int | None, discard: bool, retry: bool
+        self,
+        spec: Spec,
+        *,
+        tools: Path,
+        jobs: int,
+        threads: int | None,
+        discard: bool,
+        retry: bool,
     ) -> None:
         self.spec = spec
+        self.tools = tools
         self.threads = threads
         self.discard = discard
         self.retry = retry
@@ -150,11 +158,12 @@ class Comparison:
         """Prepare, search, train; then report.
 
         Raises:
-            ChangedError, RunError: If something is in the way.
+            ChangedError: If a folder holds another run, or code or data change meanwhile.
+            RunError: If a preparation or a run fails.
         """
         for entry in self.spec.prepare:
             self._prepare(entry)
-        searched = search_runs(self.spec, threads=self.threads)
+        searched = search_runs(self.spec, tools=self.tools, threads=self.threads)
         if searched:
             # A weight at which training breaks down has lost; it does not stop the comparison.
             runs = [run for *_, run in searched if self.retry or not run.has_failed]
@@ -163,25 +172,25 @@ class Comparison:
                 if run.is_finished:
                     run.discard_checkpoints()
         factors = choose(self.spec, searched)
-        final = final_runs(self.spec, factors, threads=self.threads)
+        final = final_runs(self.spec, factors, tools=self.tools, threads=self.threads)
         failures = self._execute('comparison', [run for *_, run in final])
         self.report()
         if failures:
             raise RunError(f'{len(failures)} runs failed, see above; the table lacks them')
 
     def report(self) -> None:
-        """Write what there is.
+        """Write the results of the runs that are finished.
 
         Raises:
             ChangedError: If the results do not belong together.
             RunError: If there are none.
         """
         spec = self.spec
-        planned = search_runs(spec, threads=None)
+        planned = search_runs(spec, tools=self.tools)
         searched = [entry for entry in planned if entry[-1].is_finished or entry[-1].has_failed]
         complete = len(searched) == len(planned)
         factors = choose(spec, searched) if complete else {}
-        final = final_runs(spec, factors, threads=None) if complete else []
+        final = final_runs(spec, factors, tools=self.tools) if complete else []
         final = [entry for entry in final if entry[-1].is_finished]
         check_together([entry[-1] for entry in [*searched, *final]])
         rows = [
@@ -196,7 +205,7 @@ class Comparison:
             rows.append(('final', method.name, factor, seed, results[method.name][seed]))
         if not rows:
             raise RunError(f'nothing to report: no run in {spec.work_dir} is finished')
-        write_text(spec.work_dir / 'results.csv', csv_text(spec, rows))
+        write_whole(spec.work_dir / 'results.csv', csv_text(spec, rows))
         parts = [f'# {spec.title}', f'`python tools/compare.py {spec.path}`']
         if results:
             summary = summarise(spec, results)
@@ -211,7 +220,7 @@ class Comparison:
             else:
                 parts.append(f'Search: {len(searched)} runs are finished.')
         text = '\n\n'.join(parts) + '\n'
-        write_text(spec.work_dir / 'table.md', text)
+        write_whole(spec.work_dir / 'table.md', text)
         print(f'\n{text}\n{TAG} written to {spec.work_dir}', flush=True)
 
     def _execute(self, stage: str, runs: Sequence[TrainingRun]) -> dict[TrainingRun, str]:
@@ -221,7 +230,7 @@ class Comparison:
 
     def _prepare(self, entry: Preparation) -> None:
         if entry.config is not None:
-            run = preparation_run(self.spec, entry, threads=self.threads)
+            run = preparation_run(self.spec, entry, tools=self.tools, threads=self.threads)
             failures = self._execute(entry.name, [run])
             if failures:
                 raise RunError(f'{entry.name} failed, and all else needs it')
@@ -239,7 +248,7 @@ class Comparison:
 
 
 def is_made(entry: Preparation) -> bool:
-    """Whether what a command makes is there and no older than what it is made from."""
+    """Whether the output of a command is there and no older than its inputs."""
     if entry.makes is None or not Path(entry.makes).exists():
         return False
     made = Path(entry.makes).stat().st_mtime
@@ -249,7 +258,7 @@ def is_made(entry: Preparation) -> bool:
 
 
 def scores_of(searched: Sequence[tuple[Any, ...]]) -> dict[str, dict[float, list[float]]]:
-    """Values of the metric by method and factor; NaN for a run without a result."""
+    """Return the values of the metric by method and factor; NaN for a run without a result."""
     scores: dict[str, dict[float, list[float]]] = {}
     for method, factor, _, run in searched:
         value = run.result()['metrics'][run.metric] if run.is_finished else math.nan
@@ -258,7 +267,7 @@ def scores_of(searched: Sequence[tuple[Any, ...]]) -> dict[str, dict[float, list
 
 
 def choose(spec: Spec, searched: Sequence[tuple[Any, ...]]) -> Mapping[str, float]:
-    """The best factor of each method that was searched."""
+    """Return the best factor of each method that was searched."""
     return {name: best_factor(scores) for name, scores in scores_of(searched).items()}
 
 
@@ -266,7 +275,7 @@ def check_together(runs: Sequence[TrainingRun]) -> None:
     """Refuse results of different code, data or versions in one table.
 
     Raises:
-        ChangedError: Naming the two runs and what differs.
+        ChangedError: If two differ; it names both and what differs.
     """
     seen: dict[tuple[str, str], tuple[Any, TrainingRun]] = {}
     for run in runs:

@@ -1,4 +1,4 @@
-"""Plots of a comparison."""
+"""Figures of a comparison: learning curves, and paired differences with their intervals."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from wkd_det.experiments.spec import Spec
 
 
 def learning_curves(spec: Spec, results: Results, output: Path) -> None:
-    """Mean over seeds of each method with a band of one standard error.
+    """Draw the mean over seeds of each method with a band of one standard error.
 
-    Of the validation metric where runs were validated along the way; otherwise of the task loss
-    (without the distillation terms, which differ from method to method).
+    The curves show the validation metric if all runs were validated along the way; otherwise the
+    task loss (without the distillation terms, which differ from method to method).
     """
     along = all(len(result['curve']) > 1 for runs in results.values() for result in runs.values())
     key = 'curve' if along else 'losses'
@@ -44,7 +44,7 @@ def learning_curves(spec: Spec, results: Results, output: Path) -> None:
 
 
 def forest_plot(spec: Spec, rows: Sequence[Row], output: Path) -> None:
-    """Paired differences to each reference with their intervals, one line a method."""
+    """Draw paired differences to each reference with their intervals, one line per method."""
     references = spec.references
     shown = [row for row in rows if any(row.differences.values())]
     height = 1.2 + 0.32 * max(len(shown), 1)
@@ -74,7 +74,7 @@ def forest_plot(spec: Spec, rows: Sequence[Row], output: Path) -> None:
 
 
 def band(curves: Sequence[Mapping[Any, float]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Steps that all curves have, mean and standard error there (0 for a single curve)."""
+    """Return the steps that all curves have, mean and standard error there (0 for one curve)."""
     by_step = [{int(step): value for step, value in curve.items()} for curve in curves]
     steps = sorted(set.intersection(*(set(curve) for curve in by_step)))
     values = np.array([[curve[step] for step in steps] for curve in by_step], dtype=float)

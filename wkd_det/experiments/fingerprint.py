@@ -1,4 +1,4 @@
-"""Which files of wkd_det a config's results depend on."""
+"""Fingerprints of runs: hashes of all that a result depends on, and how two of them differ."""
 
 from __future__ import annotations
 
@@ -13,40 +13,90 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import mmdet.registry
 from mmengine.config import Config
-from mmengine.registry import Registry
 
 import wkd_det
-from wkd_det.distillation.tap import TAPS
+from wkd_det.registry import DETECTORS, REGISTERED, RENAMED, TAPS, find
+from wkd_det.runtime.config import read_config
 
 PACKAGE = Path(wkd_det.__file__).parent
 
+_VERSIONED = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'numpy', 'scikit-learn', 'timm')
+# Where a run lies and how it goes on, not what it computes.
+_IGNORED = ('work_dir', 'resume', 'launcher', 'experiment_name', 'log_level')
+# Tables that name every file: whoever imports them would depend on all of the package.
+_TABLES = ('registry.py', 'losses/__init__.py')
+
+
+def fingerprint(config: Config, **extra: Any) -> dict[str, Any]:
+    """Return all that a result depends on, as plain data.
+
+    Args:
+        config: As it is trained, seed included.
+        **extra: Further values that matter, by name, e.g. the number of processes.
+
+    Returns:
+        ``config``: its values; ``code``: hashes of the files of wkd_det that it uses and of
+        other modules that it imports; ``files``: hashes of the files that it names, the teacher's
+        checkpoint and the annotations among them (a config file counts with its bases), and of
+        names and sizes in the image folders; ``versions``: of the packages underneath; ``extra``.
+    """
+    values = json.loads(json.dumps(config.to_dict(), default=repr))
+    values = {key: value for key, value in values.items() if key not in _IGNORED}
+    return dict(
+        config=values,
+        code={_name(path): _hash(path) for path in _code(config)},
+        files=dict(sorted(_files(values))),
+        versions=_versions(),
+        extra=json.loads(json.dumps(extra)),
+    )
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Return the names of all that differs between two, e.g. ``'config model.neck.type'``."""
+    found = []
+    for part in sorted(set(old) | set(new)):
+        before, after = _flat(old.get(part, {})), _flat(new.get(part, {}))
+        keys = sorted(set(before) | set(after))
+        absent = object()
+        found += [
+            f'{part} {key}'.rstrip()
+            for key in keys
+            if before.get(key, absent) != after.get(key, absent)
+        ]
+    return found
+
+
+def identity(content: Mapping[str, Any]) -> str:
+    """Return twelve characters that stand for a fingerprint."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
 
 def sources_of(config: Any) -> list[Path]:
-    """Files that what the config names is written in, and all that these import, sorted.
+    """Return the files that define what a config names, and all that these import, sorted.
 
-    Names are those of the registries and taps, wherever they stand in the config; names that
-    stand as strings in the code (defaults) count too. Packages that merely re-export are looked
-    through, so a new loss does not change the sources of runs without it.
+    Names are those of ``wkd_det.registry``, wherever they stand in the config; names that stand
+    as strings in the code (defaults) count too. The tables of names themselves are left out and
+    packages that merely re-export are looked through, so a new loss does not change the sources
+    of runs without it.
     """
-    registered = _registered()
-    named = {text for text in strings_of(config) if text in registered}
-    waiting = [registered[name] for name in named]
+    known = _homes()
+    waiting = [known[text] for text in set(strings_of(config)) if text in known]
+    waiting += [_file(DETECTORS) for text in strings_of(config) if _is_detector(text, known)]
     found: set[Path] = set()
     while waiting:
         path = waiting.pop()
-        if path in found:
+        if path in found or path in _tables():
             continue
         found.add(path)
         imported, strings = _reads(path, path.stat().st_mtime_ns)
         waiting += imported
-        waiting += [registered[text] for text in strings if text in registered]
+        waiting += [known[text] for text in strings if text in known]
     return sorted(found)
 
 
 def strings_of(value: Any) -> Iterator[str]:
-    """All strings in nested dicts and sequences, keys left out."""
+    """Yield all strings in nested dicts and sequences, keys left out."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -57,29 +107,38 @@ def strings_of(value: Any) -> Iterator[str]:
             yield from strings_of(item)
 
 
-def _registered() -> dict[str, Path]:
-    """File of each registered class of ours, by the name that configs use."""
-    registries = [v for v in vars(mmdet.registry).values() if isinstance(v, Registry)]
-    files = {}
-    for registry in [*registries, TAPS]:
-        for name, entry in registry.module_dict.items():
-            module = getattr(entry, '__module__', '') or ''
-            if module.split('.')[0] == 'wkd_det':
-                files[name] = _file(module)
-    return files
+# Sources
+
+
+@cache
+def _homes() -> dict[str, Path]:
+    """Return the file of each name of this package that a config may use."""
+    homes = {name: home for names in REGISTERED.values() for name, home in names.items()}
+    homes.update({old: homes[new] for old, new in RENAMED.items()})
+    homes.update(TAPS)
+    files = {name: _file(f'wkd_det.{home.partition(":")[0]}') for name, home in homes.items()}
+    amp = find('AmpOptimWrapper', 'OPTIM_WRAPPERS').__module__  # replaced on CPUs
+    return dict(files, AmpOptimWrapper=_file(amp)) if _is_ours(amp) else files
+
+
+def _is_detector(name: str, known: Mapping[str, Path]) -> bool:
+    return name.rpartition('.')[2].startswith('Distilled') and name not in known
+
+
+def _tables() -> set[Path]:
+    return {PACKAGE / name for name in _TABLES}
 
 
 @cache
 def _reads(path: Path, changed: int) -> tuple[tuple[Path, ...], frozenset[str]]:
-    """Files of ours that a file imports, and the strings in it; ``changed`` keys the cache."""
+    """Return the files of ours that a file imports, and its strings; ``changed`` keys the cache."""
     tree = ast.parse(path.read_text(encoding='utf-8'))
     imported: list[Path] = []
     strings = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names if alias.name.split('.')[0] == 'wkd_det']
-            imported += [_file(name) for name in names]
-        elif isinstance(node, ast.ImportFrom) and (node.module or '').split('.')[0] == 'wkd_det':
+            imported += [_file(alias.name) for alias in node.names if _is_ours(alias.name)]
+        elif isinstance(node, ast.ImportFrom) and _is_ours(node.module or ''):
             imported += _files_of_names(node.module, [alias.name for alias in node.names])
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             strings.add(node.value)
@@ -87,7 +146,7 @@ def _reads(path: Path, changed: int) -> tuple[tuple[Path, ...], frozenset[str]]:
 
 
 def _files_of_names(module: str, names: Iterable[str]) -> list[Path]:
-    """Where names come from, through packages that only re-export them."""
+    """Return where names are defined, looking through packages that only re-export them."""
     path = _file(module)
     if path.name != '__init__.py':
         return [path]
@@ -105,13 +164,15 @@ def _files_of_names(module: str, names: Iterable[str]) -> list[Path]:
             files += _files_of_names(origin, [original])
         elif _exists(f'{module}.{original}'):
             files.append(_file(f'{module}.{original}'))
+        elif path in _tables():  # lends names lazily
+            files.append(_homes().get(original, path))
         else:
             files.append(path)
     return files
 
 
-def _base(module: str) -> Path:
-    return PACKAGE.joinpath(*module.split('.')[1:])
+def _is_ours(module: str) -> bool:
+    return module.split('.')[0] == 'wkd_det'
 
 
 def _exists(module: str) -> bool:
@@ -123,75 +184,17 @@ def _file(module: str) -> Path:
     return package if package.is_file() else _base(module).with_suffix('.py')
 
 
-_PACKAGES = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'numpy', 'scikit-learn', 'timm')
+def _base(module: str) -> Path:
+    return PACKAGE.joinpath(*module.split('.')[1:])
 
 
-# Where a run lies and how it goes on, not what it computes.
-_IGNORED = ('work_dir', 'resume', 'launcher', 'experiment_name', 'log_level')
-
-
-def fingerprint(config: Config, **extra: Any) -> dict[str, Any]:
-    """All that a result depends on, as plain data.
-
-    Args:
-        config: As it is trained, seed included.
-        **extra: What else matters, by name, e.g. the number of processes.
-
-    Returns:
-        ``config``: its values; ``code``: hashes of the files of wkd_det that it uses (and of
-        modules it imports besides); ``files``: hashes of the files that it names, the teacher's
-        checkpoint and the annotations among them (a config file counts with its bases), and of
-        names and sizes in the image folders; ``versions``: of the packages underneath; ``extra``.
-    """
-    values = json.loads(json.dumps(config.to_dict(), default=repr))
-    values = {key: value for key, value in values.items() if key not in _IGNORED}
-    return dict(
-        config=values,
-        code={_name(path): _hash(path) for path in _code(config)},
-        files=dict(sorted(_files(values))),
-        versions=_versions(),
-        extra=json.loads(json.dumps(extra)),
-    )
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Names of what differs between two fingerprints, e.g. ``'config model.neck.type'``."""
-    found = []
-    for part in sorted(set(old) | set(new)):
-        before, after = _flat(old.get(part, {})), _flat(new.get(part, {}))
-        keys = sorted(set(before) | set(after))
-        absent = object()
-        found += [
-            f'{part} {key}'.rstrip()
-            for key in keys
-            if before.get(key, absent) != after.get(key, absent)
-        ]
-    return found
-
-
-def identity(content: Mapping[str, Any]) -> str:
-    """Twelve characters that stand for a fingerprint."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def _flat(value: Any, prefix: str = '') -> dict[str, Any]:
-    items: Any = ()
-    if isinstance(value, Mapping):
-        items = value.items()
-    elif isinstance(value, list):
-        items = enumerate(value)
-    else:
-        return {prefix: value}
-    flat = {prefix: type(value).__name__} if prefix and not value else {}
-    for key, item in items:
-        flat.update(_flat(item, f'{prefix}.{key}' if prefix else str(key)))
-    return flat
+# Parts of a fingerprint
 
 
 def _code(config: Config) -> list[Path]:
     paths = sources_of(config.to_dict())
     for module in (config.get('custom_imports') or {}).get('imports', []):
-        found = None if module.split('.')[0] == 'wkd_det' else importlib.util.find_spec(module)
+        found = None if _is_ours(module) else importlib.util.find_spec(module)
         if found is not None and found.origin:
             paths.append(Path(found.origin))
     return paths
@@ -224,6 +227,34 @@ def _datasets(value: Any) -> Iterator[dict[str, Any]]:
             yield from _datasets(item)
 
 
+@cache
+def _versions() -> dict[str, str]:
+    versions = dict(python=platform.python_version(), machine=platform.machine())
+    for package in _VERSIONED:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _flat(value: Any, prefix: str = '') -> dict[str, Any]:
+    items: Any = ()
+    if isinstance(value, Mapping):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    else:
+        return {prefix: value}
+    flat = {prefix: type(value).__name__} if prefix and not value else {}
+    for key, item in items:
+        flat.update(_flat(item, f'{prefix}.{key}' if prefix else str(key)))
+    return flat
+
+
+# Hashes
+
+
 def _name(path: Path) -> str:
     inside = PACKAGE in path.parents
     return path.relative_to(PACKAGE.parent).as_posix() if inside else str(path)
@@ -244,14 +275,13 @@ def _hash_of(path: Path, changed: int, size: int) -> str:
 
 
 def _config_hash(path: Path) -> str:
-    values = Config.fromfile(path).to_dict()
+    values = read_config(path).to_dict()
     return hashlib.sha256(json.dumps(values, sort_keys=True, default=repr).encode()).hexdigest()
 
 
 def _folder_hash(folder: Path) -> str:
-    """Of names and sizes: reading the images of a large set takes too long."""
-    changed = folder.stat().st_mtime_ns
-    return _folder_hash_of(folder, changed)
+    """Return the hash of names and sizes: reading the images of a large set takes too long."""
+    return _folder_hash_of(folder, folder.stat().st_mtime_ns)
 
 
 @cache
@@ -261,14 +291,3 @@ def _folder_hash_of(folder: Path, changed: int) -> str:
         if path.is_file():
             digest.update(f'{path.relative_to(folder)} {path.stat().st_size}\n'.encode())
     return digest.hexdigest()
-
-
-@cache
-def _versions() -> dict[str, str]:
-    versions = dict(python=platform.python_version(), machine=platform.machine())
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions

@@ -1,4 +1,4 @@
-"""From a spec to runs."""
+"""Plan of a comparison: the runs that a spec asks for, and the choice of weights."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from wkd_det.runtime.config import read_config
 
 
 def final_runs(
-    spec: Spec, factors: Mapping[str, float], *, threads: int | None
+    spec: Spec, factors: Mapping[str, float], *, tools: Path, threads: int | None = None
 ) -> list[tuple[Method, int, TrainingRun]]:
-    """Method, seed and run of the table, all methods of a seed before the next seed.
+    """Return method, seed and run of the table, all methods of a seed before the next seed.
 
     Args:
         spec: The comparison.
-        factors: What the search chose, by method; 1 where it is silent.
-        threads: Threads of each process.
+        factors: Factors that the search chose, by method; 1 for the others.
+        tools: Folder of the scripts that train and test.
+        threads: Threads of each process; None leaves them as they are.
     """
     return [
         (
@@ -38,6 +39,7 @@ def final_runs(
                 f'{method.title}, seed {seed}',
                 factor=factors.get(method.name, 1.0),
                 length=spec.length,
+                tools=tools,
                 threads=threads,
             ),
         )
@@ -46,8 +48,10 @@ def final_runs(
     ]
 
 
-def search_runs(spec: Spec, *, threads: int | None) -> list[tuple[Method, float, int, TrainingRun]]:
-    """Method, factor, seed and run of the search over weights; none without a search."""
+def search_runs(
+    spec: Spec, *, tools: Path, threads: int | None = None
+) -> list[tuple[Method, float, int, TrainingRun]]:
+    """Return method, factor, seed and run of the search over weights; none without a search."""
     if spec.search is None:
         return []
     return [
@@ -63,6 +67,7 @@ def search_runs(spec: Spec, *, threads: int | None) -> list[tuple[Method, float,
                 f'{method.title} x {factor:g}, search seed {seed}',
                 factor=factor,
                 length=spec.search.length or spec.length,
+                tools=tools,
                 threads=threads,
             ),
         )
@@ -72,21 +77,24 @@ def search_runs(spec: Spec, *, threads: int | None) -> list[tuple[Method, float,
     ]
 
 
-def preparation_run(spec: Spec, entry: Preparation, *, threads: int | None) -> TrainingRun:
-    """The training that an entry of ``prepare`` names."""
+def preparation_run(
+    spec: Spec, entry: Preparation, *, tools: Path, threads: int | None = None
+) -> TrainingRun:
+    """Return the training that an entry of ``prepare`` names."""
     config = _load(entry.config, spec.overrides, entry.overrides)
     return TrainingRun(
         entry.name,
         config,
         Path(entry.work_dir),
         spec.metric,
+        tools=tools,
         processes=spec.processes,
         threads=threads,
     )
 
 
-def weights_of(spec: Spec, method: Method, factor: float) -> dict[str, float]:
-    """Values of the method's weights at a factor of what its config says.
+def scaled_weights(spec: Spec, method: Method, factor: float) -> dict[str, float]:
+    """Return the method's weights, each its value in the config times a factor.
 
     Raises:
         ValueError: If the config has no number there.
@@ -105,7 +113,7 @@ def weights_of(spec: Spec, method: Method, factor: float) -> dict[str, float]:
 
 
 def best_factor(scores: Mapping[float, Sequence[float]]) -> float:
-    """The factor of the highest mean; of equal ones the nearest to 1, then the smaller.
+    """Return the factor of the highest mean; of equal ones the nearest to 1, then the smaller.
 
     A factor whose runs have failed has the score NaN and is never chosen.
 
@@ -128,27 +136,34 @@ def _run(
     *,
     factor: float,
     length: int | None,
+    tools: Path,
     threads: int | None,
 ) -> TrainingRun:
     config = _load(method.config, spec.overrides, method.overrides)
-    config.merge_from_dict(weights_of(spec, method, factor))
+    config.merge_from_dict(scaled_weights(spec, method, factor))
     if length is not None:
         set_length(config, length)
     config.randomness = dict(config.get('randomness') or {}, seed=seed)
     return TrainingRun(
-        title, config, folder, spec.metric, processes=spec.processes, threads=threads
+        title,
+        config,
+        folder,
+        spec.metric,
+        tools=tools,
+        processes=spec.processes,
+        threads=threads,
     )
 
 
 def _load(path: str, *overrides: Mapping[str, Any]) -> Config:
-    config = copy.deepcopy(_from_file(path))
+    config = copy.deepcopy(_read_once(path))
     for options in overrides:
         config.merge_from_dict(copy.deepcopy(dict(options)))
     return config
 
 
 @cache
-def _from_file(path: str) -> Config:
+def _read_once(path: str) -> Config:
     return read_config(path)
 
 

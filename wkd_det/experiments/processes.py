@@ -1,4 +1,4 @@
-"""Processes that end with the program that started them."""
+"""Training processes: started, ended with the program that started them, read by their logs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ProcessGroup:
         self._ended = False
 
     def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen:
-        """A process whose output, errors too, is read from ``stdout`` as text.
+        """Start a process whose output and errors are read from its ``stdout`` as text.
 
         Raises:
             ProcessLookupError: If :meth:`end` was called before.
@@ -53,7 +53,7 @@ class ProcessGroup:
         return process
 
     def wait(self, process: subprocess.Popen) -> float:
-        """Wait for the end of one; returns peak resident memory of it and its children in MiB."""
+        """Wait for the end of a process; return its peak resident memory, children too, in MiB."""
         _, status, usage = os.wait4(process.pid, 0)
         with self._lock:
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -76,7 +76,7 @@ class ProcessGroup:
 
 
 def _signal(process: subprocess.Popen, number: int) -> bool:
-    """Signal a process and its children; whether any of them lives."""
+    """Signal a process and its children; return whether any of them lives."""
     try:
         os.killpg(process.pid, number)
     except (ProcessLookupError, PermissionError):
@@ -85,20 +85,14 @@ def _signal(process: subprocess.Popen, number: int) -> bool:
 
 
 _ITERATION = re.compile(r'Iter\(train\)\s+\[\s*(\d+)/(\d+)\]')
-
-
 _EPOCH = re.compile(r'Epoch\(train\)\s+\[\s*(\d+)\]\[\s*(\d+)/(\d+)\]')
-
-
 _ETA = re.compile(r'\beta: (.+?)(?:\s{2,}|$)')
-
-
 _LOSS = re.compile(r'\bloss: (\S+)')
 
 
 @dataclass(frozen=True)
 class Progress:
-    """A line of the training log."""
+    """Progress of a training, as a line of its log shows it."""
 
     step: int
     total: int
@@ -107,11 +101,11 @@ class Progress:
 
 
 def read_progress(line: str, *, max_epochs: int | None = None) -> Progress | None:
-    """The progress that a line of the log tells, or None if it is another line.
+    """Return the progress that a line of the log shows, or None if it is another line.
 
     Args:
-        line: From the runner's output.
-        max_epochs: Of an epoch-based training, whose log counts steps within the epoch.
+        line: A line of the runner's output.
+        max_epochs: Length of an epoch-based training, whose log counts steps within the epoch.
     """
     loss, remaining = _LOSS.search(line), _ETA.search(line)
     if loss is None:
@@ -129,7 +123,7 @@ def read_progress(line: str, *, max_epochs: int | None = None) -> Progress | Non
 
 
 def read_scalars(folder: Path) -> list[dict[str, Any]]:
-    """All records under a work folder, oldest first; a resumed run has several log folders.
+    """Return all records in a work folder, oldest first; a resumed run has several log folders.
 
     A line that a kill has cut off is left out.
     """
@@ -144,13 +138,13 @@ def read_scalars(folder: Path) -> list[dict[str, Any]]:
 
 
 def training_records(records: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    """Losses and times by step; of steps that were done again after a resume, the last."""
+    """Return losses and times by step; for steps done again after a resume, the last ones."""
     by_step = {record['step']: record for record in records if 'loss' in record}
     return dict(sorted(by_step.items()))
 
 
 def validation_records(records: list[dict[str, Any]], metric: str) -> dict[int, dict[str, float]]:
-    """Validation results by step (epoch, for epoch-based training) that hold ``metric``."""
+    """Return the validation results with ``metric``, by step (epoch, if training is by epoch)."""
     by_step = {record['step']: record for record in records if metric in record}
     return {
         step: {key: value for key, value in record.items() if '/' in key}
@@ -159,12 +153,12 @@ def validation_records(records: list[dict[str, Any]], metric: str) -> dict[int, 
 
 
 def seconds_per_step(records: list[dict[str, Any]]) -> float:
-    """Median over the logged training steps; NaN if there are none."""
+    """Return the median over the logged training steps; NaN if there are none."""
     times = [record['time'] for record in training_records(records).values() if 'time' in record]
     return statistics.median(times) if times else float('nan')
 
 
 def device_memory(records: list[dict[str, Any]]) -> float | None:
-    """Peak memory of the GPU in MiB as the runner logs it, or None on a CPU."""
+    """Return the peak memory of the GPU in MiB as the runner logs it, or None on a CPU."""
     peaks = [record['memory'] for record in records if 'memory' in record]
     return float(max(peaks)) if peaks else None

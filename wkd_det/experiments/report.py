@@ -1,4 +1,4 @@
-"""Means and paired differences over seeds."""
+"""Report of a comparison: means and paired differences over seeds, as Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import bootstrap
 
+from wkd_det.experiments.plan import best_factor, scaled_weights
 from wkd_det.experiments.spec import Spec
 
+Results = Mapping[str, Mapping[int, Mapping[str, Any]]]
+"""Results of runs by method and seed."""
+
 CONFIDENCE = 0.95
-
-
 _RESAMPLES = 9999
 
 
@@ -44,7 +45,7 @@ class Difference:
 
 
 def mean_of(values: Sequence[float]) -> Mean:
-    """Mean and standard error (sample deviation over the root of the count).
+    """Return mean and standard error (sample deviation over the root of the count).
 
     Raises:
         ValueError: If there are no values.
@@ -59,14 +60,14 @@ def mean_of(values: Sequence[float]) -> Mean:
 def paired_difference(
     values: Mapping[int, float], reference: Mapping[int, float]
 ) -> Difference | None:
-    """How far ``values`` are above ``reference``, seed by seed.
+    """Return how far ``values`` are above ``reference``, seed by seed.
 
     The interval is the percentile bootstrap of the mean over paired seeds, from a fixed random
-    state: the same values give the same interval. Of one seed there is none (NaN).
+    state: the same values give the same interval. For one seed there is none (NaN).
 
     Args:
-        values: By seed.
-        reference: By seed.
+        values: Values of one method by seed.
+        reference: Values of the other method by seed.
 
     Returns:
         None if they share no seed.
@@ -89,12 +90,6 @@ def paired_difference(
     return Difference(float(gaps.mean()), low, high, len(gaps), int((gaps > 0).sum()))
 
 
-Results = Mapping[str, Mapping[int, Mapping[str, Any]]]
-
-
-"""Results of runs by method and seed."""
-
-
 @dataclass(frozen=True)
 class Row:
     """One method of the table."""
@@ -103,15 +98,15 @@ class Row:
     title: str
     mean: Mean
     differences: Mapping[str, Difference | None]
-    """By reference; None to itself."""
+    """Difference to each reference by its name; None to itself."""
     seconds: float
-    """A step, median over seeds."""
+    """Duration of a step in seconds, median over seeds."""
     extra_memory: float
     """MiB above the first reference, medians over seeds; NaN without one."""
 
 
 def summarise(spec: Spec, results: Results) -> list[Row]:
-    """Rows of the methods that have results, in the order of the spec."""
+    """Return the rows of the methods that have results, in the order of the spec."""
     rows = []
     values = {
         name: {seed: result['metrics'][spec.metric] for seed, result in of_seed.items()}
@@ -143,7 +138,7 @@ def summarise(spec: Spec, results: Results) -> list[Row]:
 
 
 def markdown_table(spec: Spec, rows: Sequence[Row]) -> str:
-    """The table; differences carry their 95 % interval and the seeds on which they are positive."""
+    """Return the table; a difference has its 95 % interval and the seeds on which it is above 0."""
     references = [spec.method(name).title for name in spec.references]
     head = ['method', 'seeds', spec.metric]
     head += [f'minus {title} [95 %]' for title in references]
@@ -158,9 +153,7 @@ def markdown_table(spec: Spec, rows: Sequence[Row]) -> str:
 
 
 def markdown_search(spec: Spec, scores: Mapping[str, Mapping[float, Sequence[float]]]) -> str:
-    """Mean of each factor by method, the chosen one bold; see :func:`best_factor`."""
-    from wkd_det.experiments.plan import best_factor, weights_of
-
+    """Return the means by method and factor, the chosen one bold; see :func:`best_factor`."""
     lines = ['| method | weights at factor 1 | factor: mean |', '|---|---|---|']
     for method in spec.methods:
         if not method.factors or method.name not in scores:
@@ -172,21 +165,21 @@ def markdown_search(spec: Spec, scores: Mapping[str, Mapping[float, Sequence[flo
             mean = sum(values) / len(values)
             text = f'{factor:g}: {"failed" if math.isnan(mean) else f"{mean:.4f}"}'
             cells.append(f'**{text}**' if factor == chosen else text)
-        weights = weights_of(spec, method, 1.0)
+        weights = scaled_weights(spec, method, 1.0)
         named = ', '.join(f'`{key}` {value:g}' for key, value in weights.items())
         lines.append(f'| {method.title} | {named} | {", ".join(cells)} |')
     return '\n'.join(lines)
 
 
 def csv_text(spec: Spec, runs: Sequence[tuple[str, str, float, int, Mapping[str, Any]]]) -> str:
-    """One line a run.
+    """Return a table with one line per run.
 
     Args:
         spec: The comparison.
         runs: Stage (``'final'`` or ``'search'``), method, factor of its weights, seed and result.
     """
     metrics = sorted({key for *_, result in runs for key in result['metrics']})
-    metrics.sort(key=lambda key: key != spec.metric)  # what counts comes first
+    metrics.sort(key=lambda key: key != spec.metric)  # the metric of the comparison comes first
     output = io.StringIO()
     writer = csv.writer(output, lineterminator='\n')
     writer.writerow(
@@ -202,14 +195,6 @@ def csv_text(spec: Spec, runs: Sequence[tuple[str, str, float, int, Mapping[str,
             + [result['memory_of'], result['starts'], result['fingerprint']]
         )
     return output.getvalue()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.partial')
-    partial.write_text(text, encoding='utf-8')
-    partial.replace(path)
 
 
 def _memory(results: Mapping[int, Mapping[str, Any]]) -> float:

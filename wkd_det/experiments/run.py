@@ -1,4 +1,4 @@
-"""How long a config trains."""
+"""A training run in its folder: started, resumed, validated, and refused if it is another."""
 
 from __future__ import annotations
 
@@ -27,12 +27,23 @@ from wkd_det.experiments.processes import (
 )
 from wkd_det.runtime.files import read_json, write_json
 
+_LOG_TAIL = 15  # lines of the log that a failure shows
+_READING_CONFIGS = threading.Lock()  # mmengine looks up installed packages in an unsafe way
+
+
+class RunError(Exception):
+    """A run that cannot be started, or has failed."""
+
+
+class ChangedError(RunError):
+    """A folder holds a run of another config, code or data."""
+
 
 def length_key(config: Config) -> str:
-    """``'max_iters'`` or ``'max_epochs'``: how the config counts.
+    """Return ``'max_iters'`` or ``'max_epochs'``: the unit in which the config counts.
 
     Raises:
-        ValueError: If it says neither.
+        ValueError: If it has neither.
     """
     for key in ('max_iters', 'max_epochs'):
         if config.get('train_cfg') and config.train_cfg.get(key):
@@ -41,7 +52,7 @@ def length_key(config: Config) -> str:
 
 
 def training_length(config: Config) -> int:
-    """Iterations, or epochs of an epoch-based config."""
+    """Return the number of iterations, or of epochs of an epoch-based config."""
     key = length_key(config)
     return config.train_cfg[key]
 
@@ -49,9 +60,9 @@ def training_length(config: Config) -> int:
 def set_length(config: Config, length: int) -> None:
     """Let a config train for another number of iterations (or epochs, if it counts those).
 
-    What was at the end stays at the end: the schedulers' ``end`` and ``T_max``, and a validation
-    after the last step. Milestones keep their place relative to the length; a warm-up keeps its
-    steps.
+    Whatever was at the end stays at the end: the schedulers' ``end`` and ``T_max``, and a
+    validation after the last step. Milestones keep their place relative to the length; a warm-up
+    keeps its steps.
 
     Raises:
         ValueError: If ``length`` is below 1.
@@ -78,35 +89,19 @@ def _stretch(scheduler: Any, old: int, new: int) -> None:
         scheduler.milestones = [max(1, round(at * new / old)) for at in scheduler.milestones]
 
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
-
-
-_LOG_TAIL = 15  # lines of the log that a failure shows
-
-
-_READING_CONFIGS = threading.Lock()  # what mmengine asks about installed packages is not safe
-
-
-class RunError(Exception):
-    """A run that cannot be started, or has failed."""
-
-
-class ChangedError(RunError):
-    """A folder holds a run of another config, code or data."""
-
-
 class TrainingRun:
     """A config, trained and validated in its folder.
 
-    The folder is the runner's work folder; what this class keeps lies in ``harness/`` there: the
-    resolved config, the fingerprint of all it depends on, the output and the result.
+    The folder is the runner's work folder; this class keeps its own files in ``harness/`` there:
+    the resolved config, the fingerprint of all it depends on, the output and the result.
 
     Args:
-        title: For messages.
-        config: As it is trained, seed included. Of an iteration-based one the validations are
+        title: Name of the run in messages.
+        config: As it is trained, seed included. If it is iteration-based, its validations are
             logged by iteration.
         folder: Work folder.
         metric: Key of the validation result that counts, e.g. ``'coco/bbox_mAP'``.
+        tools: Folder of ``train.py`` and ``test.py``, in a checkout whose package they use.
         processes: Above 1, that many are started through torchrun.
         threads: Threads of each process; None leaves them as they are.
     """
@@ -118,6 +113,7 @@ class TrainingRun:
         folder: Path,
         metric: str,
         *,
+        tools: Path,
         processes: int = 1,
         threads: int | None = None,
     ) -> None:
@@ -125,6 +121,7 @@ class TrainingRun:
         self.config = config
         self.folder = folder
         self.metric = metric
+        self.tools = tools.resolve()
         self.processes = processes
         self.threads = threads
         self.length = training_length(config)
@@ -166,18 +163,21 @@ class TrainingRun:
         return path
 
     def result(self) -> dict[str, Any]:
-        """What :meth:`run` kept: ``metrics`` (of the last step), ``curve`` (the metric by step),
-        ``losses`` (task loss by step), ``seconds_per_step``, ``peak_memory`` (MiB),
-        ``memory_of``, ``starts`` and ``fingerprint`` (its identity).
+        """Return the result that :meth:`run` kept.
+
+        Returns:
+            ``metrics`` (of the last step), ``curve`` (the metric by step), ``losses`` (task loss
+            by step), ``seconds_per_step``, ``peak_memory`` (MiB), ``memory_of``, ``starts`` and
+            ``fingerprint`` (its identity).
         """
         return read_json(self._result_file)
 
     def kept_fingerprint(self) -> dict[str, Any] | None:
-        """Of the run in the folder."""
+        """Return the fingerprint of the run in the folder."""
         return read_json(self._fingerprint_file) if self._fingerprint_file.is_file() else None
 
     def fingerprint(self) -> dict[str, Any]:
-        """Of the run as it would be started now."""
+        """Return the fingerprint of the run as it would be started now."""
         return fingerprint(self.config, processes=self.processes)
 
     def check(self, *, discard: bool = False) -> None:
@@ -212,7 +212,7 @@ class TrainingRun:
         """Train from where it stopped, and keep the result; nothing if it is finished.
 
         Args:
-            report: Called for every line of the log that tells progress.
+            report: Called for every line of the log that shows progress.
             group: Starts the process.
 
         Raises:
@@ -229,7 +229,7 @@ class TrainingRun:
         starts = 1 + (read_json(self._starts_file) if self._starts_file.is_file() else 0)
         write_json(self._starts_file, starts)
         self._failure_file.unlink(missing_ok=True)
-        arguments = [str(TOOLS / 'train.py'), str(self._config_file), '--resume']
+        arguments = [str(self.tools / 'train.py'), str(self._config_file), '--resume']
         memory = self._execute(arguments, report, group)
         records = read_scalars(self.folder)
         curve = validation_records(records, self.metric)
@@ -253,7 +253,7 @@ class TrainingRun:
         write_json(self._result_file, result)
 
     def discard_checkpoints(self) -> None:
-        """Free the disk of a finished run that only its result is wanted of."""
+        """Free the disk of a finished run if only its result is wanted."""
         for path in self.folder.glob('*.pth'):
             path.unlink()
 
@@ -299,7 +299,7 @@ class TrainingRun:
             command = [sys.executable, *launcher, *arguments, '--launcher', 'pytorch']
         environment = dict(os.environ)
         # The checkout's own package, where the tools were started without installing it.
-        paths = [str(TOOLS.parent), *filter(None, [environment.get('PYTHONPATH')])]
+        paths = [str(self.tools.parent), *filter(None, [environment.get('PYTHONPATH')])]
         environment['PYTHONPATH'] = os.pathsep.join(paths)
         if self.threads is not None:
             for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):
@@ -327,7 +327,7 @@ class TrainingRun:
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
-        """Hold the folder; the process inherits the lock, so one left behind keeps it."""
+        """Hold the folder; the process inherits the lock, so one that is left behind keeps it."""
         with (self._own / 'lock').open('w') as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -338,7 +338,7 @@ class TrainingRun:
             yield file.fileno()
 
     def _test(self, report: Callable[[Progress], None], group: ProcessGroup) -> dict[str, float]:
-        """Results of the last checkpoint on the validation data."""
+        """Return the results of the last checkpoint on the validation data."""
         config = Config(self.config.to_dict())
         for part in ('cfg', 'dataloader', 'evaluator'):
             config[f'test_{part}'] = config[f'val_{part}']
@@ -346,7 +346,7 @@ class TrainingRun:
         path = self._own / 'test.py'
         folder = self._own / 'test'
         config.dump(path)
-        arguments = [str(TOOLS / 'test.py'), str(path), str(self.checkpoint)]
+        arguments = [str(self.tools / 'test.py'), str(path), str(self.checkpoint)]
         self._execute([*arguments, '--work-dir', str(folder)], report, group)
         found = [read_json(file) for file in sorted(folder.glob('*/*.json'))]
         results = [result for result in found if self.metric in result]

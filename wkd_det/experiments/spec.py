@@ -1,4 +1,4 @@
-"""The file that says what is compared."""
+"""Spec of a comparison: the file that lists methods, seeds and what must be there first."""
 
 from __future__ import annotations
 
@@ -8,27 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-
-from wkd_det.runtime.config import check_keys
+from wkd_det.runtime.config import check_keys, read_config
 
 
 @dataclass(frozen=True)
 class Method:
-    """One line of the table."""
+    """One method of a comparison: a line of its table."""
 
     name: str
     config: str
     title: str
     overrides: Mapping[str, Any]
     weights: tuple[str, ...]
-    """Config keys that the search scales together; none for what has nothing to tune."""
+    """Config keys that the search scales together; none if there is nothing to tune."""
     factors: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Search:
-    """The same budget for every method that has a weight."""
+    """Search over weights, with the same budget for every method that has one."""
 
     seeds: tuple[int, ...]
     length: int | None
@@ -36,7 +34,7 @@ class Search:
 
 @dataclass(frozen=True)
 class Preparation:
-    """What must be there first: a command, or a training such as the teacher's."""
+    """A step that comes first: a command, or a training such as the teacher's."""
 
     name: str
     command: tuple[str, ...]
@@ -66,7 +64,7 @@ class Spec:
     processes: int
 
     def method(self, name: str) -> Method:
-        """By its name."""
+        """Return a method by its name."""
         return next(method for method in self.methods if method.name == name)
 
 
@@ -75,9 +73,9 @@ def read_spec(path: str | Path) -> Spec:
 
     Raises:
         FileNotFoundError: If it, or a config in it, is not there.
-        KeyError, TypeError, ValueError: Naming the key, the rule and the value got.
+        KeyError, TypeError, ValueError: If a key is missing, unknown or has a wrong value.
     """
-    content = Config.fromfile(path).to_dict()
+    content = read_config(path).to_dict()
     content = {key: value for key, value in content.items() if not key.startswith('_')}
     check_keys(
         str(path),

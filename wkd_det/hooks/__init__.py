@@ -1,4 +1,4 @@
-"""What happens around a training step: safe checkpoints, exact resume, watching, precision."""
+"""Hooks around a training step: safe checkpoints, exact resume, term schedules, precision."""
 
 from wkd_det.hooks.cpu_amp import CPUAmpOptimWrapper
 from wkd_det.hooks.exact_checkpoint import ExactCheckpointHook

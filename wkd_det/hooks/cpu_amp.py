@@ -1,4 +1,4 @@
-"""Mixed precision on a machine without a GPU."""
+"""Mixed precision on a machine without a GPU: bfloat16 where the kernels of mmcv allow it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ class CPUAmpOptimWrapper(OptimWrapper):
     """Trains under ``torch.autocast`` in bfloat16 on the CPU.
 
     mmengine's ``AmpOptimWrapper`` refuses to work there. On a machine without an accelerator
-    this class takes that name in MMDetection's registry, so that ``--amp`` works.
+    this class takes that name in the registries, so that ``--amp`` works.
 
-    mmcv's CPU kernels know no bfloat16, and whole pixels get lost in it beyond 256. So RoI
-    extractors read, and the heads that give scores and boxes return, float32.
+    mmcv's CPU kernels do not support bfloat16, which also cannot tell neighbouring pixels apart
+    beyond 256. So RoI extractors read float32, and the heads that give scores and boxes return
+    it.
 
     Args:
-        loss_scale: Accepted for the sake of ``--amp`` and not used: bfloat16 has the range of
+        loss_scale: Accepted because ``--amp`` sets it, and not used: bfloat16 has the range of
             float32, so gradients need no scale.
         dtype: Only ``'bfloat16'``.
-        **kwargs: Of ``OptimWrapper``.
+        **kwargs: Arguments of ``OptimWrapper``.
 
     Raises:
         ValueError: If ``dtype`` is another one.

@@ -1,4 +1,4 @@
-"""Files that are there completely or not at all."""
+"""Checkpoints from which a resumed run goes on exactly, written so that a kill spoils none."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from wkd_det.runtime.state import random_state, set_random_state
 class AtomicLocalBackend(LocalBackend):
     """mmengine's local backend, except that a write never leaves half a file.
 
-    The bytes go to ``.<name>.partial`` beside the file, which then takes its name. What stood
-    there before stays readable until that moment; a partial file that a kill has left is
-    overwritten by the next write of the same name.
+    The bytes go to ``.<name>.partial`` next to the file, which then takes its name. The previous
+    file stays readable until that moment; a partial file that a kill has left is overwritten by
+    the next write of the same name.
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
@@ -33,6 +33,7 @@ class AtomicLocalBackend(LocalBackend):
         self.put(obj.encode(encoding), filepath)
 
 
+_LOCAL = AtomicLocalBackend()
 _KEY = 'random_states'
 
 
@@ -41,23 +42,23 @@ class ExactCheckpointHook(CheckpointHook):
 
     Use it in place of ``CheckpointHook``:
     ``default_hooks=dict(checkpoint=dict(type='ExactCheckpointHook'))``. Files and options are the
-    same; beside them:
+    same; in addition:
 
-    - A checkpoint holds the random states of every process. A resumed run takes them up before
+    - A checkpoint holds the random states of every process. A resumed run restores them before
       it draws its first batch, so with equal seeds and numbers of processes it computes the bits
       of an uninterrupted run. Validation leaves the random states as they were.
     - A file is written under another name and renamed; ``last_checkpoint`` follows, and only
       then are outdated checkpoints, or the best one so far, removed. mmengine removes them first,
       which with ``max_keep_ckpts=1`` leaves none if the run is killed while it writes.
 
-    Not exact, for reasons outside: in an ``EpochBasedTrainLoop`` a checkpoint in the midst of an
+    Not exact, for reasons outside this hook: in an ``EpochBasedTrainLoop`` a checkpoint within an
     epoch (the place in the data is in no checkpoint) and ``persistent_workers=True`` (the workers
-    start anew); a checkpoint in the midst of gradient accumulation; ``randomness`` without a seed
-    (the order of the data is drawn anew); GPU kernels that are not deterministic.
+    start again); a checkpoint within gradient accumulation; ``randomness`` without a seed (the
+    order of the data is drawn again); GPU kernels that are not deterministic.
 
     Args:
-        *args, **kwargs: Of ``CheckpointHook``. ``backend_args`` and addresses as ``out_dir`` go
-            to mmengine's own backends, whose writes are their own affair.
+        *args, **kwargs: Arguments of ``CheckpointHook``. With ``backend_args``, or an address as
+            ``out_dir``, mmengine's own backends write, and this hook does not change how.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -173,11 +174,8 @@ class ExactCheckpointHook(CheckpointHook):
         self._states = all_gather_object(self._before_val or random_state())
 
 
-_LOCAL = AtomicLocalBackend()
-
-
 def _restoring(batches: Iterator[Any], skipped: int, state: dict[str, Any]) -> Iterator[Any]:
-    """The same batches; before the first one that is not skipped, the state is restored."""
+    """Yield the same batches; restore the state before the first one that is not skipped."""
     for _ in range(skipped):
         yield next(batches)
     set_random_state(state)

@@ -1,4 +1,4 @@
-"""Distillation terms whose weight changes over training."""
+"""Distillation terms whose weight changes over training: the hook that scales them per step."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ class TermScheduleHook(Hook):
     of the loss weighs, e.g. ``loss_wkd_l.transport_weight``. Several hooks may scale different
     terms; the scale of each is logged as ``scale_<name>``.
 
-    The scale follows from the step alone, so it is right after a resume. When iterations are
+    The scale depends on the step alone, so it is right after a resume. When iterations are
     counted and gradients accumulated, all batches of one update share a scale, that of its last
     iteration: as with the larger batch and every number of steps divided by
     ``accumulative_counts``.
 
     Args:
-        terms: What is scaled; None: all terms as the reference does.
+        terms: Names of the terms or parts that are scaled; None scales all terms as the
+            reference does.
         by_epoch: Whether steps are epochs or iterations.
         factor: Constant factor, >= 0.
-        warm_up: Steps of linear growth.
+        warm_up: Number of steps of linear growth.
         decay_from: Last step before a cosine decay; 0 decays from the start, None never.
         decay_to: Step in which the decay reaches 0; the last one by default.
         stop: Number of steps after which the terms are off.

@@ -1,4 +1,4 @@
-"""Grad-CAM of a detector's box head."""
+"""Attention of a detector's box head: Grad-CAM of the true classes, and its picture."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from mmdet.structures.bbox import bbox2roi
 from torch import Tensor, nn
 
 from wkd_det.detection.heads import run_box_head
+from wkd_det.distillation.recording import recording
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def activation_map(detector: nn.Module, data: dict[str, Any], layer: str) -> Tensor:
-    """Where a layer speaks for the classes of the ground truth.
+    """Return the Grad-CAM map of a layer for the classes of the ground truth.
 
-    Grad-CAM of the sum of the logits of the true classes on the ground-truth boxes.
+    The score is the sum of the logits of the true classes on the ground-truth boxes.
 
     Args:
-        detector: Two-stage, in eval mode.
+        detector: A two-stage detector, in eval mode.
         data: A batch of one image with its boxes, before the data preprocessor.
         layer: Name of a module whose output is a map, e.g. ``'neck.fpn_convs.0'``.
 
@@ -33,7 +37,7 @@ def activation_map(detector: nn.Module, data: dict[str, Any], layer: str) -> Ten
         ValueError: If there is no such layer, its output is no map, the logits do not depend on
             it, or the image has no boxes.
 
-    References: Selvaraju et al., Grad-CAM, ICCV 2017; the library pytorch-grad-cam does it.
+    References: Selvaraju et al., Grad-CAM, ICCV 2017; computed by the library pytorch-grad-cam.
     """
     from pytorch_grad_cam import GradCAM  # needed for plots only
 
@@ -47,7 +51,7 @@ def activation_map(detector: nn.Module, data: dict[str, Any], layer: str) -> Ten
     detector.requires_grad_(True)
     try:
         scores = _BoxScores(detector, boxes)
-        _check_layer(scores, module, layer, data['inputs'])
+        _check_layer(scores, layer, data['inputs'])
         with torch.enable_grad(), GradCAM(scores, [module]) as cam:
             values = cam(data['inputs'], [_sum_of(labels)])[0]
     finally:
@@ -59,7 +63,7 @@ def activation_map(detector: nn.Module, data: dict[str, Any], layer: str) -> Ten
 
 
 class _BoxScores(nn.Module):
-    """An image to the logits on given boxes, shape ``(1, R, K + 1)``."""
+    """A network from an image to the logits on given boxes, shape ``(1, R, K + 1)``."""
 
     def __init__(self, detector: nn.Module, boxes: Tensor) -> None:
         super().__init__()
@@ -68,7 +72,7 @@ class _BoxScores(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         maps = self.detector.extract_feat(inputs)
-        return run_box_head(self.detector, maps, self.rois, 0)['cls_score'][None]
+        return run_box_head(self.detector, maps, self.rois, 0).logits[None]
 
 
 def _sum_of(labels: Tensor) -> Callable[[Tensor], Tensor]:
@@ -87,17 +91,18 @@ def _submodule(detector: nn.Module, layer: str) -> nn.Module:
 
 
 @torch.enable_grad()
-def _check_layer(scores: nn.Module, module: nn.Module, layer: str, inputs: Tensor) -> None:
-    """Say what is wrong with a layer; the library would fail on it without saying."""
-    seen: list[Any] = []
-    handle = module.register_forward_hook(lambda *args: seen.append(args[-1]))
-    try:
+def _check_layer(scores: _BoxScores, layer: str, inputs: Tensor) -> None:
+    """Refuse a layer on which the library would fail without saying why.
+
+    Raises:
+        ValueError: If its output is no map, or the logits do not depend on it.
+    """
+    with recording(scores.detector, [layer]) as recorded:
         logits = scores(inputs)
-    finally:
-        handle.remove()
-    if not seen or not isinstance(seen[0], Tensor) or seen[0].dim() != 4:
+    output = recorded.latest(layer)
+    if not isinstance(output, Tensor) or output.dim() != 4:
         raise ValueError(f'the output of {layer} is no map (N, C, H, W): name another module')
-    (gradient,) = torch.autograd.grad(logits.sum(), seen[0], allow_unused=True)
+    (gradient,) = torch.autograd.grad(logits.sum(), output, allow_unused=True)
     # RoI extractors tie levels that no RoI is read from to the graph by zeros.
     if gradient is None or not bool(gradient.any()):
         raise ValueError(
@@ -106,13 +111,9 @@ def _check_layer(scores: nn.Module, module: nn.Module, layer: str, inputs: Tenso
         )
 
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
 @dataclass(frozen=True)
 class Scene:
-    """An image and what is known of it."""
+    """An image with its boxes, and the attention of each network to it."""
 
     image: Tensor
     """RGB in [0, 1], shape ``(H, W, 3)``."""
@@ -125,7 +126,7 @@ class Scene:
 
 
 def attention_grid(scenes: Sequence[Scene], *, title: str = '') -> Figure:
-    """A row a scene: the image with its boxes, then the map of each network over it.
+    """Draw one row per scene: the image with its boxes, then the map of each network over it.
 
     Raises:
         ValueError: If there are no scenes.

@@ -1,4 +1,4 @@
-"""Hierarchical clustering of classes by their distances."""
+"""Pictures of class distances: heat map, tree and map in the plane."""
 
 from __future__ import annotations
 
@@ -11,9 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LABELLED = 120
+"""Number of classes up to which a picture carries their names."""
+MAPS = ('mds', 'tsne')
+
+_BRANCHES = 60  # drawn where there are too many classes to name
+
 
 def linkage_of(distance: Tensor) -> np.ndarray:
-    """Average linkage with the leaves ordered so that neighbours are close.
+    """Cluster by average linkage, with the leaves ordered so that neighbours are close.
 
     Args:
         distance: Shape ``(C, C)``, symmetric, zero diagonal.
@@ -34,16 +43,16 @@ def linkage_of(distance: Tensor) -> np.ndarray:
 
 
 def clustered_order(distance: Tensor) -> list[int]:
-    """Indices of the classes in the order of the leaves."""
+    """Return the indices of the classes in the order of the leaves."""
     from scipy.cluster.hierarchy import leaves_list
 
     return leaves_list(linkage_of(distance)).tolist()
 
 
 def group_colors(groups: Sequence[str]) -> dict[str, Any]:
-    """Colours by group in the order of first appearance, dark enough for text on white.
+    """Return a colour per group, in the order of first appearance, dark enough for text on white.
 
-    Up to 20 are told apart: ten hues and the same ten darker. More repeat them.
+    Up to 20 groups have different colours: ten hues, then the same ten darker. More repeat them.
     """
     from matplotlib import colormaps
 
@@ -53,18 +62,8 @@ def group_colors(groups: Sequence[str]) -> dict[str, Any]:
     return {group: palette[index % len(palette)] for index, group in enumerate(distinct)}
 
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-LABELLED = 120
-
-
-"""Classes up to which a picture carries their names."""
-
-
 def heat_map(distance: Tensor, class_names: Sequence[str], *, title: str = '') -> Figure:
-    """Heat map with the classes in clustered order; the diagonal is left out.
+    """Draw a heat map with the classes in clustered order; the diagonal is left out.
 
     The colours span the distances off the diagonal, so that a nearly constant matrix shows how
     little it holds only on its colour bar: read it.
@@ -72,7 +71,7 @@ def heat_map(distance: Tensor, class_names: Sequence[str], *, title: str = '') -
     Args:
         distance: Shape ``(C, C)``.
         class_names: ``C`` names.
-        title: Above the picture.
+        title: Text above the picture.
     """
     from matplotlib.figure import Figure
 
@@ -97,13 +96,6 @@ def heat_map(distance: Tensor, class_names: Sequence[str], *, title: str = '') -
     return figure
 
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-_BRANCHES = 60  # drawn where there are too many classes to name
-
-
 def dendrogram(
     distance: Tensor,
     class_names: Sequence[str],
@@ -111,15 +103,16 @@ def dendrogram(
     groups: Sequence[str] | None = None,
     title: str = '',
 ) -> Figure:
-    """Tree of average linkage, names to the left of their leaves.
+    """Draw the tree of average linkage, names to the left of their leaves.
 
-    Of many classes only the topmost branches are drawn, each with its number of classes.
+    If there are more than ``LABELLED`` classes, only the topmost branches are drawn, each with
+    its number of classes.
 
     Args:
         distance: Shape ``(C, C)``.
         class_names: ``C`` names.
         groups: Group of each class; names take its colour.
-        title: Above the picture.
+        title: Text above the picture.
     """
     from matplotlib.figure import Figure
     from scipy.cluster.hierarchy import dendrogram as draw
@@ -149,13 +142,6 @@ def dendrogram(
     return figure
 
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-MAPS = ('mds', 'tsne')
-
-
 def class_map(
     distance: Tensor,
     class_names: Sequence[str],
@@ -165,7 +151,7 @@ def class_map(
     seed: int = 0,
     title: str = '',
 ) -> Figure:
-    """The classes as points whose distances resemble those of the matrix.
+    """Draw the classes as points whose distances resemble those of the matrix.
 
     ``'mds'`` keeps all distances as well as it can (nearly equal ones give a disc without
     meaning), ``'tsne'`` keeps near classes near and is for some dozens of classes and more.
@@ -175,8 +161,8 @@ def class_map(
         class_names: ``C`` names.
         groups: Group of each class; points take its colour.
         method: One of ``MAPS``.
-        seed: Of the start.
-        title: Above the picture.
+        seed: Random seed of the start.
+        title: Text above the picture.
 
     Raises:
         ValueError: If the method is unknown.
@@ -219,7 +205,7 @@ def class_map(
 
 
 def _placed(distance: Tensor, method: str, seed: int) -> np.ndarray:
-    """Coordinates, shape ``(C, 2)``."""
+    """Return coordinates, shape ``(C, 2)``."""
     from sklearn.manifold import MDS, TSNE  # needed for plots only
 
     if method not in MAPS:
@@ -255,13 +241,13 @@ def plot_interrelation(
     Args:
         distance: Shape ``(C, C)``.
         class_names: ``C`` names.
-        folder: Made if it is missing.
+        folder: Folder of the files, made if it is missing.
         groups: Group of each class, for colours.
         stem: Beginning of the file names, and the title.
-        map_method: See :func:`class_map`.
+        map_method: Method of :func:`class_map`.
 
     Returns:
-        The three files.
+        Paths of the three files.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""A trained detector, plain or distilled, to look into."""
+"""Detectors, plain or distilled: opened without a teacher, and their detections painted."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ from wkd_det.detection.export import plain_config
 from wkd_det.distillation.teacher import Teacher, TeacherSource
 from wkd_det.runtime.config import read_config
 
+_TRUTH = 'ground truth'
 
-def open_detector(config: str | Config, checkpoint: str | os.PathLike) -> Teacher:
-    """Load a detector strictly; of a distilled one the student alone, so no teacher is needed.
+
+def open_detector(config: str | os.PathLike | Config, checkpoint: str | os.PathLike) -> Teacher:
+    """Load a detector strictly, or the student alone of a distilled one.
 
     Args:
-        config: Path, ``mmdet::`` name or config.
+        config: Path, ``mmdet::`` name, dict or config.
         checkpoint: Path or http(s) address of its weights.
 
     Returns:
         The frozen network and the names of its classes.
 
     Raises:
-        FileNotFoundError, KeyError, ValueError: If they do not fit together.
+        FileNotFoundError: If config or checkpoint is not there.
+        KeyError: If the config has no model.
+        ValueError: If the weights do not fit.
     """
     config = read_config(config)
     init_default_scope(config.get('default_scope') or 'mmdet')
@@ -37,9 +41,6 @@ def open_detector(config: str | Config, checkpoint: str | os.PathLike) -> Teache
         raise KeyError('the config has no model section')
     model = plain_config(config).model
     return TeacherSource(config=dict(model=model), checkpoint=str(checkpoint)).load()
-
-
-_TRUTH = 'ground truth'
 
 
 def paint_detections(
@@ -51,10 +52,10 @@ def paint_detections(
     scenes: int = 4,
     score_threshold: float = 0.5,
 ) -> Path:
-    """Paint ground truth and detections side by side, a scene a row.
+    """Paint ground truth and detections side by side, one row per scene.
 
-    The scenes are the first ones of the annotation file with at least three objects: no choice by
-    result.
+    The scenes are the first ones of the annotation file with at least three objects: they are not
+    chosen by result.
 
     Args:
         detectors: Config and checkpoint by column title.
@@ -82,7 +83,7 @@ def paint_detections(
     axes = figure.subplots(len(chosen), len(titles), squeeze=False)
     for row, image_id in zip(axes, chosen):
         path = Path(images) / coco.loadImgs(image_id)[0]['file_name']
-        pixels = _read(path)
+        pixels = _pixels(path)
         truth = coco.loadAnns(coco.getAnnIds(imgIds=image_id))
         _paint(row[0], pixels, [(a['bbox'], names[a['category_id']], None) for a in truth])
         for axis, model in zip(row[1:], models.values()):
@@ -103,7 +104,7 @@ def paint_detections(
     return output
 
 
-def _read(path: Path) -> np.ndarray:
+def _pixels(path: Path) -> np.ndarray:
     from PIL import Image
 
     with Image.open(path) as image:

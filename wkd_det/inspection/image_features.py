@@ -1,8 +1,7 @@
-"""Features of the classes of an image classifier."""
+"""Features of whole images, class by class: what a classifier reads in front of its last layer."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,11 +14,15 @@ from torch.utils.data import DataLoader, Dataset
 from wkd_det import registry
 from wkd_det.classification.classifier import class_rows, last_layer, network_of
 from wkd_det.costs.features import ClassExamples, FeatureSource
-from wkd_det.inspection.opening import check_plain, trained_network
+from wkd_det.distillation.recording import recording
+from wkd_det.inspection.opening import (
+    check_plain,
+    data_of,
+    trained_network,
+    unaugmented_data_of,
+)
 
 LAYERS = ('penultimate', 'logits')
-
-
 IMAGES_AT_ONCE = 64
 
 
@@ -30,12 +33,12 @@ class ImageFeatureSource(FeatureSource):
     one batch: which images share a batch does not depend on the number of processes.
 
     Args:
-        classifier: A :class:`~wkd_det.classification.Classifier`, in eval mode.
-        dataset: Of images as bytes and labels; None for one that is left out.
-        class_names: In the order of the logits.
+        classifier: A :class:`~wkd_det.classification.classifier.Classifier`, in eval mode.
+        dataset: Pairs of an image in bytes and a label; None for an image that is left out.
+        class_names: Names in the order of the logits.
         layer: ``'penultimate'``: the input of the last layer; ``'logits'``.
-        num_workers: Processes that read images.
-        description: Goes into :meth:`describe`.
+        num_workers: Number of processes that read images.
+        description: Facts that :meth:`describe` returns too.
 
     Raises:
         ValueError: If the layer is unknown or the numbers of classes differ.
@@ -104,17 +107,14 @@ class ImageFeatureSource(FeatureSource):
 
     def _features(self, inputs: Tensor) -> Tensor:
         network = network_of(self.classifier)
-        _, layer = last_layer(network, self.classifier.num_classes)
-        seen: list[Tensor] = []
-        handle = layer.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
-        try:
+        name, _ = last_layer(network, self.classifier.num_classes)
+        with recording(network, [name], inputs=True) as given:
             logits = network(inputs)
-        finally:
-            handle.remove()
         if self.layer == 'logits':
             return logits
-        # A convolution classifies maps, if only of one pixel; some linear layers see tokens.
-        return seen[0].flatten(2).mean(2) if seen[0].dim() == 4 else seen[0]
+        # A convolution classifies maps, if only of one pixel; some linear layers read tokens.
+        features = given[name]
+        return features.flatten(2).mean(2) if features.dim() == 4 else features
 
 
 def open_image_features(
@@ -123,11 +123,11 @@ def open_image_features(
     """Load a classifier, strictly, and the images of a split as at test time.
 
     Args:
-        config: Of the classifier, with its data.
+        config: Config of the classifier and its data.
         checkpoint: Path, http(s) address, ``torchvision://NAME`` or ``timm://NAME``.
         split: ``'train'``, ``'val'`` or ``'test'``.
-        name: Of the config, for the metadata.
-        **options: Of :class:`ImageFeatureSource`.
+        name: Name of the config, for the metadata.
+        **options: Options of :class:`ImageFeatureSource`.
 
     Raises:
         FileNotFoundError, KeyError, ValueError: If checkpoint, config and data are not there or
@@ -143,13 +143,7 @@ def open_image_features(
 
 
 def _plain_dataset(config: Config, split: str) -> Dataset:
-    """The images of a split with the transforms of the test data: no augmentation."""
-    there = [part for part in ('train', 'val', 'test') if config.get(f'{part}_dataloader')]
-    if split not in there:
-        raise ValueError(f'split must be one of {there}, which the config has; got {split!r}')
-    reader = 'test' if 'test' in there else 'val'
-    if reader not in there:
-        raise ValueError('the config has no test_dataloader or val_dataloader to read images by')
-    section = copy.deepcopy(config[f'{split}_dataloader'].dataset)
-    section.transforms = config[f'{reader}_dataloader'].dataset.get('transforms', ())
+    """Build the data set of a split with the transforms of the test data: no augmentation."""
+    section = data_of(config, split)
+    section.transforms = unaugmented_data_of(config).get('transforms', ())
     return registry.build(section, 'DATASETS')

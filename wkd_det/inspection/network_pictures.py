@@ -1,4 +1,4 @@
-"""How student and teacher correlate classes."""
+"""Pictures of a student next to its teacher: correlation, discrepancy, features, transport."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from wkd_det.inspection.class_pictures import group_colors
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_SHOWN = 0.005  # least share of the mass that is written into a cell
+
 
 def correlation_difference(
     students: Mapping[str, Tensor],
@@ -22,17 +24,17 @@ def correlation_difference(
     *,
     title: str = '',
 ) -> Figure:
-    """The teacher's matrix of class correlations, and what each student's differs by.
+    """Draw the teacher's matrix of class correlations, and each student's difference from it.
 
-    Two classes correlate where their logits rise and fall together from example to example. The
+    Two classes correlate if their logits rise and fall together from example to example. The
     panels of all students share their colours; each names its mean absolute difference off the
     diagonal.
 
     Args:
-        students: Logits by name, each ``(N, C)``, of the examples that the teacher has seen.
+        students: Logits by name, each ``(N, C)``, on the same examples as the teacher's.
         teacher: Logits, shape ``(N, C)``.
         class_names: ``C`` names.
-        title: Above the picture.
+        title: Text above the picture.
 
     Raises:
         ValueError: If shapes disagree or there are fewer than 2 examples.
@@ -70,7 +72,7 @@ def correlation_difference(
 
 
 def class_correlation(logits: Tensor) -> Tensor:
-    """Pearson correlation of the logits of all pairs of classes, shape ``(C, C)``.
+    """Return the Pearson correlation of the logits of all pairs of classes, shape ``(C, C)``.
 
     Args:
         logits: Shape ``(N, C)``, ``N >= 2``, no constant column.
@@ -89,19 +91,15 @@ def class_correlation(logits: Tensor) -> Tensor:
     return correlation
 
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
 def plot_class_discrepancy(
     students: Mapping[str, Tensor], class_names: Sequence[str], *, title: str = ''
 ) -> Figure:
-    """Bars of :func:`class_discrepancy`, classes side by side.
+    """Draw bars of :func:`class_discrepancy`, classes side by side.
 
     Args:
         students: Distances by name, each ``(C,)``; NaN leaves a gap.
         class_names: ``C`` names.
-        title: Above the picture.
+        title: Text above the picture.
     """
     from matplotlib.figure import Figure
 
@@ -124,7 +122,9 @@ def plot_class_discrepancy(
 
 
 def class_discrepancy(student: Tensor, teacher: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """Squared 2-Wasserstein distance of the Gaussians of each class, student to teacher.
+    """Return the squared 2-Wasserstein distance per class, from student to teacher.
+
+    Each class is a Gaussian with the mean and covariance of its features.
 
     Args:
         student: Features, shape ``(N, D)``.
@@ -160,8 +160,8 @@ def fit_linearly(features: Tensor, onto: Tensor, fitted: Tensor) -> Tensor:
 
     Args:
         features: Shape ``(N, D)``.
-        onto: What they are mapped to, shape ``(N, E)``.
-        fitted: Bool, shape ``(N,)``: the examples that the map, an affine one, is fitted on.
+        onto: Target of the map, shape ``(N, E)``.
+        fitted: Bool, shape ``(N,)``: the examples on which the map, an affine one, is fitted.
 
     Returns:
         All features mapped, shape ``(N, E)``, float64.
@@ -181,10 +181,6 @@ def fit_linearly(features: Tensor, onto: Tensor, fitted: Tensor) -> Tensor:
     return extended @ solution
 
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
 def feature_scatter(
     features: Mapping[str, Tensor],
     labels: Tensor,
@@ -193,17 +189,17 @@ def feature_scatter(
     seed: int = 0,
     title: str = '',
 ) -> Figure:
-    """t-SNE of the features of each network, one panel each, the same examples in all.
+    """Draw t-SNE of the features of each network, one panel each, the same examples in all.
 
     Distances between far clusters, sizes of clusters and the orientation of a panel mean nothing;
     which examples lie together does.
 
     Args:
-        features: By name of the network, each ``(N, D)`` with a width of its own.
+        features: Features by name of the network, each ``(N, D)`` with a width of its own.
         labels: Class of each example, shape ``(N,)``.
         class_names: Names of the classes.
-        seed: Of the start.
-        title: Above the picture.
+        seed: Random seed of the start.
+        title: Text above the picture.
 
     Raises:
         ValueError: If there are fewer than 4 examples or their numbers differ.
@@ -237,13 +233,6 @@ def feature_scatter(
     return figure
 
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-
-_SHOWN = 0.005  # of the mass: what is written into a cell
-
-
 def plot_transport_plan(
     plan: Tensor,
     cost: Tensor,
@@ -253,19 +242,19 @@ def plot_transport_plan(
     teacher: Tensor,
     title: str = '',
 ) -> Figure:
-    """A transport plan from the student's class probabilities (rows) to the teacher's (columns).
+    """Draw a plan from the student's class probabilities (rows) to the teacher's (columns).
 
-    Beside the plan the probabilities, and outlined the marginals of the plan, which few rounds of
-    scaling need not have brought to the teacher's; to its right what the mass that moves costs,
-    cell by cell. The colours of the plan are logarithmic: most of the mass stays where it is.
+    Next to the plan are the probabilities and, outlined, the marginals of the plan, which few
+    rounds of scaling need not have brought to the teacher's; to its right is the cost of the mass
+    that moves, cell by cell. The colours of the plan are logarithmic: most of the mass stays.
 
     Args:
         plan: Shape ``(C, C)``, rows belong to the student.
         cost: Shape ``(C, C)``.
         class_names: ``C`` names.
         student: Probabilities that are transported, shape ``(C,)``.
-        teacher: Probabilities that they are brought to, shape ``(C,)``.
-        title: Above the picture.
+        teacher: Probabilities to which they are brought, shape ``(C,)``.
+        title: Text above the picture.
 
     Raises:
         ValueError: If shapes disagree.

@@ -1,4 +1,4 @@
-"""A trained network from its config and checkpoint, to be measured."""
+"""Trained networks and their data: from a config and a checkpoint to what can be measured."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from mmdet.registry import DATASETS
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 from torch import nn
 from torch.utils.data import Dataset
 
 from wkd_det.distillation.teacher import TeacherSource
 from wkd_det.runtime.state import weights_hash
+
+SPLITS = ('train', 'val', 'test')
 
 
 def trained_network(
@@ -23,13 +25,13 @@ def trained_network(
     """Build the network of a config and load its weights, strictly.
 
     Args:
-        config: With the section ``model``.
-        checkpoint: As in a ``teacher`` section.
-        class_names: Of the data.
+        config: A config with the section ``model``.
+        checkpoint: Path or address, as in a ``teacher`` section.
+        class_names: Names of the classes of the data.
 
     Returns:
-        The network, frozen, in eval mode, on the device of this process; and what it was loaded
-        from, for metadata.
+        The network, frozen, in eval mode, on the device of this process; and an account of its
+        weights, for metadata.
 
     Raises:
         FileNotFoundError: If there is no checkpoint.
@@ -63,28 +65,46 @@ def check_plain(config: Config) -> None:
         )
 
 
-SPLITS = ('train', 'val', 'test')
+def data_of(config: Config, split: str) -> ConfigDict:
+    """Return a copy of the data set's section of a split.
+
+    Raises:
+        ValueError: If the config has no such split.
+    """
+    there = [name for name in SPLITS if config.get(f'{name}_dataloader')]
+    if split not in there:
+        raise ValueError(f'split must be one of {there}, which the config has; got {split!r}')
+    return copy.deepcopy(config[f'{split}_dataloader'].dataset)
+
+
+def unaugmented_data_of(config: Config) -> ConfigDict:
+    """Return a copy of the data set's section by which images are read without augmentation.
+
+    Raises:
+        ValueError: If the config has no data to test or to validate on.
+    """
+    for split in ('test', 'val'):
+        if config.get(f'{split}_dataloader'):
+            return data_of(config, split)
+    raise ValueError('the config has no test_dataloader or val_dataloader to read images by')
 
 
 def annotated_dataset(config: Config, split: str) -> Dataset:
-    """The images of a split with their ground truth, without augmentation.
+    """Build the data set of a split, with its ground truth and without augmentation.
 
     Images are loaded and resized by the pipeline of the test data. Boxes are read before the
-    resize, so that they go with it: the test pipelines of MMDetection read them after it, since
-    there they only serve evaluation. Wrappers that repeat or mix images are taken off.
+    resize, so that they are resized too: the test pipelines of MMDetection read them after it,
+    since there they only serve evaluation. Wrappers that repeat or mix images are taken off.
 
     Args:
-        config: With ``<split>_dataloader`` and the pipeline of ``test_dataloader`` or
+        config: A config with ``<split>_dataloader`` and the pipeline of ``test_dataloader`` or
             ``val_dataloader``.
         split: One of ``SPLITS``.
 
     Raises:
         ValueError: If the split is not there or has no images.
     """
-    there = [name for name in SPLITS if config.get(f'{name}_dataloader')]
-    if split not in there:
-        raise ValueError(f'split must be one of {there}, which the config has; got {split!r}')
-    section = _innermost(copy.deepcopy(config[f'{split}_dataloader'].dataset))
+    section = _innermost(data_of(config, split))
     pipeline = _pipeline(config)
     for one in section.get('datasets', [section]):
         one.pipeline = copy.deepcopy(pipeline)
@@ -101,20 +121,15 @@ def annotated_dataset(config: Config, split: str) -> Dataset:
     return dataset
 
 
-def _innermost(section: Any) -> Any:
+def _innermost(section: ConfigDict) -> ConfigDict:
     while 'dataset' in section:
         section = section.dataset
     return section
 
 
 def _pipeline(config: Config) -> list[dict[str, Any]]:
-    for name in ('test_dataloader', 'val_dataloader'):
-        if config.get(name):
-            section = _innermost(config[name].dataset)
-            section = section.get('datasets', [section])[0]
-            break
-    else:
-        raise ValueError('the config has no test_dataloader or val_dataloader to read images by')
+    section = _innermost(unaugmented_data_of(config))
+    section = section.get('datasets', [section])[0]
     steps = [step for step in section.pipeline if not _is(step, 'LoadAnnotations')]
     first = next((i for i, step in enumerate(steps) if _is(step, 'LoadImage')), None)
     if first is None:
@@ -128,10 +143,10 @@ def _pipeline(config: Config) -> list[dict[str, Any]]:
     ]
 
 
-def _is(step: Any, start: str) -> bool:
+def _is(step: ConfigDict, start: str) -> bool:
     return str(step.get('type', '')).rsplit('.', 1)[-1].startswith(start)
 
 
-def _place(section: Any) -> str:
+def _place(section: ConfigDict) -> str:
     files = [one.get('ann_file') for one in section.get('datasets', [section])]
     return ', '.join(str(file) for file in files)

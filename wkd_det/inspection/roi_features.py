@@ -1,4 +1,4 @@
-"""RoIs of what is no object, as the detector's own sampler draws them."""
+"""RoI features, class by class: ground-truth boxes, and background as the sampler draws it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,26 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from wkd_det.costs.features import ClassExamples, FeatureSource
 from wkd_det.costs.matrix import BACKGROUND
-from wkd_det.detection.heads import box_head, num_stages, penultimate_features, run_box_head
+from wkd_det.detection.heads import box_head, num_stages, run_box_head
+from wkd_det.distillation.recording import recording
 from wkd_det.inspection.opening import annotated_dataset, check_plain, trained_network
 from wkd_det.runtime.state import random_state, set_random_state
 
+LAYERS = ('penultimate', 'roi_feats', 'logits')
+
+_KEYS_PER_IMAGE = 2**24  # far more than RoIs of an image
+
+
+def image_seed(seed: int, item: int) -> int:
+    """Return a random seed for one image of a data set, so that images do not share their draws."""
+    return (seed * 1_000_003 + item) % 2**63
+
 
 def check_samples_background(detector: nn.Module) -> None:
-    """Refuse detectors that cannot tell background RoIs from others.
+    """Refuse detectors that cannot propose and sample background RoIs.
 
     Raises:
-        ValueError: Naming what is missing.
+        ValueError: If the RPN or the sampler is missing.
     """
     if not detector.with_rpn:
         raise ValueError(
@@ -41,17 +51,17 @@ def check_samples_background(detector: nn.Module) -> None:
 def background_boxes(
     detector: nn.Module, maps: tuple[Tensor, ...], sample: Any, *, stage: int, seed: int
 ) -> Tensor:
-    """Negatives of one image: the proposals that assigner and sampler would train as background.
+    """Return negatives of one image, which assigner and sampler would train as background.
 
     Proposals are those of the detector at test time; for a later stage of a Cascade they are
     refined by the stages before it.
 
     Args:
         detector: A two-stage detector, in eval mode.
-        maps: Of its neck, for this image alone.
+        maps: Maps of its neck, for this image alone.
         sample: The image's data sample with ground truth.
-        stage: Of a Cascade; 0 for others.
-        seed: Of the sampler. The random state of the process stays as it was.
+        stage: Stage of a Cascade; 0 for others.
+        seed: Random seed of the sampler. The random state of the process stays as it was.
 
     Returns:
         Boxes, shape ``(N, 4)``; none where there are no proposals.
@@ -81,41 +91,56 @@ def background_boxes(
 def _refined(
     detector: nn.Module, maps: tuple[Tensor, ...], boxes: Tensor, sample: Any, stage: int
 ) -> Tensor:
-    """Boxes after the regression of a stage, by the class that it scores highest."""
+    """Return the boxes after the regression of a stage, by the class that it scores highest."""
     head = box_head(detector, stage, 'model')
     rois = torch.cat([boxes.new_zeros(len(boxes), 1), boxes], dim=1)
-    result = run_box_head(detector, maps, rois, stage)
-    labels = result['cls_score'][:, :-1].argmax(dim=1)
-    return head.regress_by_class(boxes, labels, result['bbox_pred'], sample.metainfo)
+    output = run_box_head(detector, maps, rois, stage)
+    labels = output.logits[:, :-1].argmax(dim=1)
+    return head.regress_by_class(boxes, labels, output.offsets, sample.metainfo)
 
 
-LAYERS = ('penultimate', 'roi_feats', 'logits')
+def roi_features(
+    detector: nn.Module, maps: tuple[Tensor, ...], rois: Tensor, stage: int = 0
+) -> dict[str, Tensor]:
+    """Return the features of each of ``LAYERS`` on given RoIs.
 
+    Args:
+        detector: A two-stage detector whose head has a layer ``fc_cls``.
+        maps: Maps of its neck.
+        rois: Image index and box, shape ``(R, 5)``.
+        stage: Stage of a Cascade; 0 for others.
 
-_KEYS_PER_IMAGE = 2**24  # far more than RoIs of an image
+    Returns:
+        ``penultimate``, the input of the classification layer, shape ``(R, D)``; ``roi_feats``,
+        the RoIAlign output, shape ``(R, C, H, W)``; ``logits``, shape ``(R, K + 1)``.
+    """
+    head = box_head(detector, stage, 'model')
+    with recording(head, ['', 'fc_cls'], inputs=True) as given:
+        logits = run_box_head(detector, maps, rois, stage).logits
+    return dict(penultimate=given['fc_cls'], roi_feats=given.latest(''), logits=logits)
 
 
 class RoIFeatureSource(FeatureSource):
-    """RoI features: of ground-truth boxes for the objects, of sampled negatives for background.
+    """RoI features of ground-truth boxes for the objects, of sampled negatives for background.
 
-    Images go through the detector one by one, so what an image gives does not depend on the
+    Images go through the detector one by one, so the features of an image do not depend on the
     others, and the sampler is seeded for each image.
 
     Args:
         detector: A two-stage detector (Faster, Mask, Cascade R-CNN, ...).
         dataset: Images with ground truth; see
             :func:`~wkd_det.inspection.opening.annotated_dataset`.
-        class_names: Of the objects, in the order of the logits.
+        class_names: Names of the objects, in the order of the logits.
         layer: ``'penultimate'``: the input of the classification layer; ``'roi_feats'``: the
             mean over the pixels of the RoIAlign output; ``'logits'``.
         background: Background is a class, the last one.
-        stage: Of a Cascade, which needs it; other heads have stage 0 only.
-        seed: Of the sampler.
-        num_workers: Processes that read images.
-        description: Goes into :meth:`describe`.
+        stage: Stage of a Cascade, which needs it; other heads have stage 0 only.
+        seed: Random seed of the sampler.
+        num_workers: Number of processes that read images.
+        description: Facts that :meth:`describe` returns too.
 
     Raises:
-        ValueError: If an option is out of range or the detector has not what it needs.
+        ValueError: If an option is out of range or the detector lacks a part that is needed.
     """
 
     def __init__(
@@ -173,7 +198,7 @@ class RoIFeatureSource(FeatureSource):
         boxes, labels = sample.gt_instances.bboxes, sample.gt_instances.labels
         if self.background:
             negatives = background_boxes(
-                self.detector, maps, sample, stage=self.stage, seed=self._seed_of(item)
+                self.detector, maps, sample, stage=self.stage, seed=image_seed(self.seed, item)
             )
             last = len(self.class_names) - 1
             labels = torch.cat([labels, labels.new_full((len(negatives),), last)])
@@ -184,18 +209,13 @@ class RoIFeatureSource(FeatureSource):
         return ClassExamples(self._features(maps, bbox2roi([boxes])), labels, keys)
 
     def _features(self, maps: tuple[Tensor, ...], rois: Tensor) -> Tensor:
-        features, result = penultimate_features(self.detector, maps, rois, self.stage)
-        if self.layer == 'penultimate':
-            return features
+        features = roi_features(self.detector, maps, rois, self.stage)[self.layer]
         if self.layer == 'logits':
-            return result['cls_score'][:, : len(self.class_names)]
-        return result['bbox_feats'].mean(dim=(2, 3))
+            return features[:, : len(self.class_names)]
+        return features.mean(dim=(2, 3)) if self.layer == 'roi_feats' else features
 
     def _classifier(self) -> nn.Module:
         return box_head(self.detector, self.stage, 'model').fc_cls
-
-    def _seed_of(self, item: int) -> int:
-        return (self.seed * 1_000_003 + item) % 2**63
 
     @staticmethod
     def _checked_stage(detector: nn.Module, stage: int | None) -> int:
@@ -244,11 +264,11 @@ def open_roi_features(
     """Load a detector, strictly, and the data of a split.
 
     Args:
-        config: Of the detector, with its data.
+        config: Config of the detector and its data.
         checkpoint: Path or http(s) address of its weights.
         split: ``'train'``, ``'val'`` or ``'test'``.
-        name: Of the config, for the metadata.
-        **options: Of :class:`RoIFeatureSource`.
+        name: Name of the config, for the metadata.
+        **options: Options of :class:`RoIFeatureSource`.
 
     Raises:
         FileNotFoundError, KeyError, ValueError: If checkpoint, config and data are not there or

@@ -1,4 +1,4 @@
-"""The same RoIs as several detectors see them."""
+"""Shared examples: the same RoIs with the logits and features of several detectors."""
 
 from __future__ import annotations
 
@@ -13,26 +13,31 @@ from mmengine.dataset import pseudo_collate
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from wkd_det.detection.heads import penultimate_features
-from wkd_det.inspection.roi_features import background_boxes, check_samples_background
+from wkd_det.costs.matrix import BACKGROUND
+from wkd_det.inspection.roi_features import (
+    background_boxes,
+    check_samples_background,
+    image_seed,
+    roi_features,
+)
 
 
 @dataclass(frozen=True)
 class SharedExamples:
-    """RoIs and what each detector makes of them."""
+    """RoIs, with the logits and features of each detector."""
 
     class_names: list[str]
-    """Of the objects, and ``'background'`` last."""
+    """Names of the objects, and ``'background'`` last."""
     labels: Tensor
-    """Shape ``(N,)``."""
+    """Class of each RoI, shape ``(N,)``."""
     items: Tensor
     """Index of the image of each RoI in the data set, shape ``(N,)``."""
     boxes: Tensor
-    """In pixels of the image as the detectors get it, shape ``(N, 4)``."""
+    """Boxes in pixels of the image as the detectors get it, shape ``(N, 4)``."""
     logits: dict[str, Tensor]
-    """By detector, each ``(N, K + 1)``."""
+    """Logits by detector, each ``(N, K + 1)``."""
     features: dict[str, Tensor]
-    """By detector, what its classification layer reads, each ``(N, D)``."""
+    """Input of the classification layer by detector, each ``(N, D)``."""
 
 
 @torch.no_grad()
@@ -53,10 +58,10 @@ def shared_examples(
         detectors: Two-stage detectors by name, in eval mode.
         dataset: Images with ground truth; see
             :func:`~wkd_det.inspection.opening.annotated_dataset`.
-        items: Images to read.
-        class_names: Of the objects, in the order of the logits.
-        background_per_image: Negatives that are drawn of each image, at most.
-        seed: Of the draw.
+        items: Indices of the images to read.
+        class_names: Names of the objects, in the order of the logits.
+        background_per_image: Largest number of negatives that are drawn per image.
+        seed: Random seed of the draw.
 
     Raises:
         ValueError: If there are no RoIs, or a detector has other classes.
@@ -69,14 +74,15 @@ def shared_examples(
     features: dict[str, list[Tensor]] = {name: [] for name in detectors}
     for item in items:
         data = pseudo_collate([dataset[item]])
-        views = {name: _view(detector, data) for name, detector in detectors.items()}
-        sample, maps = next(iter(views.values()))
+        read = {name: _neck_maps(detector, data) for name, detector in detectors.items()}
+        sample, maps = next(iter(read.values()))
         truth = sample.gt_instances
         own_boxes, own_labels = truth.bboxes, truth.labels
         if background_per_image:
-            negatives = background_boxes(first, maps, sample, stage=0, seed=seed * 1_000_003 + item)
+            own_seed = image_seed(seed, item)
+            negatives = background_boxes(first, maps, sample, stage=0, seed=own_seed)
             order = torch.randperm(
-                len(negatives), generator=torch.Generator().manual_seed(seed * 1_000_003 + item)
+                len(negatives), generator=torch.Generator().manual_seed(own_seed)
             )
             negatives = negatives[order[:background_per_image]]
             own_boxes = torch.cat([own_boxes, negatives])
@@ -89,10 +95,10 @@ def shared_examples(
         boxes.append(own_boxes)
         owners.append(torch.full((len(own_boxes),), item))
         rois = bbox2roi([own_boxes])
-        for name, (_, own_maps) in views.items():
-            seen, result = penultimate_features(detectors[name], own_maps, rois, 0)
-            features[name].append(seen)
-            logits[name].append(result['cls_score'])
+        for name, (_, own_maps) in read.items():
+            found = roi_features(detectors[name], own_maps, rois)
+            features[name].append(found['penultimate'])
+            logits[name].append(found['logits'])
     if not labels:
         raise ValueError(f'the {len(items)} images have no RoIs')
     joined = {name: torch.cat(parts).cpu() for name, parts in logits.items()}
@@ -102,7 +108,7 @@ def shared_examples(
                 f'{name} has {values.shape[1] - 1} classes, the data {len(class_names)}'
             )
     return SharedExamples(
-        class_names=[*class_names, 'background'],
+        class_names=[*class_names, BACKGROUND],
         labels=torch.cat(labels).cpu(),
         items=torch.cat(owners),
         boxes=torch.cat(boxes).cpu(),
@@ -111,7 +117,7 @@ def shared_examples(
     )
 
 
-def _view(detector: nn.Module, data: dict[str, Any]) -> tuple[Any, tuple[Tensor, ...]]:
-    """The data sample and the neck maps."""
+def _neck_maps(detector: nn.Module, data: dict[str, Any]) -> tuple[Any, tuple[Tensor, ...]]:
+    """Return the data sample and the maps of the neck."""
     data = detector.data_preprocessor(copy.deepcopy(data), False)
     return data['data_samples'][0], detector.extract_feat(data['inputs'])

@@ -34,7 +34,7 @@ class Loss(nn.Module):
     mixes_widths: ClassVar[bool] = False
     """Whether maps of different widths are compared without a connector."""
     distance_source: Callable[..., Tensor] | None = None
-    """Source of class distances (:class:`~wkd_det.costs.sources.CostSource`), if it needs them."""
+    """Source of class distances, if it needs them; see :mod:`wkd_det.costs.interface`."""
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ def adopt(loss: nn.Module, takes: str) -> nn.Module:
 
     Args:
         loss: Changed in place, so that the keys of its checkpoints stay.
-        takes: Of the tap that feeds it.
+        takes: Kind of the tap that feeds it.
     """
     if isinstance(loss, Loss):
         return loss

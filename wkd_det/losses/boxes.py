@@ -1,15 +1,17 @@
-"""Distances of box offsets."""
+"""Distances of the boxes that two heads give the same RoIs: their offsets, and DIoU."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from mmdet.registry import MODELS
+import torch
 from torch import Tensor
 
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import check_nonnegative
+
+_GUARD = 1e-6  # on areas in square pixels, as in MMDetection
 
 
 def squared_offset_distance(student: Tensor, teacher: Tensor) -> Tensor:
@@ -61,14 +63,62 @@ def offset_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return weighted_mean(squared_offset_distance(student, teacher)) / student.shape[1]
 
 
-class OffsetLoss(Loss):
-    """Mean squared difference of box offsets, as FCFD compares those of all classes.
+def distance_iou_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    r"""Distance-IoU loss of pairs of boxes, one value per pair.
+
+    .. math:: 1 - IoU + \rho^2 / c^2
+
+    with :math:`\rho` the distance of the centres and :math:`c` the diagonal of the smallest box
+    around both. Value and gradient are those of MMDetection's ``DIoULoss``, bit for bit.
+
+    Numerics:
+        1e-6 is added to the area of the union and to :math:`c^2`: boxes without an area stay
+        finite.
 
     Args:
-        loss_weight: Factor of the loss.
+        student: Corners ``x1, y1, x2, y2``, shape ``(R, 4)``.
+        teacher: Same shape.
+
+    Returns:
+        Shape ``(R,)``, in [0, 2].
+
+    References: Zheng, Wang, Liu, Li, Ye, Ren, Distance-IoU Loss, AAAI 2020.
+
+    Example:
+        >>> one, other = torch.tensor([[0.0, 0, 2, 2]]), torch.tensor([[2.0, 0, 4, 2]])
+        >>> distance_iou_loss(one, other)  # side by side: 1 - 0 + 2^2 / (4^2 + 2^2)
+        tensor([1.2000])
+    """
+    inner = _extent(
+        torch.max(student[:, :2], teacher[:, :2]), torch.min(student[:, 2:], teacher[:, 2:])
+    )
+    overlap = inner[:, 0] * inner[:, 1]
+    union = _area(student) + _area(teacher) - overlap + _GUARD
+    outer = _extent(
+        torch.min(student[:, :2], teacher[:, :2]), torch.max(student[:, 2:], teacher[:, 2:])
+    )
+    diagonal = outer[:, 0].square() + outer[:, 1].square() + _GUARD
+    shift = (teacher[:, :2] + teacher[:, 2:]) - (student[:, :2] + student[:, 2:])
+    distance = shift[:, 0].square() / 4 + shift[:, 1].square() / 4
+    return 1 - (overlap / union - distance / diagonal)
+
+
+def _extent(upper_left: Tensor, lower_right: Tensor) -> Tensor:
+    return (lower_right - upper_left).clamp(min=0)
+
+
+def _area(boxes: Tensor) -> Tensor:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+class OffsetLoss(Loss):
+    """Mean squared difference of the box offsets of all classes, the box part of FCFD.
+
+    Args:
+        loss_weight: Factor of the loss, >= 0.
 
     Raises:
-        ValueError: If it is negative.
+        ValueError: If ``loss_weight`` is negative.
 
     See :func:`wkd_det.functional.offset_loss` for formula, conventions and source.
     """
@@ -76,9 +126,7 @@ class OffsetLoss(Loss):
     takes: ClassVar[str] = 'offsets'
 
     def __init__(self, *, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        check_nonnegative(loss_weight=loss_weight)
-        self.loss_weight = loss_weight
+        super().__init__(loss_weight)
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Loss of offsets ``(R, D)``, scalar."""
@@ -86,7 +134,7 @@ class OffsetLoss(Loss):
 
 
 class BoxLoss(Loss):
-    r"""Distance of the boxes that two heads give the same RoIs.
+    r"""Distance of the boxes that two heads give the same RoIs, as WKD adds it to its detectors.
 
     .. math::
         L = \lVert o_T - o_S \rVert^2 + w \, (1 - DIoU(B_T, B_S)), \qquad
@@ -102,8 +150,8 @@ class BoxLoss(Loss):
         - The teacher gets no gradient.
 
     Args:
-        diou_weight: w, the weight of the boxes beside the offsets.
-        loss_weight: Factor of the loss.
+        diou_weight: :math:`w`, weight of the boxes against the offsets, >= 0.
+        loss_weight: Factor of the loss, >= 0.
 
     Raises:
         ValueError: If a number is negative.
@@ -117,16 +165,18 @@ class BoxLoss(Loss):
     scalable: ClassVar[tuple[str, ...]] = ('diou_weight',)
 
     def __init__(self, *, diou_weight: float = 20.0, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        check_nonnegative(diou_weight=diou_weight, loss_weight=loss_weight)
+        super().__init__(loss_weight)
+        check_nonnegative(diou_weight=diou_weight)
         self.diou_weight = diou_weight
-        self.loss_weight = loss_weight
-        self.diou = MODELS.build(dict(type='DIoULoss', reduction='none'))
 
     def forward(
         self, student: Tensor, teacher: Tensor, student_boxes: Tensor, teacher_boxes: Tensor
     ) -> Tensor:
-        """Loss of offsets and of boxes (corners), each ``(R, 4)``, scalar."""
+        """Loss of offsets and of boxes (corners in pixels), each ``(R, 4)``, scalar.
+
+        Raises:
+            ValueError: If shapes disagree.
+        """
         if student_boxes.shape != student.shape or teacher_boxes.shape != student.shape:
             raise ValueError(
                 f'boxes must have the shape of the offsets {tuple(student.shape)}, '
@@ -134,5 +184,5 @@ class BoxLoss(Loss):
             )
         offsets = squared_offset_distance(student, teacher)
         with without_autocast(student):
-            boxes = self.diou(*promote(student_boxes, teacher_boxes.detach()))
+            boxes = distance_iou_loss(*promote(student_boxes, teacher_boxes.detach()))
             return self.loss_weight * weighted_mean(offsets + self.diou_weight * boxes)

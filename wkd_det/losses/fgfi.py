@@ -1,4 +1,4 @@
-"""Fine-grained feature imitation."""
+"""FGFI: imitation of the teacher's features near objects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, without_autocast
-from wkd_det.ops.checks import check_nonnegative, level_masks
+from wkd_det.ops.checks import level_masks
 
 
 def imitation_loss(
@@ -27,14 +27,14 @@ def imitation_loss(
     over the pixels of all levels and images.
 
     Convention:
-        - Sum over channels, mean over the pixels of the mask, whichever level or image they
-          are in. No pixel gives 0 with a graph.
+        - Sum over channels, mean over the pixels of the mask on all levels and images. No pixel
+          gives 0 with a graph.
         - The teacher gets no gradient.
 
     Args:
         student: Maps of a pyramid, each ``(N, C, H, W)``; computed in at least float32.
         teacher: Maps of the same shapes.
-        mask: The :math:`I` of each level, bool, ``(N, H, W)``; None for all pixels.
+        mask: :math:`I` per level, bool, ``(N, H, W)``; None for all pixels.
 
     Returns:
         Scalar.
@@ -71,10 +71,10 @@ class FGFILoss(Loss):
     """Squared distance of feature vectors at the pixels of a mask (FGFI).
 
     Args:
-        loss_weight: Factor of the loss; 0.01 is the default of the published code.
+        loss_weight: Factor of the loss, >= 0; 0.01 is the default of the published code.
 
     Raises:
-        ValueError: If it is negative.
+        ValueError: If ``loss_weight`` is negative.
 
     See :func:`wkd_det.functional.imitation_loss` for formula, conventions and source.
     """
@@ -82,9 +82,7 @@ class FGFILoss(Loss):
     takes: ClassVar[str] = 'pyramid'
 
     def __init__(self, *, loss_weight: float = 0.01) -> None:
-        super().__init__()
-        check_nonnegative(loss_weight=loss_weight)
-        self.loss_weight = loss_weight
+        super().__init__(loss_weight)
 
     def forward(
         self,
@@ -92,5 +90,5 @@ class FGFILoss(Loss):
         teacher: Sequence[Tensor],
         mask: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
-        """Loss of maps, each ``(N, C, H, W)``, scalar; ``mask`` ``(N, H, W)``: where."""
+        """Loss of maps, each ``(N, C, H, W)``, scalar; ``mask``: where, each ``(N, H, W)``."""
         return self.loss_weight * imitation_loss(student, teacher, mask=mask)

@@ -17,7 +17,7 @@ def fitnet_loss(
     weight: Tensor | None = None,
     avg_factor: float | Tensor | None = None,
 ) -> Tensor:
-    r"""Distillation of hints.
+    r"""Half the squared distance of feature maps: distillation of hints.
 
     .. math:: \tfrac12 \lVert f_T - f_S \rVert^2
 
@@ -54,8 +54,7 @@ def fitnet_loss(
         if mask is None:
             per_image = (student - teacher).square().flatten(1).mean(dim=1) / 2
         else:
-            # Padding may hold anything, also inf, so it is taken out before the difference.
-            outside = ~mask[:, None]
+            outside = ~mask[:, None]  # padding may hold anything, also inf
             change = student.masked_fill(outside, 0) - teacher.masked_fill(outside, 0)
             entries = student.shape[1] * mask.flatten(1).sum(dim=1).clamp(min=1)
             per_image = change.square().flatten(1).sum(dim=1) / (2 * entries)
@@ -66,10 +65,10 @@ class FitNetLoss(MapLoss):
     """Half the squared distance of feature maps (FitNet).
 
     Args:
-        loss_weight: Factor of the loss.
+        loss_weight: Factor of the loss, >= 0.
 
     Raises:
-        ValueError: If it is negative.
+        ValueError: If ``loss_weight`` is negative.
 
     See :func:`wkd_det.functional.fitnet_loss` for formula, conventions and source.
     """

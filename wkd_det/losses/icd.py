@@ -1,13 +1,13 @@
-"""Feature difference under attention, as instance-conditional distillation takes it."""
+"""ICD: features compared where a decoder, asked for an instance, attends to the teacher."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from mmdet.registry import MODELS
 from torch import Tensor, nn
 
 from wkd_det.losses.base import Loss
@@ -17,7 +17,7 @@ from wkd_det.ops.checks import check_integers, check_nonnegative
 
 
 def attended_loss(student: Tensor, teacher: Tensor, attention: Tensor) -> Tensor:
-    r"""Attention-weighted squared difference of normalised values.
+    r"""Squared difference of normalised values, weighted by attention.
 
     .. math::
         L = \frac{1}{N M D} \sum_{n, m, d}
@@ -61,15 +61,46 @@ def attended_loss(student: Tensor, teacher: Tensor, attention: Tensor) -> Tensor
         return (attended / attention.sum(dim=2, keepdim=True).clamp(min=1e-6)).mean()
 
 
+def grid_code(outside: Tensor, width: int) -> Tensor:
+    r"""Sine code of the positions of all pixels of a map.
+
+    Row and column are counted over the pixels that are not padding, and scaled so that the last
+    one is at :math:`2 \pi`. Each has ``width / 2`` values, sines and cosines in turns, at
+    wavelengths from :math:`2 \pi` on. Values are those of MMDetection's
+    ``SinePositionalEncoding(width // 2, normalize=True)``, bit for bit.
+
+    Args:
+        outside: Pixels of the padding, bool, shape ``(N, H, W)``.
+        width: Number of values per pixel, a multiple of 4.
+
+    Returns:
+        Rows first, then columns; float32, shape ``(N, width, H, W)``.
+
+    References: Carion et al., End-to-End Object Detection with Transformers, ECCV 2020.
+    """
+    inside = (~outside).int()
+    rows, columns = (inside.cumsum(axis, dtype=torch.float32) for axis in (1, 2))
+    rows = rows / (rows[:, -1:] + 1e-6) * (2 * math.pi)
+    columns = columns / (columns[:, :, -1:] + 1e-6) * (2 * math.pi)
+    index = torch.arange(width // 2, dtype=torch.float32, device=outside.device)
+    wavelength = 10000 ** (2 * (index // 2) / (width // 2))
+    codes = []
+    for place in (rows, columns):
+        angle = place[..., None] / wavelength
+        code = torch.stack([angle[..., 0::2].sin(), angle[..., 1::2].cos()], dim=4)
+        codes.append(code.flatten(3))
+    return torch.cat(codes, dim=3).permute(0, 3, 1, 2)
+
+
 class InstanceDecoder(nn.Module):
     """One layer of a Transformer decoder without attention between the queries.
 
-    Keys know where they are, values do not.
+    Keys carry positions, values do not.
 
     Args:
         channels: Width of the pyramid.
-        width: Of queries and values.
-        num_heads: Divides ``width``.
+        width: Width of queries and values.
+        num_heads: Number of attention heads, a divisor of ``width``.
     """
 
     def __init__(self, channels: int, width: int, num_heads: int) -> None:
@@ -89,17 +120,17 @@ class InstanceDecoder(nn.Module):
     def forward(
         self, queries: Tensor, features: Tensor, positions: Tensor, outside: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Decode.
+        """Decode the queries.
 
         Args:
             queries: Shape ``(N, L, width)``.
             features: Pixels of all levels, shape ``(N, S, channels)``.
             positions: Their codes, shape ``(N, S, width)``.
-            outside: Bool, shape ``(N, S)``: padding.
+            outside: Pixels of the padding, bool, shape ``(N, S)``.
 
         Returns:
-            The decoded queries ``(N, L, width)``, the attention of each head ``(N, M, L, S)`` and
-            the values of each head ``(N, M, S, width / M)``.
+            The decoded queries ``(N, L, width)``, and per head the attention ``(N, M, L, S)`` and
+            the values ``(N, M, S, width / M)``.
         """
         query = self.heads(self.query(queries))
         key = self.heads(self.key(features) + self.position(positions))
@@ -107,7 +138,7 @@ class InstanceDecoder(nn.Module):
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(2, 3)
         # The lowest number, not -inf: a row without any pixel stays finite.
         lowest = torch.finfo(scores.dtype).min
-        # In place, of the largest tensor here: its product needs no second look at it.
+        # In place: this is the largest tensor, and the gradient of the product does not read it.
         attention = scores.masked_fill_(outside[:, None, None], lowest).softmax(dim=3)
         found = self.out((attention @ value).transpose(1, 2).flatten(2))
         decoded = self.attention_norm(queries + found)
@@ -119,14 +150,14 @@ class InstanceDecoder(nn.Module):
 
 
 class ICDLoss(Loss):
-    r"""Imitation where the teacher's pyramid speaks of an instance (ICD).
+    r"""Feature distance where the teacher's pyramid shows an instance (ICD).
 
     Every object becomes a query: class, blurred position and coarse size pass a perceptron. A
-    decoder attends with it to the teacher's pyramid, and an auxiliary task teaches the decoder
-    where to look: from what it found, tell true instances from invented ones (binary
-    cross-entropy) and, for the true ones, how far the sides of the box are from the blurred
-    position (L1, relative to the box). Where the heads attend, the student's values shall be the
-    teacher's:
+    decoder attends with the query to the teacher's pyramid. An auxiliary task teaches it where to
+    look: from the decoded query, distinguish true instances from invented ones (binary
+    cross-entropy) and, for the true ones, predict how far the sides of the box are from the
+    blurred position (L1, relative to the box). Where the heads attend, the student's values
+    should equal the teacher's:
 
     .. math::
         L = w \cdot \frac{1}{N M D} \sum_{n, m, d}
@@ -139,26 +170,25 @@ class ICDLoss(Loss):
 
     Convention:
         - The first part trains the student and its value projection; decoder, encoder and
-          predictor learn from the auxiliary task alone. The teacher gets no gradient.
+          predictor learn only from the auxiliary task. The teacher gets no gradient.
         - Means over images, heads and channels; over instances; over true instances.
         - Invented instances are drawn at every call, from torch's random state.
-        - A schedule scales ``loss_weight`` alone: the decoder goes on learning. The published
+        - A schedule scales only ``loss_weight``: the decoder goes on learning. The published
           code trains it for 1000 iterations before it distils:
           ``dict(type='TermScheduleHook', terms=['loss_icd.loss_weight'], by_epoch=False,
-          warm_up=1000)`` comes near.
+          warm_up=1000)`` comes close to it.
 
     Args:
-        num_classes: Object classes; told by the tap.
-        student_channels: Width of the student's pyramid; told by the tap.
-        teacher_channels: Width of the teacher's; told by the tap.
-        width: Of queries and values.
-        num_heads: Of the attention; divides ``width``.
-        invented_ratio: Invented instances for each true one, at least one in an image without
-            objects.
-        max_instances: Most instances of an image; true ones are never left out.
-        jitter: Largest shift of the position from the box's centre, in units of the box.
-        loss_weight: w; published: 3 for Faster R-CNN, 8 for one-stage detectors.
-        auxiliary_weight: :math:`w_{aux}`.
+        num_classes: Object classes; set by the tap.
+        student_channels: Width of the student's pyramid; set by the tap.
+        teacher_channels: Width of the teacher's pyramid; set by the tap.
+        width: Width of queries and values, a multiple of 4.
+        num_heads: Number of attention heads, a divisor of ``width``.
+        invented_ratio: Invented instances per true one, >= 0; an image without objects gets one.
+        max_instances: Most instances per image, >= 1; true ones are never left out.
+        jitter: Largest shift of the position from the box's centre, in units of the box, >= 0.
+        loss_weight: :math:`w`, >= 0; published: 3 for Faster R-CNN, 8 for one-stage detectors.
+        auxiliary_weight: :math:`w_{aux}`, >= 0.
 
     Raises:
         ValueError: If a number is outside its range.
@@ -185,19 +215,16 @@ class ICDLoss(Loss):
         loss_weight: float = 3.0,
         auxiliary_weight: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(loss_weight)
         check_nonnegative(
-            invented_ratio=invented_ratio,
-            jitter=jitter,
-            loss_weight=loss_weight,
-            auxiliary_weight=auxiliary_weight,
+            invented_ratio=invented_ratio, jitter=jitter, auxiliary_weight=auxiliary_weight
         )
         check_integers(max_instances=max_instances, num_heads=num_heads, width=width)
-        if width % num_heads or width % 2:
+        if width % num_heads or width % 4:
             raise ValueError(
-                f'width must be even and a multiple of num_heads, got {width} and {num_heads}'
+                f'width must be a multiple of 4 and of num_heads, got {width} and {num_heads}'
             )
-        self.loss_weight = loss_weight
+        self.width = width
         self.auxiliary_weight = auxiliary_weight
         self.sampler = InstanceSampler(
             num_classes, ratio=invented_ratio, limit=max_instances, jitter=jitter
@@ -206,9 +233,6 @@ class ICDLoss(Loss):
         self.decoder = InstanceDecoder(teacher_channels, width, num_heads)
         self.student_value = nn.Linear(student_channels, width)
         self.predictor = perceptron(width, width, 5)
-        self.positions = MODELS.build(
-            dict(type='SinePositionalEncoding', num_feats=width // 2, normalize=True)
-        )
 
     def forward(
         self,
@@ -219,15 +243,15 @@ class ICDLoss(Loss):
         image_sizes: Sequence[tuple[int, int]],
         mask: Sequence[Tensor] | None = None,
     ) -> Tensor:
-        """Loss, scalar.
+        """Loss of a batch, scalar.
 
         Args:
             student: Maps of a pyramid, each ``(N, C_s, H, W)``.
             teacher: Maps of the same sizes, each ``(N, C_t, H, W)``.
-            boxes: Corners of the objects of each image in pixels, each ``(G, 4)``.
-            labels: Their classes, each ``(G,)``.
-            image_sizes: Height and width of each image without padding.
-            mask: Bool, each ``(N, H, W)``: pixels that are not padding; None for all.
+            boxes: Corners of the objects in pixels, per image ``(G, 4)``.
+            labels: Their classes, per image ``(G,)``.
+            image_sizes: Height and width of each image without padding, in pixels.
+            mask: Pixels that are not padding, bool, each ``(N, H, W)``; None for all.
         """
         like = self.student_value.weight
         outside = [
@@ -239,13 +263,13 @@ class ICDLoss(Loss):
             decoded, attention, teacher_values = self.decoder(
                 self.encoder(queried),
                 _pixels(teacher, outside).to(like).detach(),
-                _pixels([self.positions(level) for level in outside]).to(like),
+                _pixels([grid_code(level, self.width) for level in outside]).to(like),
                 torch.cat([level.flatten(1) for level in outside], dim=1),
             )
             student_values = self.decoder.heads(
                 self.student_value(_pixels(student, outside).to(like))
             )
-            # One sum a head and pixel: the attention itself is the largest tensor here.
+            # One sum per head and pixel: the attention itself is the largest tensor here.
             attended = torch.einsum('nmls,nl->nms', attention.detach(), queried.true)
             distilled = attended_loss(student_values, teacher_values, attended)
             auxiliary = self._auxiliary_loss(decoded, queried)
@@ -259,9 +283,8 @@ class ICDLoss(Loss):
         error = (predicted[..., 1:].sigmoid() - queried.sides).abs()
         extent = queried.sides + queried.sides.roll(2, dims=2)  # left + right, upper + lower
         localisation = (error / extent.clamp(min=1e-7)).sum(dim=2) * queried.true
-        return identification / queried.valid.sum().clamp(
-            min=1
-        ) + localisation.sum() / queried.true.sum().clamp(min=1)
+        instances, objects = (one.sum().clamp(min=1) for one in (queried.valid, queried.true))
+        return identification / instances + localisation.sum() / objects
 
 
 def _pixels(maps: Sequence[Tensor], outside: Sequence[Tensor] | None = None) -> Tensor:

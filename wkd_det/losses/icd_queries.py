@@ -1,4 +1,4 @@
-"""Descriptions of the instances of a batch."""
+"""Queries of ICD: true and invented instances of a batch, drawn and encoded."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+# Where statistics of a data set are missing, the reference draws sizes from N(0.2, 0.2), cut at
+# two standard deviations, and centres evenly; both in units of the image.
+_SIZE_MEAN, _SIZE_STD = 0.2, 0.2
+_SIZE_RANGE = (2e-3, _SIZE_MEAN + 2 * _SIZE_STD)
+_CENTRE_RANGE = (0.03, 0.97)
+_POSITION_WIDTH = 128  # values of the sine code per coordinate
+_SIZES = 5  # below 64 pixels, then one class per octave, from 512 on the last
+
 
 @dataclass(frozen=True)
 class Instances:
-    """True and invented instances, padded to the same number an image."""
+    """True and invented instances, padded to the same number per image."""
 
     labels: Tensor
     """Classes, shape ``(N, L)``."""
@@ -31,24 +39,13 @@ class Instances:
     """1 for the objects of the image, shape ``(N, L)``."""
 
 
-# Where statistics of a data set are missing, the reference draws sizes from N(0.2, 0.2), cut at
-# two standard deviations, and centres evenly.
-_SIZE_MEAN, _SIZE_STD = 0.2, 0.2
-
-
-_SIZE_RANGE = (2e-3, _SIZE_MEAN + 2 * _SIZE_STD)
-
-
-_CENTRE_RANGE = (0.03, 0.97)
-
-
 class InstanceSampler:
-    """Adds invented instances to the objects of each image, and blurs where they are.
+    """Add invented instances to the objects of each image, and blur their positions.
 
     Args:
-        num_classes: Labels of invented instances are drawn evenly below this.
-        ratio: Invented instances for each true one; an image without objects gets one.
-        limit: Most instances of an image in all; true ones are never left out.
+        num_classes: Labels of invented instances are drawn evenly below this number.
+        ratio: Invented instances per true one; an image without objects gets one.
+        limit: Most instances per image, true ones included; those are never left out.
         jitter: Largest shift of a point from its box's centre, in units of the box.
     """
 
@@ -64,18 +61,18 @@ class InstanceSampler:
         labels: Sequence[Tensor],
         image_sizes: Sequence[tuple[int, int]],
     ) -> Instances:
-        """Instances of a batch.
+        """Draw the instances of a batch.
 
         Args:
-            boxes: Corners of the objects of each image in pixels, each ``(G, 4)``.
-            labels: Their classes, each ``(G,)``.
-            image_sizes: Height and width of each image.
+            boxes: Corners of the objects in pixels, per image ``(G, 4)``.
+            labels: Their classes, per image ``(G,)``.
+            image_sizes: Height and width of each image in pixels.
         """
-        parts = [self._of_image(*image) for image in zip(boxes, labels, image_sizes)]
+        parts = [self._in_image(*image) for image in zip(boxes, labels, image_sizes)]
         padded = [pad_sequence(list(part), batch_first=True) for part in zip(*parts)]
         return Instances(*padded)
 
-    def _of_image(
+    def _in_image(
         self, boxes: Tensor, labels: Tensor, image_size: tuple[int, int]
     ) -> tuple[Tensor, ...]:
         count = len(boxes)
@@ -118,21 +115,15 @@ def perceptron(inputs: int, width: int, outputs: int) -> nn.Sequential:
     )
 
 
-_POSITION_WIDTH = 128
-
-
-_SIZES = 5  # below 64 pixels, then a class an octave, from 512 on the last
-
-
 class InstanceEncoder(nn.Module):
     """A perceptron over class, blurred position and coarse size of an instance.
 
-    The position is a sine code of the point, 128 values a coordinate; the size is the octave of
-    width and of height, one-hot.
+    Class: one-hot. Position: sine code of the point, 128 values per coordinate. Size: octaves of
+    width and height, one-hot.
 
     Args:
         num_classes: Length of the one-hot class.
-        width: Of the queries.
+        width: Width of the queries.
     """
 
     def __init__(self, num_classes: int, width: int) -> None:
@@ -145,15 +136,15 @@ class InstanceEncoder(nn.Module):
         octave = (instances.extents.log2() - 5).clamp(0, _SIZES - 1).long()
         parts = [
             F.one_hot(instances.labels, self.num_classes),
-            _sine_code(instances.points),
+            _point_code(instances.points),
             F.one_hot(octave, _SIZES).flatten(2),
         ]
         weight = self.layers[0].weight
         return self.layers(torch.cat([part.to(weight) for part in parts], dim=2))
 
 
-def _sine_code(points: Tensor) -> Tensor:
-    """Code of coordinates in [0, 1], shape ``(N, L, 2)`` to ``(N, L, 256)``."""
+def _point_code(points: Tensor) -> Tensor:
+    """Sine code of points with coordinates in [0, 1], ``(N, L, 2)`` to ``(N, L, 256)``."""
     octave = torch.arange(0, _POSITION_WIDTH, 2, device=points.device) / _POSITION_WIDTH
     angle = points[..., None] * (2 * math.pi) / 10000**octave
     return torch.cat([angle.sin(), angle.cos()], dim=-1).flatten(2)

@@ -31,10 +31,10 @@ def ickd_loss(
         \frac1C \lVert \hat G_T - \hat G_S \rVert_F^2
         \quad\text{or}\quad \frac1{C^2} \lVert G_T - G_S \rVert_F^2
 
-    with the rows of :math:`\hat G` scaled to length 1, as the authors' code has it, or as in
-    their paper. The latter is the distance of the second moments over the pixels of the family
-    of WKD-F (``channel_gram``) times ``(H W / C)^2``: it grows with the fourth power of the
-    features and the square of the map.
+    with the rows of :math:`\hat G` scaled to length 1, the form of the authors' code, or without
+    scaling, the form of their paper. The latter is the distance of the second moments over the
+    pixels in the family of WKD-F (``channel_gram``) times ``(H W / C)^2``: it grows with the fourth
+    power of the features and the square of the map's size.
 
     Convention:
         - Mean over images. A channel of zeros has a row of zeros.
@@ -43,7 +43,7 @@ def ickd_loss(
     Args:
         student: Shape ``(N, C, H, W)``; any floating type, computed in at least float32.
         teacher: Same shape.
-        normalize: Scale the rows.
+        normalize: Scale the rows of the correlations to length 1.
         mask: Bool, shape ``(N, H, W)``: pixels that count.
         weight: Weight of each image, shape ``(N,)``.
         avg_factor: Divisor of the sum over images; their number by default.
@@ -91,10 +91,10 @@ class ICKDLoss(MapLoss):
 
     Args:
         normalize: Scale the rows of the correlations to length 1, as the authors' code does.
-        loss_weight: Factor of the loss.
+        loss_weight: Factor of the loss, >= 0.
 
     Raises:
-        ValueError: If the weight is negative.
+        ValueError: If ``loss_weight`` is negative.
 
     See :func:`wkd_det.functional.ickd_loss` for formula, conventions and source.
     """

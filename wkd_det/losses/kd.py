@@ -21,7 +21,7 @@ def kd_loss(
     weight: Tensor | None = None,
     avg_factor: float | Tensor | None = None,
 ) -> Tensor:
-    r"""Knowledge distillation on logits.
+    r"""Kullback-Leibler divergence of class distributions: knowledge distillation on logits.
 
     .. math:: T^2 \, KL(p^T \Vert p^S), \quad p = softmax(z / T)
 
@@ -70,11 +70,11 @@ def dkd_loss(
     weight: Tensor | None = None,
     avg_factor: float | Tensor | None = None,
 ) -> Tensor:
-    r"""Decoupled knowledge distillation on logits.
+    r"""Decoupled knowledge distillation on logits: target against the rest, and among the rest.
 
     .. math:: T^2 (\alpha \, KL(b^T \Vert b^S) + \beta \, KL(\hat p^T \Vert \hat p^S))
 
-    with :math:`b = (p_t, 1 - p_t)`, target or not, :math:`p = softmax(z / T)`, and
+    with :math:`b = (p_t, 1 - p_t)` of target and rest, :math:`p = softmax(z / T)`, and
     :math:`\hat p` the distribution over the other classes alone. KD is
     :math:`\alpha = 1, \beta = 1 - p^T_t`.
 
@@ -85,7 +85,7 @@ def dkd_loss(
     Args:
         student: Logits, shape ``(N, C)``; any floating type, computed in at least float32.
         teacher: Logits, shape ``(N, C)``.
-        target: Class indices, shape ``(N,)``, in ``[0, C)``. In a detector background is one.
+        target: Class indices, shape ``(N,)``, in ``[0, C)``; in a detector, background is a class.
         alpha: Weight of the target part, >= 0.
         beta: Weight of the other part, >= 0.
         temperature: :math:`T` > 0.
@@ -118,7 +118,7 @@ def dkd_loss(
 
 
 def _decoupled(logits: Tensor, is_target: Tensor) -> tuple[Tensor, Tensor]:
-    """Logarithms of (target, the rest), ``(N, 2)``, and of the others, -inf at the target."""
+    """Return log-probabilities of target and rest, ``(N, 2)``, and of the others, ``(N, C)``."""
     others = logits.masked_fill(is_target, -torch.inf)
     binary = torch.stack([logits[is_target], others.logsumexp(dim=1)], dim=1)
     return binary.log_softmax(dim=1), others.log_softmax(dim=1)
@@ -135,8 +135,8 @@ class KDLoss(Loss):
     """Kullback-Leibler divergence between class distributions, times the squared temperature.
 
     Args:
-        temperature: Of both softmaxes.
-        loss_weight: Factor of the loss.
+        temperature: Temperature of both softmaxes, > 0.
+        loss_weight: Factor of the loss, >= 0.
 
     Raises:
         ValueError: If a number is outside its range.
@@ -147,34 +147,23 @@ class KDLoss(Loss):
     takes: ClassVar[str] = 'logits'
 
     def __init__(self, *, temperature: float = 1.0, loss_weight: float = 1.0) -> None:
-        super().__init__()
+        super().__init__(loss_weight)
         check_positive(temperature=temperature)
-        check_nonnegative(loss_weight=loss_weight)
         self.temperature = temperature
-        self.loss_weight = loss_weight
 
-    def forward(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        target: Tensor | None = None,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-    ) -> Tensor:
-        """Loss of logits ``(N, C)``, scalar; ``target`` is not looked at."""
-        return self.loss_weight * kd_loss(
-            student, teacher, temperature=self.temperature, weight=weight, avg_factor=avg_factor
-        )
+    def forward(self, student: Tensor, teacher: Tensor, target: Tensor | None = None) -> Tensor:
+        """Loss of logits ``(N, C)``, scalar; ``target`` is not used."""
+        return self.loss_weight * kd_loss(student, teacher, temperature=self.temperature)
 
 
 class DKDLoss(Loss):
     """Decoupled knowledge distillation: target against the rest, and among the rest.
 
     Args:
-        alpha: Weight of the target part.
-        beta: Weight of the part among the other classes.
-        temperature: Of all softmaxes.
-        loss_weight: Factor of the loss.
+        alpha: Weight of the target part, >= 0.
+        beta: Weight of the part among the other classes, >= 0.
+        temperature: Temperature of all softmaxes, > 0.
+        loss_weight: Factor of the loss, >= 0.
 
     Raises:
         ValueError: If a number is outside its range.
@@ -193,22 +182,14 @@ class DKDLoss(Loss):
         temperature: float = 1.0,
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__()
+        super().__init__(loss_weight)
         check_positive(temperature=temperature)
-        check_nonnegative(alpha=alpha, beta=beta, loss_weight=loss_weight)
+        check_nonnegative(alpha=alpha, beta=beta)
         self.alpha = alpha
         self.beta = beta
         self.temperature = temperature
-        self.loss_weight = loss_weight
 
-    def forward(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, student: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
         """Loss of logits ``(N, C)`` with the class ``target`` ``(N,)`` of each, scalar."""
         return self.loss_weight * dkd_loss(
             student,
@@ -217,6 +198,4 @@ class DKDLoss(Loss):
             alpha=self.alpha,
             beta=self.beta,
             temperature=self.temperature,
-            weight=weight,
-            avg_factor=avg_factor,
         )

@@ -1,4 +1,4 @@
-"""NST: the distribution of channels over the pixels."""
+"""NST: the distribution of the channels, each a map over the pixels."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def nst_loss(
         \frac1{C^2} \sum_{ij} k(t_i, t_j) + k(s_i, s_j) - 2 k(s_i, t_j)
         = \lVert \tfrac1C \sum_c t_c t_c^T - \tfrac1C \sum_c s_c s_c^T \rVert_F^2
 
-    which is the distance of the spatial second moments of the family of WKD-F
-    (``spatial_gram``) for normalised channels. No matrix larger than ``C x C`` is built.
+    which is, for normalised channels, the distance of the spatial second moments in the family
+    of WKD-F (``spatial_gram``). No matrix larger than ``C x C`` is built.
 
     Convention:
-        - Mean over images. A channel of zeros stays one.
+        - Mean over images. A channel of zeros stays zero.
         - The teacher gets no gradient.
 
     Args:
@@ -82,10 +82,10 @@ class NSTLoss(MapLoss):
     """Neuron selectivity transfer with the polynomial kernel (NST).
 
     Args:
-        loss_weight: Factor of the loss.
+        loss_weight: Factor of the loss, >= 0.
 
     Raises:
-        ValueError: If it is negative.
+        ValueError: If ``loss_weight`` is negative.
 
     See :func:`wkd_det.functional.nst_loss` for formula, conventions and source.
     """

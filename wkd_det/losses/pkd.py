@@ -69,7 +69,7 @@ def pkd_loss(
 
 
 def _standardised(maps: Tensor, mask: Tensor | None) -> Tensor:
-    """Mean 0 and deviation 1 of each channel over the batch."""
+    """Shift and scale each channel to mean 0 and deviation 1 over the batch."""
     samples, channels, height, width = maps.shape
     if samples == 0:
         return maps
@@ -87,10 +87,10 @@ class PKDLoss(MapLoss):
     """One minus the Pearson correlation of feature maps (PKD).
 
     Args:
-        loss_weight: Factor of the loss.
+        loss_weight: Factor of the loss, >= 0.
 
     Raises:
-        ValueError: If it is negative.
+        ValueError: If ``loss_weight`` is negative.
 
     See :func:`wkd_det.functional.pkd_loss` for formula, conventions and source.
     """

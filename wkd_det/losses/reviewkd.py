@@ -1,4 +1,4 @@
-"""Hierarchical context loss of ReviewKD."""
+"""ReviewKD: the hierarchical context loss, maps compared at several resolutions."""
 
 from __future__ import annotations
 
@@ -11,19 +11,9 @@ from torch import Tensor
 
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, without_autocast
-from wkd_det.ops.checks import check_nonnegative, is_integer, level_masks
+from wkd_det.ops.checks import is_integer, level_masks
 
 CONTEXT_GRIDS = (4, 2, 1)
-
-
-def check_grids(grids: Sequence[int]) -> None:
-    """Refuse all but positive integers.
-
-    Raises:
-        ValueError: With the values.
-    """
-    if not all(is_integer(grid, 1) for grid in grids):
-        raise ValueError(f'grids must be integers of at least 1, got {tuple(grids)}')
 
 
 def hierarchical_context_loss(
@@ -35,7 +25,7 @@ def hierarchical_context_loss(
 ) -> Tensor:
     r"""Squared difference of feature maps at several resolutions, summed over the levels.
 
-    A level compares the maps themselves and their averages over ``g x g`` cells:
+    Each level compares the maps themselves and their averages over ``g x g`` cells:
 
     .. math::
         L = \sum_{level} \frac{\sum_{i=0}^{n} 2^{-i}\, MSE(pool_i(S), pool_i(T))}
@@ -47,8 +37,8 @@ def hierarchical_context_loss(
 
     Convention:
         - Sum over levels; mean over images, channels and pixels or cells.
-        - ``mask`` takes pixels out: a cell is the mean over its pixels that count, a cell
-          without any does not count. Without a mask every image weighs the same as every pixel.
+        - ``mask`` takes pixels out: the average of a cell runs over its pixels that count, and
+          cells without any do not count.
         - The teacher gets no gradient.
 
     Args:
@@ -72,7 +62,7 @@ def hierarchical_context_loss(
         tensor(9.)
     """
     masks = level_masks(student, teacher, mask)
-    check_grids(grids)
+    _check_grids(grids)
     with without_autocast(student[0]):
         return torch.stack(
             [
@@ -119,12 +109,17 @@ def _mean_square(difference: Tensor, share: Tensor | None) -> Tensor:
     return per_image.sum() / max(len(per_image), 1)
 
 
+def _check_grids(grids: Sequence[int]) -> None:
+    if not all(is_integer(grid, 1) for grid in grids):
+        raise ValueError(f'grids must be integers of at least 1, got {tuple(grids)}')
+
+
 class ReviewKDLoss(Loss):
     """Squared difference of pyramids at several resolutions (ReviewKD).
 
     Args:
-        grids: Cells along each axis of the pooled comparisons.
-        loss_weight: Factor of the loss. Published for Faster R-CNN on COCO: 1.2 for R-101 to
+        grids: Cells along each axis of the pooled comparisons, each >= 1.
+        loss_weight: Factor of the loss, >= 0. Published for Faster R-CNN on COCO: 1.2 for R-101 to
             R-18, 2.0 for R-50 to MobileNetV2, 1.0 for R-101 to R-50.
 
     Raises:
@@ -136,11 +131,9 @@ class ReviewKDLoss(Loss):
     takes: ClassVar[str] = 'pyramid'
 
     def __init__(self, *, grids: Sequence[int] = CONTEXT_GRIDS, loss_weight: float = 1.0) -> None:
-        super().__init__()
-        check_nonnegative(loss_weight=loss_weight)
-        check_grids(grids)
+        super().__init__(loss_weight)
+        _check_grids(grids)
         self.grids = tuple(grids)
-        self.loss_weight = loss_weight
 
     def forward(
         self,
@@ -148,7 +141,7 @@ class ReviewKDLoss(Loss):
         teacher: Sequence[Tensor],
         mask: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
-        """Loss of maps, each ``(N, C, H, W)``, scalar; ``mask`` ``(N, H, W)`` leaves out."""
+        """Loss of maps, each ``(N, C, H, W)``, scalar; ``mask``: pixels, each ``(N, H, W)``."""
         return self.loss_weight * hierarchical_context_loss(
             student, teacher, grids=self.grids, mask=mask
         )

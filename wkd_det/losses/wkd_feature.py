@@ -1,4 +1,4 @@
-"""The family of WKD-F: distances between distributions of features."""
+"""WKD-F and its family: distances between distributions of features."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import check_integers, check_maps, check_nonnegative, check_positive
 
 _GAUSSIAN = ('eps', 'unbiased')
-
-
 _PAIRS: dict[tuple[str, str], tuple[Callable, tuple[str, ...]]] = {
     ('diag', 'w2'): (cell_distances.diagonal_w2, ('mean_cov_ratio', *_GAUSSIAN)),
     ('diag', 'kl'): (cell_distances.diagonal_kl, _GAUSSIAN),
@@ -30,18 +28,13 @@ _PAIRS: dict[tuple[str, str], tuple[Callable, tuple[str, ...]]] = {
     ('spatial_mean', 'frobenius'): (cell_distances.spatial_means, ()),
     ('spatial_gram', 'frobenius'): (cell_distances.spatial_grams, ()),
 }
-
+_PIXEL_BY_PIXEL = ('pmf', 'channel_gram', 'spatial_mean', 'spatial_gram')
+_DEFAULTS = dict(mean_cov_ratio=1.0, eps=1e-5, unbiased=True, epsilon=0.05, num_iters=10)
 
 FEATURE_DISTANCES: tuple[tuple[str, str], ...] = tuple(_PAIRS)
-
-
 """Defined pairs of ``distribution`` and ``distance``."""
-
-
-_PIXEL_BY_PIXEL = ('pmf', 'channel_gram', 'spatial_mean', 'spatial_gram')
-
-
-_DEFAULTS = dict(mean_cov_ratio=1.0, eps=1e-5, unbiased=True, epsilon=0.05, num_iters=10)
+COVARIANCES = ('diag', 'full')
+"""Forms of :func:`wkd_feature_loss`."""
 
 
 def feature_distribution_loss(
@@ -59,7 +52,8 @@ def feature_distribution_loss(
     r"""Distance between the distributions of two feature maps, cell by cell.
 
     The ``m`` pixels of each cell of a ``grid x grid`` partition, vectors over the ``C`` channels,
-    are described by a distribution, and two such are compared:
+    are described by a distribution, whose distance to the teacher's is taken. WKD-F, the default,
+    is the squared 2-Wasserstein distance of diagonal Gaussians:
 
     ============== ============== ==================================================================
     distribution   distance
@@ -68,8 +62,8 @@ def feature_distribution_loss(
                                   \sigma_S \rVert^2`: WKD-F
     diag           kl             :math:`KL(T \Vert S)` of Gaussians
     diag           symmetric_kl   :math:`KL(T \Vert S) + KL(S \Vert T)`
-    full           w2             :math:`\gamma \lVert \mu_T - \mu_S \rVert^2` and the squared Bures
-                                  distance of the covariances
+    full           w2             :math:`\gamma \lVert \mu_T - \mu_S \rVert^2` plus the squared
+                                  Bures distance of the covariances
     full           g2denet        :math:`\lVert P_T^{1/2} - P_S^{1/2} \rVert_F^2` with :math:`P` =
                                   :math:`[[\Sigma + \mu \mu^T, \mu], [\mu^T, 1]]`
     laplace        kl             :math:`KL(T \Vert S)`; mean and variance are those of the cell
@@ -78,33 +72,34 @@ def feature_distribution_loss(
                                   at the cost 1 - cosine, half the squared distance of unit vectors
     channel_mean   frobenius      first moment over the pixels, :math:`\mu`, ``C`` numbers
     channel_gram   frobenius      second moment :math:`\frac1m \sum_x f_x f_x^T`, ``C x C``
-    spatial_mean   frobenius      mean over the channels, one number a pixel
+    spatial_mean   frobenius      mean over the channels, one number per pixel
     spatial_gram   frobenius      :math:`\frac1C \sum_c f_c f_c^T` of the channels, ``m x m``
     ============== ============== ==================================================================
 
     Convention:
         - Squared distances; sums over channels, and for moments over all entries; mean over the
           cells that hold a pixel, mean over images.
+        - :math:`\sigma = \sqrt{var + eps}`; for full Gaussians ``eps`` is added to the diagonals.
         - Cells are the bins of adaptive pooling; they overlap when ``grid`` does not divide the
           map. A cell of one pixel has variance 0.
         - The teacher gets no gradient, and is the first argument of a divergence.
 
     Numerics:
-        Equal inputs give 0 and a gradient of 0, except for ``pmf``, whose entropic plan never
-        costs nothing. ``full`` works in float64 inside and costs ``O(C^3)`` per cell, ``pmf``
+        Equal inputs give 0 and a gradient of 0, except for ``pmf``, whose entropic plan always
+        costs something. ``full`` works in float64 inside and costs ``O(C^3)`` per cell, ``pmf``
         ``O(m^2)``, moments ``O(min(m, C)^2)``.
 
     Args:
         student: Shape ``(N, C, H, W)``; any floating type, computed in at least float32.
         teacher: Same shape. Where the cells are described by moments over their pixels and there
-            is no mask, height and width may be others.
+            is no mask, height and width may differ.
         distribution: With ``distance`` one of :data:`FEATURE_DISTANCES`.
-        distance: See there.
+        distance: With ``distribution`` one of them.
         grid: Cells along each axis, >= 1.
         mask: Bool, shape ``(N, H, W)``: pixels that count; padding is left out this way.
         weight: Weight of each image, shape ``(N,)``.
         avg_factor: Divisor of the sum over images; their number by default.
-        **options: Those of :func:`check_feature_options` that the pair knows:
+        **options: Options of :func:`check_feature_options` that the pair has:
             ``mean_cov_ratio`` for w2 of Gaussians, ``eps`` and ``unbiased`` for Gaussians and
             Laplace, ``eps`` for exponential, ``epsilon`` and ``num_iters`` for pmf.
 
@@ -142,14 +137,73 @@ def feature_distribution_loss(
         return weighted_mean(per_image, weight, avg_factor)
 
 
+def wkd_feature_loss(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    grid: int = 1,
+    mean_cov_ratio: float = 1.0,
+    covariance: str = 'diag',
+    eps: float = 1e-5,
+    unbiased: bool = True,
+    mask: Tensor | None = None,
+    weight: Tensor | None = None,
+    avg_factor: float | Tensor | None = None,
+) -> Tensor:
+    r"""Wasserstein distillation loss on feature maps (WKD-F).
+
+    Short for :func:`feature_distribution_loss` with ``distribution=covariance`` and
+    ``distance='w2'``; conventions are described there.
+
+    Args:
+        student: Shape ``(N, C, H, W)``.
+        teacher: Same shape; without a mask, height and width may differ.
+        grid: Cells along each axis, >= 1.
+        mean_cov_ratio: :math:`\gamma`, >= 0, weight of the means against the covariances.
+        covariance: ``'diag'`` or ``'full'``.
+        eps: Added to every variance, > 0.
+        unbiased: Divide second moments by ``m - 1`` instead of ``m``.
+        mask: Pixels that count, bool, shape ``(N, H, W)``.
+        weight: Weight of each image, shape ``(N,)``.
+        avg_factor: Divisor of the sum over images; their number by default.
+
+    Returns:
+        Scalar. No images give 0 with a graph.
+
+    Raises:
+        ValueError: If ``covariance`` is neither form, or as :func:`feature_distribution_loss`.
+
+    Example:
+        >>> import torch
+        >>> student = torch.zeros(1, 3, 4, 4)
+        >>> wkd_feature_loss(student, student + 2, mean_cov_ratio=0.5)  # 0.5 * 3 channels * 2^2
+        tensor(6.)
+    """
+    if covariance not in COVARIANCES:
+        raise ValueError(f'covariance must be one of {COVARIANCES}, got {covariance!r}')
+    return feature_distribution_loss(
+        student,
+        teacher,
+        distribution=covariance,
+        distance='w2',
+        grid=grid,
+        mean_cov_ratio=mean_cov_ratio,
+        eps=eps,
+        unbiased=unbiased,
+        mask=mask,
+        weight=weight,
+        avg_factor=avg_factor,
+    )
+
+
 def check_feature_options(
     distribution: str, distance: str, grid: int, **options: Any
 ) -> dict[str, Any]:
-    """Check everything but the tensors, and fill in defaults.
+    """Check the arguments other than tensors, and fill in defaults.
 
     Args:
         distribution: With ``distance`` one of :data:`FEATURE_DISTANCES`.
-        distance: See there.
+        distance: With ``distribution`` one of them.
         grid: Cells along each axis, an integer >= 1.
         **options: ``mean_cov_ratio`` >= 0, by default 1, weight of the means against the
             covariances; ``eps`` > 0, 1e-5, added to every variance or mean; ``unbiased``, True,
@@ -157,7 +211,7 @@ def check_feature_options(
             regularisation in units of the cost; ``num_iters`` >= 1, 10, Sinkhorn rounds.
 
     Returns:
-        The options of the pair.
+        All options of the pair.
 
     Raises:
         ValueError: If a number is outside its range, the pair is not defined or an option means
@@ -192,109 +246,26 @@ def _undefined(distribution: str, distance: str) -> str:
     return f'distribution must be one of {choices}; got {distribution!r}'
 
 
-COVARIANCES = ('diag', 'full')
-
-
-def wkd_feature_loss(
-    student: Tensor,
-    teacher: Tensor,
-    *,
-    grid: int = 1,
-    mean_cov_ratio: float = 1.0,
-    covariance: str = 'diag',
-    eps: float = 1e-5,
-    unbiased: bool = True,
-    mask: Tensor | None = None,
-    weight: Tensor | None = None,
-    avg_factor: float | Tensor | None = None,
-) -> Tensor:
-    r"""Wasserstein distillation loss on feature maps.
-
-    Its rivals are in :func:`~wkd_det.losses.wkd_feature.feature_distribution_loss`.
-    The pixels of each cell of a ``grid x grid`` partition are modelled by a Gaussian over the
-    channels; the loss is
-
-    .. math:: \gamma \, \lVert \mu_T - \mu_S \rVert^2 + D_{cov}
-
-    averaged over cells and images, with :math:`D_{cov} = \lVert \sigma_T - \sigma_S \rVert^2`
-    for diagonal Gaussians, :math:`\sigma = \sqrt{var + eps}`, and the squared Bures distance
-    :math:`tr(\Sigma_T + \Sigma_S - 2 (\Sigma_T^{1/2} \Sigma_S \Sigma_T^{1/2})^{1/2})` with
-    ``eps`` added to the diagonals for full ones.
-
-    Convention:
-        - Sum over channels, mean over the cells that hold a pixel, mean over images.
-        - Cells are the bins of adaptive pooling; they overlap when ``grid`` does not divide the
-          map. A cell of one pixel has variance 0.
-        - The teacher gets no gradient.
-
-    Numerics:
-        Equal inputs give 0 and a gradient of 0, also with ``covariance='full'``, which works in
-        float64 inside and costs ``O(C^3)`` per cell.
-
-    Args:
-        student: Shape ``(N, C, H, W)``; any floating type, computed in at least float32.
-        teacher: Same shape; without a mask, height and width may be others.
-        grid: Cells along each axis, >= 1.
-        mean_cov_ratio: :math:`\gamma`, >= 0.
-        covariance: ``'diag'`` or ``'full'``.
-        eps: Added to every variance, > 0.
-        unbiased: Divide second moments by ``m - 1`` instead of ``m``.
-        mask: Bool, shape ``(N, H, W)``: pixels that count; padding is left out this way.
-        weight: Weight of each image, shape ``(N,)``.
-        avg_factor: Divisor of the sum over images; their number by default.
-
-    Returns:
-        Scalar. No images give 0 with a graph.
-
-    Raises:
-        ValueError: If shapes disagree or a number is outside its range.
-
-    References: Lv, Yang, Li, Wasserstein Distance Rivals Kullback-Leibler Divergence for
-        Knowledge Distillation, NeurIPS 2024, section 3.2.
-
-    Example:
-        >>> import torch
-        >>> student = torch.zeros(1, 3, 4, 4)
-        >>> wkd_feature_loss(student, student + 2, mean_cov_ratio=0.5)  # 0.5 * 3 channels * 2^2
-        tensor(6.)
-    """
-    if covariance not in COVARIANCES:
-        raise ValueError(f'covariance must be one of {COVARIANCES}, got {covariance!r}')
-    return feature_distribution_loss(
-        student,
-        teacher,
-        distribution=covariance,
-        distance='w2',
-        grid=grid,
-        mean_cov_ratio=mean_cov_ratio,
-        eps=eps,
-        unbiased=unbiased,
-        mask=mask,
-        weight=weight,
-        avg_factor=avg_factor,
-    )
-
-
 class WKDFeatureLoss(MapLoss):
-    """Distance between distributions of features; by default WKD-F.
+    r"""Distance between distributions of features; by default WKD-F.
 
-    WKD-F is the squared 2-Wasserstein distance between diagonal Gaussians. The other members are
-    those it was compared with in the paper; an option left at None has the default of the
-    function, one that means nothing to the pair is an error.
+    WKD-F is the squared 2-Wasserstein distance between diagonal Gaussians. The paper compares it
+    with the other members. An option left at None has the default of the function; one that means
+    nothing to the pair is an error.
 
     Args:
-        grid: Cells along each axis; one distribution a cell.
+        grid: Cells along each axis, >= 1; one distribution per cell.
         distribution: ``'diag'`` or ``'full'`` Gaussian, ``'laplace'``, ``'exponential'``,
             ``'pmf'``, ``'channel_mean'``, ``'channel_gram'``, ``'spatial_mean'`` or
             ``'spatial_gram'``.
         distance: ``'w2'``, ``'kl'``, ``'symmetric_kl'``, ``'g2denet'`` or ``'frobenius'``;
             :data:`wkd_det.functional.FEATURE_DISTANCES` lists the defined pairs.
-        mean_cov_ratio: gamma, the weight of the means against the covariances; 1.
-        eps: Added to every variance; 1e-5.
+        mean_cov_ratio: :math:`\gamma`, weight of the means against the covariances, >= 0; 1.
+        eps: Added to every variance, > 0; 1e-5.
         unbiased: Divide second moments by ``m - 1`` instead of ``m``; True.
-        epsilon: Entropic regularisation of the transport of ``'pmf'``; 0.05.
-        num_iters: Its Sinkhorn rounds; 10.
-        loss_weight: Factor of the loss.
+        epsilon: Entropic regularisation of the transport of ``'pmf'``, > 0; 0.05.
+        num_iters: Sinkhorn rounds of ``'pmf'``, >= 1; 10.
+        loss_weight: Factor of the loss, >= 0.
 
     Raises:
         ValueError: If a number is outside its range or the pair is not defined.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from wkd_det import registry
+from wkd_det.costs.interface import adopt
 from wkd_det.costs.similarity import distance_to_cost
-from wkd_det.costs.sources import adopt
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import (
@@ -38,7 +38,7 @@ def wkd_logit_loss(
     weight: Tensor | None = None,
     avg_factor: float | Tensor | None = None,
 ) -> Tensor:
-    r"""Wasserstein distillation loss on logits.
+    r"""Wasserstein distillation loss on logits (WKD-L).
 
     With ``target`` the separated form: the target class is matched by itself and the transport
     runs between the other classes, renormalised,
@@ -50,9 +50,8 @@ def wkd_logit_loss(
     non-target logits at ``temperature``. Without ``target`` the joint form:
     :math:`\lambda D_{WD}` between the softmaxes of all logits at ``temperature``.
 
-    The target class is given no mass rather than taken out, so one ``(C, C)`` kernel serves all
-    samples and no ``N x C x C`` tensor exists; value and gradient are those of the form that
-    removes it.
+    The target class is not removed but given no mass, so one ``(C, C)`` kernel serves all samples
+    and no ``N x C x C`` tensor exists; value and gradient are those of the form that removes it.
 
     Convention:
         - Mean over samples. No factor ``temperature ** 2``.
@@ -63,13 +62,15 @@ def wkd_logit_loss(
     Args:
         student: Logits, shape ``(N, C)``; any floating type, computed in at least float32.
         teacher: Logits, shape ``(N, C)``.
-        cost: Class costs, shape ``(C, C)``, zero diagonal; see :func:`interrelation_to_cost`.
+        cost: Class costs, shape ``(C, C)``, zero diagonal; see
+            :func:`~wkd_det.costs.similarity.distance_to_cost`.
         target: Class indices, shape ``(N,)``, in ``[0, C)``.
         temperature: Softmax temperature of the transported distributions, > 0.
         transport_weight: :math:`\lambda`, >= 0.
-        epsilon: Entropic regularisation, in units of ``cost``.
-        num_iters: Sinkhorn rounds.
-        log_domain: See :func:`sinkhorn_cost`; for ``epsilon`` below 1/30 of the largest cost.
+        epsilon: Entropic regularisation, > 0, in units of ``cost``.
+        num_iters: Sinkhorn rounds, >= 1.
+        log_domain: Iterate on logarithms, for ``epsilon`` below 1/30 of the largest cost; see
+            :func:`~wkd_det.ops.transport.sinkhorn_cost`.
         weight: Weight of each sample, shape ``(N,)``.
         avg_factor: Divisor of the sum over samples; their number by default.
 
@@ -124,7 +125,7 @@ def wkd_transport_plan(
     num_iters: int = 10,
     log_domain: bool = False,
 ) -> Tensor:
-    """The plans behind the transport of :func:`wkd_logit_loss`, to look at: no gradient.
+    """Transport plans of :func:`wkd_logit_loss`, for inspection: no gradient.
 
     Args:
         student: Logits, shape ``(N, C)``.
@@ -134,14 +135,14 @@ def wkd_transport_plan(
         temperature: Temperature of the transported distributions, > 0.
         epsilon: Entropic regularisation, in units of ``cost``.
         num_iters: Sinkhorn rounds.
-        log_domain: See :func:`sinkhorn_cost`.
+        log_domain: Iterate on logarithms.
 
     Returns:
         Mass from the student's class ``i`` to the teacher's class ``j``, shape ``(N, C, C)``. In
         the separated form the row and the column of the target are 0.
 
     Raises:
-        ValueError: As there.
+        ValueError: As :func:`wkd_logit_loss`.
     """
     _check(student, teacher, target, temperature, 1.0)
     with without_autocast(student):
@@ -170,8 +171,8 @@ def transported_histograms(
         temperature: Temperature of the softmax, > 0.
 
     Returns:
-        The student's histograms and the teacher's, each ``(N, C)``, and their support, bool, or
-        None for all classes.
+        The student's histograms and the teacher's, each ``(N, C)``; and their support, bool,
+        ``(N, C)``, or None for all classes.
     """
     index, support = None, None
     if target is not None:

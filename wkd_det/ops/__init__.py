@@ -1,1 +1,1 @@
-"""Arithmetic that no method owns: transport, cells, divergences and the checks of arguments."""
+"""Arithmetic that belongs to no method: transport, grid cells, divergences, checks of arguments."""

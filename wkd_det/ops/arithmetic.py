@@ -1,4 +1,4 @@
-"""Arithmetic precision of the losses."""
+"""Precision of the losses, their mean over samples, and blocks of about equal length."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def promote(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Bring tensors to one floating type of at least 32 bits.
+    """Return the tensors in one floating type of at least 32 bits.
 
     Half precision becomes float32; float64 wins when any argument has it, so that gradient
     checks run in float64 throughout.
@@ -31,11 +31,11 @@ def without_autocast(tensor: Tensor) -> AbstractContextManager:
 def weighted_mean(
     per_sample: Tensor, weight: Tensor | None = None, avg_factor: float | Tensor | None = None
 ) -> Tensor:
-    """Mean over samples of a loss.
+    """Mean of a loss over samples.
 
     Convention:
-        ``sum(weight * per_sample) / avg_factor``; without ``avg_factor`` the number of samples
-        divides, whatever the weights are (as in ``mmdet.models.losses.weight_reduce_loss``).
+        ``sum(weight * per_sample) / avg_factor``; the divisor is by default the number of samples,
+        whatever the weights are (as in ``mmdet.models.losses.weight_reduce_loss``).
 
     Args:
         per_sample: Shape ``(N,)``; no samples give 0, still part of the graph.
@@ -63,7 +63,7 @@ def weighted_mean(
 
 
 def equal_parts(length: int, most: int) -> list[slice]:
-    """Cut an axis into as few parts of at most ``most`` as there can be, of about equal length.
+    """Cut an axis into the fewest parts of at most ``most`` elements, of about equal length.
 
     >>> equal_parts(10, 4)
     [slice(0, 3, None), slice(3, 6, None), slice(6, 10, None)]

@@ -1,10 +1,10 @@
 """Distances between distributions of features, one value for each grid cell.
 
-Every function takes the student's and the teacher's maps ``(N, C, H, W)``, at least float32, and as
-``cells`` the keywords ``grid`` and ``mask`` of
-:func:`~wkd_det.ops.cells.cell_mean_and_variance`; it returns the distance of each
-cell, ``(N, G * G)``, and the count of pixels, ``(N, G * G)`` or ``(1, G * G)``. Cells without a
-pixel have finite values of no meaning. What the options are is said, and checked, in
+Every function takes the student's and the teacher's maps ``(N, C, H, W)``, at least float32, and
+as ``cells`` the keywords ``grid`` and ``mask`` of
+:func:`~wkd_det.ops.cells.cell_mean_and_variance`. It returns the distance per cell, ``(N, G * G)``,
+and the number of pixels, ``(N, G * G)`` or ``(1, G * G)``. Cells without a pixel have finite values
+without a meaning. The options are described and checked in
 :func:`~wkd_det.losses.wkd_feature.check_feature_options`.
 """
 
@@ -37,7 +37,10 @@ def diagonal_w2(
     unbiased: bool,
     **cells: Any,
 ) -> tuple[Tensor, Tensor]:
-    r""":math:`\gamma \lVert \mu_T - \mu_S \rVert^2 + \lVert \sigma_T - \sigma_S \rVert^2`."""
+    r"""Squared 2-Wasserstein distance of diagonal Gaussians, means weighted: WKD-F.
+
+    .. math:: \gamma \lVert \mu_T - \mu_S \rVert^2 + \lVert \sigma_T - \sigma_S \rVert^2
+    """
     student_mean, student_variance, count = cell_mean_and_variance(
         student, unbiased=unbiased, **cells
     )
@@ -56,7 +59,10 @@ def full_w2(
     unbiased: bool,
     **cells: Any,
 ) -> tuple[Tensor, Tensor]:
-    r""":math:`\gamma \lVert \mu_T - \mu_S \rVert^2` and the squared Bures distance."""
+    r"""Squared 2-Wasserstein distance of Gaussians with full covariances, means weighted.
+
+    :math:`\gamma \lVert \mu_T - \mu_S \rVert^2` plus the squared Bures distance.
+    """
     student_mean, student_cov, count = cell_mean_and_covariance(student, unbiased=unbiased, **cells)
     teacher_mean, teacher_cov, _ = cell_mean_and_covariance(teacher, unbiased=unbiased, **cells)
     means = (student_mean - teacher_mean).square().sum(dim=1)
@@ -67,7 +73,7 @@ def full_w2(
 def diagonal_kl(
     student: Tensor, teacher: Tensor, *, eps: float, unbiased: bool, **cells: Any
 ) -> tuple[Tensor, Tensor]:
-    r""":math:`KL(T \Vert S)` of diagonal Gaussians."""
+    r"""KL divergence :math:`KL(T \Vert S)` of diagonal Gaussians."""
     first, second, count = _means_and_variances(student, teacher, eps, unbiased, cells)
     return gaussian_kl(*first, *second).sum(dim=1), count
 
@@ -75,7 +81,7 @@ def diagonal_kl(
 def diagonal_symmetric_kl(
     student: Tensor, teacher: Tensor, *, eps: float, unbiased: bool, **cells: Any
 ) -> tuple[Tensor, Tensor]:
-    r""":math:`KL(T \Vert S) + KL(S \Vert T)` of diagonal Gaussians."""
+    r"""Symmetric divergence :math:`KL(T \Vert S) + KL(S \Vert T)` of diagonal Gaussians."""
     first, second, count = _means_and_variances(student, teacher, eps, unbiased, cells)
     both = gaussian_kl(*first, *second) + gaussian_kl(*second, *first)
     return both.sum(dim=1), count
@@ -84,9 +90,9 @@ def diagonal_symmetric_kl(
 def laplace_cells_kl(
     student: Tensor, teacher: Tensor, *, eps: float, unbiased: bool, **cells: Any
 ) -> tuple[Tensor, Tensor]:
-    r""":math:`KL(T \Vert S)` of Laplace distributions with the mean and variance of the cell.
+    r"""KL divergence :math:`KL(T \Vert S)` of Laplace distributions with the moments of the cell.
 
-    The variance of scale :math:`b` is :math:`2 b^2`.
+    A distribution of scale :math:`b` has the variance :math:`2 b^2`.
     """
     (teacher_mean, teacher_variance), (student_mean, student_variance), count = (
         _means_and_variances(student, teacher, eps, unbiased, cells)
@@ -98,7 +104,7 @@ def laplace_cells_kl(
 def exponential_cells_kl(
     student: Tensor, teacher: Tensor, *, eps: float, **cells: Any
 ) -> tuple[Tensor, Tensor]:
-    r""":math:`KL(T \Vert S)` of exponential distributions with the mean size of the features.
+    r"""KL divergence :math:`KL(T \Vert S)` of exponential distributions of the features' sizes.
 
     The rate is ``1 / (mean |x| + eps)``. For features after a ReLU that is their mean; for
     others, which no exponential distribution describes, the sign is left out.
@@ -132,21 +138,24 @@ def full_g2denet(
 
 
 def channel_means(student: Tensor, teacher: Tensor, **cells: Any) -> tuple[Tensor, Tensor]:
-    r"""First moment over the pixels: :math:`\lVert \mu_T - \mu_S \rVert^2`, ``C`` numbers."""
+    r"""Squared distance :math:`\lVert \mu_T - \mu_S \rVert^2` of the means over the pixels."""
     student_mean, _, count = cell_mean_and_variance(student, **cells)
     teacher_mean, _, _ = cell_mean_and_variance(teacher, **cells)
     return (student_mean - teacher_mean).square().sum(dim=1), count[:, 0]
 
 
 def spatial_means(student: Tensor, teacher: Tensor, **cells: Any) -> tuple[Tensor, Tensor]:
-    """First moment over the channels: one number a pixel, their squared differences."""
+    """Squared distance of the means over the channels, one number per pixel."""
     pixels, inside = cell_pixels(student, **cells)
     target, _ = cell_pixels(teacher, **cells)
     return (pixels - target).mean(dim=2).square().sum(dim=2), _count(inside, pixels)
 
 
 def channel_grams(student: Tensor, teacher: Tensor, **cells: Any) -> tuple[Tensor, Tensor]:
-    r"""Second moment over the pixels, :math:`\frac1m \sum_x f_x f_x^T`, ``C x C``."""
+    r"""Squared distance of the second moments over the pixels.
+
+    A moment is :math:`\frac1m \sum_x f_x f_x^T`, ``(C, C)``.
+    """
     pixels, inside = cell_pixels(student, **cells)
     target, _ = cell_pixels(teacher, **cells)
     count = _count(inside, pixels)
@@ -154,7 +163,10 @@ def channel_grams(student: Tensor, teacher: Tensor, **cells: Any) -> tuple[Tenso
 
 
 def spatial_grams(student: Tensor, teacher: Tensor, **cells: Any) -> tuple[Tensor, Tensor]:
-    r"""Second moment over the channels, :math:`\frac1C \sum_c f_c f_c^T`, pixel by pixel."""
+    r"""Squared distance of the second moments over the channels.
+
+    A moment is :math:`\frac1C \sum_c f_c f_c^T`, ``(m, m)``.
+    """
     pixels, inside = cell_pixels(student, **cells)
     target, _ = cell_pixels(teacher, **cells)
     distance = squared_gram_distance(pixels.mT, target.mT) / student.shape[1] ** 2
@@ -164,15 +176,16 @@ def spatial_grams(student: Tensor, teacher: Tensor, **cells: Any) -> tuple[Tenso
 def pixel_transport(
     student: Tensor, teacher: Tensor, *, epsilon: float, num_iters: int, **cells: Any
 ) -> tuple[Tensor, Tensor]:
-    """Transport between the sets of feature vectors of a cell, each pixel of equal mass.
+    """Transport cost between the sets of feature vectors of a cell, all pixels of equal mass.
 
-    The cost of two pixels is 1 - cosine. In the log domain: costs reach 2, far above ``epsilon``.
+    The cost of two pixels is 1 - cosine. It runs in the log domain: costs reach 2, far above
+    ``epsilon``.
     """
     pixels, inside = cell_pixels(student, **cells)
     target, _ = cell_pixels(teacher, **cells)
     cost = 1 - F.normalize(pixels, dim=2).mT @ F.normalize(target, dim=2)
     count = _count(inside, pixels)
-    # A cell without pixels gets some, for the sake of finite numbers.
+    # A cell without pixels gets mass everywhere, to keep its numbers finite.
     mass = (inside[:, :, 0] | (count == 0)[..., None]).to(pixels)
     mass = (mass / mass.sum(dim=2, keepdim=True)).expand(*pixels.shape[:2], -1).flatten(0, 1)
     transport = sinkhorn_cost(
@@ -190,7 +203,7 @@ def pixel_transport(
 def _means_and_variances(
     student: Tensor, teacher: Tensor, eps: float, unbiased: bool, cells: dict[str, Any]
 ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor], Tensor]:
-    """Mean and variance of the teacher, of the student, and the count."""
+    """Return mean and variance of the teacher, those of the student, and the count."""
     mean, variance, count = cell_mean_and_variance(student, unbiased=unbiased, **cells)
     target_mean, target_variance, _ = cell_mean_and_variance(teacher, unbiased=unbiased, **cells)
     return (target_mean, target_variance + eps), (mean, variance + eps), count[:, 0]

@@ -1,4 +1,8 @@
-"""The pixels of each cell of a grid, side by side."""
+"""Cells of a grid over a feature map: their pixels, and mean, variance and covariance of each.
+
+The cells are the bins of adaptive pooling; :func:`bin_edges` is the one place that says where they
+lie.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,53 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from wkd_det.ops.arithmetic import equal_parts, without_autocast
 
+_BLOCK_ELEMENTS = 2**18  # in a block of images that is centred and squared: 1 MiB in float32
+_BLOCK_ELEMENTS_OF_ACCELERATORS = 2**24  # 64 MiB: there, few launches count
+
+
+def bin_edges(length: int, grid: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+    """Return first positions and ends of the bins of adaptive pooling along an axis.
+
+    Bin ``i`` covers ``floor(i L / G)`` to ``ceil((i + 1) L / G)``: neighbours overlap when ``G``
+    does not divide ``L``, and bins repeat positions when ``G > L``.
+
+    Returns:
+        Starts and stops (exclusive), each int64, shape ``(G,)``.
+
+    >>> [edges.tolist() for edges in bin_edges(5, 2)]
+    [[0, 2], [3, 5]]
+    """
+    index = torch.arange(grid, device=device)
+    return index * length // grid, ((index + 1) * length + grid - 1) // grid
+
+
+def cell_membership(length: int, grid: int, device: torch.device) -> Tensor:
+    """Return which positions of an axis belong to which bin of adaptive pooling.
+
+    Returns:
+        Bool, shape ``(L, G)``.
+
+    >>> cell_membership(5, 2, torch.device('cpu')).int().t().tolist()
+    [[1, 1, 1, 0, 0], [0, 0, 1, 1, 1]]
+    """
+    position = torch.arange(length, device=device)[:, None]
+    start, stop = bin_edges(length, grid, device)
+    return (position >= start) & (position < stop)
+
+
+def grid_membership(height: int, width: int, grid: int, like: Tensor) -> Tensor:
+    """Membership of pixels in the ``grid x grid`` cells, 0 or 1, shape ``(H W, G G)``."""
+    rows = cell_membership(height, grid, like.device)
+    columns = cell_membership(width, grid, like.device)
+    return (rows[:, None, :, None] & columns[None, :, None, :]).to(like).flatten(2).flatten(0, 1)
+
 
 def cell_pixels(
     features: Tensor, *, grid: int = 1, mask: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """Gather the feature vectors of every grid cell, without a loop over cells.
 
-    Cells are those of :func:`~wkd_det.ops.cells.cell_mean_and_variance`. They may
-    overlap and differ in size, so smaller ones are filled up.
+    Cells may overlap and differ in size, so smaller ones are filled up.
 
     Args:
         features: Shape ``(N, C, H, W)``.
@@ -24,7 +67,8 @@ def cell_pixels(
 
     Returns:
         Pixels ``(N, G * G, C, M)`` with ``M`` the size of the largest cell, 0 where a cell has
-        no pixel; and whether it has, bool, ``(N, G * G, 1, M)`` or ``(1, G * G, 1, M)``.
+        no pixel; and which entries are pixels, bool, ``(N, G * G, 1, M)`` or
+        ``(1, G * G, 1, M)``.
 
     >>> pixels, inside = cell_pixels(torch.arange(3.0).view(1, 1, 1, 3), grid=2)
     >>> pixels[0, :, 0].tolist()  # two rows of cells that repeat the only row of the map
@@ -37,8 +81,8 @@ def cell_pixels(
             return pixels, pixels.new_ones(1, 1, 1, height * width, dtype=torch.bool)
         inside = mask.flatten(1)[:, None, None]
         return pixels.masked_fill(~inside, 0), inside
-    rows, has_row = _bins(height, grid)
-    columns, has_column = _bins(width, grid)
+    rows, has_row = _bin_positions(height, grid)
+    columns, has_column = _bin_positions(width, grid)
     index = (rows[:, None, :, None] * width + columns[None, :, None, :]).flatten(2).flatten(0, 1)
     inside = (has_row[:, None, :, None] & has_column[None, :, None, :]).flatten(2).flatten(0, 1)
     index, inside = index.to(features.device), inside.to(features.device)[None]
@@ -49,45 +93,11 @@ def cell_pixels(
     return pixels.masked_fill(~inside, 0), inside
 
 
-def _bins(length: int, grid: int) -> tuple[Tensor, Tensor]:
-    """Positions of each bin of adaptive pooling and whether they are its own, ``(G, largest)``."""
-    bins = [(i * length // grid, -(-(i + 1) * length // grid)) for i in range(grid)]
-    offset = torch.arange(max(stop - start for start, stop in bins))
-    start, stop = torch.tensor(bins).t()[:, :, None]
-    position = start + offset
+def _bin_positions(length: int, grid: int) -> tuple[Tensor, Tensor]:
+    """Positions of each bin and whether they are its own, both ``(G, size of the largest)``."""
+    start, stop = (edges[:, None] for edges in bin_edges(length, grid))
+    position = start + torch.arange(int((stop - start).max()))
     return position.clamp(max=length - 1), position < stop
-
-
-_BLOCK_ELEMENTS = 2**18  # of a block of images that is centred and squared: 1 MiB in float32
-
-
-_BLOCK_ELEMENTS_OF_ACCELERATORS = 2**24  # 64 MiB: there, few launches count
-
-
-def cell_membership(length: int, grid: int, device: torch.device) -> Tensor:
-    """Which positions of an axis belong to which bin of adaptive pooling.
-
-    Bin ``i`` covers ``floor(i L / G)`` to ``ceil((i + 1) L / G)``: neighbours overlap when ``G``
-    does not divide ``L``, and bins repeat positions when ``G > L``.
-
-    Returns:
-        Bool, shape ``(L, G)``.
-
-    >>> cell_membership(5, 2, torch.device('cpu')).int().t().tolist()
-    [[1, 1, 1, 0, 0], [0, 0, 1, 1, 1]]
-    """
-    position = torch.arange(length, device=device)[:, None]
-    index = torch.arange(grid, device=device)
-    start = index * length // grid
-    stop = ((index + 1) * length + grid - 1) // grid
-    return (position >= start) & (position < stop)
-
-
-def grid_membership(height: int, width: int, grid: int, like: Tensor) -> Tensor:
-    """Membership of pixels in the ``grid x grid`` cells, 0 or 1, shape ``(H W, G G)``."""
-    rows = cell_membership(height, grid, like.device)
-    columns = cell_membership(width, grid, like.device)
-    return (rows[:, None, :, None] & columns[None, :, None, :]).to(like).flatten(2).flatten(0, 1)
 
 
 def cell_mean_and_variance(
@@ -98,12 +108,11 @@ def cell_mean_and_variance(
     Two matrix products with the cells' membership instead of a loop over cells. Every channel is
     first shifted by its own mean over the image, which changes no variance and leaves the
     difference of moments well conditioned. Images are walked in blocks, forward and backward, so
-    that no second copy of the features exists beside their gradient. Differentiable once.
+    that there is no second copy of the features besides their gradient. Differentiable once.
 
     Convention:
-        A cell of one pixel has variance 0, also with ``unbiased``. Bins are those of adaptive
-        pooling, over the whole map; ``mask`` takes pixels out of the cells, it does not move
-        the cells.
+        A cell of one pixel has variance 0, also with ``unbiased``. The grid covers the whole
+        map: ``mask`` takes pixels out of the cells, it does not move the cells.
 
     Args:
         features: Shape ``(N, C, H, W)``, at least float32.
@@ -125,6 +134,32 @@ def cell_mean_and_variance(
     return mean, variance, count
 
 
+def cell_mean_and_covariance(
+    features: Tensor, *, grid: int = 1, unbiased: bool = True, mask: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean vector and covariance matrix of the pixels of each grid cell.
+
+    Conventions, arguments and the count are those of :func:`cell_mean_and_variance`.
+
+    Numerics:
+        Covariances are made in float64: with fewer pixels than channels they are singular, and
+        float32 rounding of the large eigenvalues would bury the ``eps`` on the zero ones.
+
+    Returns:
+        Mean ``(N, C, G * G)``, covariance ``(N, G * G, C, C)`` in float64, count
+        ``(N, 1, G * G)`` or ``(1, 1, G * G)``.
+    """
+    pixels, inside = cell_pixels(features, grid=grid, mask=mask)
+    pixels = pixels.double()
+    count = inside.sum(dim=3, keepdim=True)
+    mean = pixels.sum(dim=3, keepdim=True) / count.clamp(min=1)
+    centred = (pixels - mean).masked_fill(~inside, 0)
+    divisor = (count - 1 if unbiased else count).clamp(min=1)
+    covariance = centred @ centred.mT / divisor
+    mean, count = mean[..., 0].transpose(1, 2), count[..., 0].transpose(1, 2)
+    return mean.to(features), covariance, count.to(features)
+
+
 class _Moments(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -140,7 +175,7 @@ class _Moments(torch.autograd.Function):
         size = count.clamp(min=1)
         for rows in _blocks(flat):
             centred, shift = _centred(flat, inside, rows)
-            torch.div(_cell_sums(centred, cells), _of(size, rows), out=deviation[rows])
+            torch.div(_cell_sums(centred, cells), _rows_of(size, rows), out=deviation[rows])
             squares[rows] = _cell_sums(centred.square_(), cells)
             torch.add(deviation[rows], shift, out=mean[rows])
         squares -= size * deviation.square()
@@ -164,17 +199,17 @@ class _Moments(torch.autograd.Function):
                 centred *= slope[rows] @ cells.t()
                 torch.add(centred, offset[rows] @ cells.t(), out=grad[rows])
                 if inside is not None:
-                    grad[rows].masked_fill_(~_of(inside, rows), 0)
+                    grad[rows].masked_fill_(~_rows_of(inside, rows), 0)
         return grad, None, None, None, None
 
 
 def _centred(flat: Tensor, inside: Tensor | None, rows: slice) -> tuple[Tensor, Tensor]:
-    """Features of some images less each channel's mean over the image, 0 outside; that mean."""
+    """Return features of some images less the mean of each channel and image, and that mean."""
     flat = flat[rows]
     if inside is None:
         shift = flat.mean(dim=2, keepdim=True)
         return flat - shift, shift
-    inside = _of(inside, rows)
+    inside = _rows_of(inside, rows)
     visible = flat.masked_fill(~inside, 0)  # padding may hold anything, also inf
     shift = visible.sum(dim=2, keepdim=True) / inside.sum(dim=2, keepdim=True).clamp(min=1)
     return visible.sub_(shift).masked_fill_(~inside, 0), shift
@@ -185,8 +220,8 @@ def _cell_sums(pixels: Tensor, cells: Tensor) -> Tensor:
     return torch.mm(cells.t(), pixels.flatten(0, 1).t()).t().unflatten(0, pixels.shape[:2])
 
 
-def _of(tensor: Tensor, rows: slice) -> Tensor:
-    """What belongs to some images of what each has, or all share."""
+def _rows_of(tensor: Tensor, rows: slice) -> Tensor:
+    """Return the rows of some images, or the one row that all images share."""
     return tensor if tensor.shape[0] == 1 else tensor[rows]
 
 
@@ -194,30 +229,3 @@ def _blocks(flat: Tensor) -> list[slice]:
     on_cpu = flat.device.type == 'cpu'
     elements = _BLOCK_ELEMENTS if on_cpu else _BLOCK_ELEMENTS_OF_ACCELERATORS
     return equal_parts(flat.shape[0], elements // max(flat.shape[1:].numel(), 1))
-
-
-def cell_mean_and_covariance(
-    features: Tensor, *, grid: int = 1, unbiased: bool = True, mask: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean vector and covariance matrix of the pixels of each grid cell.
-
-    Conventions, arguments and the count are those of
-    :func:`~wkd_det.ops.cells.cell_mean_and_variance`.
-
-    Numerics:
-        Covariances are made in float64: with fewer pixels than channels they are singular, and
-        float32 rounding of the large eigenvalues would bury the ``eps`` on the zero ones.
-
-    Returns:
-        Mean ``(N, C, G * G)``, covariance ``(N, G * G, C, C)`` in float64, count
-        ``(N, 1, G * G)`` or ``(1, 1, G * G)``.
-    """
-    pixels, inside = cell_pixels(features, grid=grid, mask=mask)
-    pixels = pixels.double()
-    count = inside.sum(dim=3, keepdim=True)
-    mean = pixels.sum(dim=3, keepdim=True) / count.clamp(min=1)
-    centred = (pixels - mean).masked_fill(~inside, 0)
-    divisor = (count - 1 if unbiased else count).clamp(min=1)
-    covariance = centred @ centred.mT / divisor
-    mean, count = mean[..., 0].transpose(1, 2), count[..., 0].transpose(1, 2)
-    return mean.to(features), covariance, count.to(features)

@@ -1,9 +1,9 @@
-"""Checks of options that are numbers."""
+"""Checks of arguments: numbers, weights, logits, feature maps and pyramids."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -12,10 +12,10 @@ from torch import Tensor
 
 
 def check_nonnegative(**values: Any) -> None:
-    """Refuse all but finite numbers of at least 0 (True, False and tensors are no numbers).
+    """Raise if a value is no finite number of at least 0 (True, False and tensors are no numbers).
 
     Raises:
-        ValueError: Naming the one that is something else.
+        ValueError: With the name of the first such value.
 
     >>> check_nonnegative(loss_weight=-1)
     Traceback (most recent call last):
@@ -29,10 +29,10 @@ def check_nonnegative(**values: Any) -> None:
 
 
 def check_positive(**values: Any) -> None:
-    """Refuse all but finite numbers above 0 (True, False and tensors are no numbers).
+    """Raise if a value is no finite number above 0 (True, False and tensors are no numbers).
 
     Raises:
-        ValueError: Naming the one that is something else.
+        ValueError: With the name of the first such value.
     """
     for name, value in values.items():
         _check_is_number(name, value)
@@ -42,10 +42,10 @@ def check_positive(**values: Any) -> None:
 
 
 def check_integers(least: int = 1, /, **values: Any) -> None:
-    """Refuse all but integers of at least ``least``.
+    """Raise if a value is no integer of at least ``least``.
 
     Raises:
-        ValueError: Naming the one that is something else.
+        ValueError: With the name of the first such value.
 
     >>> check_integers(grid=True)
     Traceback (most recent call last):
@@ -57,12 +57,12 @@ def check_integers(least: int = 1, /, **values: Any) -> None:
 
 
 def is_integer(value: Any, least: int) -> bool:
-    """Whether it is an integer of at least ``least``; True and False are none."""
+    """Whether a value is an integer of at least ``least``; True and False are none."""
     return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a real number; True and False are none."""
+    """Whether a value is a real number; True and False are none."""
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
@@ -77,16 +77,16 @@ def _check_is_finite(name: str, value: Real) -> None:
 
 
 def check_weights(name: str, weights: Sequence[float] | None, count: int, unit: str) -> None:
-    """Refuse weights that are no list of finite numbers >= 0, one for each comparison.
+    """Raise if weights are no list of finite numbers >= 0, one per comparison.
 
     Args:
-        name: Of the option.
-        weights: None stands for the mean.
+        name: Name of the option, for the message.
+        weights: The list; None stands for equal weights.
         count: Number of comparisons.
-        unit: What each comparison is, e.g. ``'stage'``.
+        unit: Unit that is compared, e.g. ``'stage'``, for the message.
 
     Raises:
-        ValueError: Naming the option.
+        ValueError: With the name of the option.
     """
     if weights is None:
         return
@@ -100,7 +100,7 @@ def check_weights(name: str, weights: Sequence[float] | None, count: int, unit: 
 
 
 def check_logits(student: Tensor, teacher: Tensor) -> None:
-    """Refuse logits of different shapes.
+    """Raise if logits have different shapes.
 
     Raises:
         ValueError: With both shapes.
@@ -113,15 +113,15 @@ def check_logits(student: Tensor, teacher: Tensor) -> None:
 
 
 def check_target(target: Tensor, logits: Tensor, form: str) -> None:
-    """Refuse class indices that do not go with the logits.
+    """Raise if class indices do not fit the logits.
 
     Args:
         target: Class indices, should be of shape ``(N,)``.
         logits: Shape ``(N, C)``.
-        form: What needs a class beside the target, for the message.
+        form: The form of the loss that needs a second class, for the message.
 
     Raises:
-        ValueError: If the shape is another, an index lies outside ``[0, C)``, or ``C < 2``.
+        ValueError: If the shape differs, an index lies outside ``[0, C)``, or ``C < 2``.
     """
     samples, classes = logits.shape
     if target.shape != (samples,):
@@ -137,16 +137,16 @@ def check_target(target: Tensor, logits: Tensor, form: str) -> None:
 def check_maps(
     student: Tensor, teacher: Tensor, mask: Tensor | None, *, same_size: bool = True
 ) -> None:
-    """Refuse feature maps and masks that do not go together.
+    """Raise if feature maps and a mask do not fit together.
 
     Args:
         student: Should be of shape ``(N, C, H, W)``, ``C``, ``H`` and ``W`` above 0.
         teacher: Should be of the same shape.
         mask: Should be bool of shape ``(N, H, W)``, or None.
-        same_size: Without it, ``H`` and ``W`` may differ.
+        same_size: Whether ``H`` and ``W`` must agree too.
 
     Raises:
-        ValueError: With what was given.
+        ValueError: With the shapes that were given.
     """
     shared = slice(None) if same_size else slice(2)
     if student.dim() != 4 or teacher.dim() != 4 or student.shape[shared] != teacher.shape[shared]:
@@ -168,12 +168,12 @@ def check_maps(
 def level_masks(
     student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Sequence[Tensor | None] | None
 ) -> list[Tensor | None]:
-    """One mask, or None, for each level of two pyramids that fit.
+    """Return one mask, or None, per level, after checking that two pyramids fit.
 
     Args:
         student: Maps of a pyramid, each ``(N, C, H, W)``.
         teacher: Maps of the same shapes.
-        mask: Bool, each ``(N, H, W)``, or None for all pixels of a level, or of all levels.
+        mask: Bool, each ``(N, H, W)``, or None for all pixels of its level; None for all levels.
 
     Raises:
         ValueError: If there are no levels, their numbers differ or shapes disagree.
@@ -190,3 +190,14 @@ def level_masks(
         except ValueError as error:
             raise ValueError(f'level {level}: {error}') from None
     return masks
+
+
+def listed(names: Iterable[Any], most: int = 10) -> str:
+    """Return the first names for a message, and how many more there are.
+
+    >>> listed(['ant', 'bee', 'cat'], 2)
+    'ant, bee and 1 more'
+    """
+    names = [str(name) for name in names]
+    more = f' and {len(names) - most} more' if len(names) > most else ''
+    return ', '.join(names[:most]) + more

@@ -1,7 +1,7 @@
-"""Kullback-Leibler divergences of one-dimensional distributions, element by element.
+"""Divergences of distributions and their matrices: KL in one dimension, Bures, Gram distance.
 
-The first distribution, the one the mean is taken over, comes first: in distillation it is the
-teacher's.
+The Kullback-Leibler divergences work element by element. The distribution that the mean is taken
+over comes first: in distillation the teacher's.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 def gaussian_kl(
     first_mean: Tensor, first_variance: Tensor, second_mean: Tensor, second_variance: Tensor
 ) -> Tensor:
-    r""":math:`\tfrac12 (\log \frac{v_2}{v_1} + \frac{v_1 + (\mu_1 - \mu_2)^2}{v_2} - 1)`.
+    r"""KL divergence of Gaussians with means :math:`\mu` and variances :math:`v`.
+
+    .. math:: \tfrac12 (\log \frac{v_2}{v_1} + \frac{v_1 + (\mu_1 - \mu_2)^2}{v_2} - 1)
 
     >>> import torch
     >>> one, two = torch.tensor(1.0), torch.tensor(2.0)
@@ -28,7 +30,7 @@ def gaussian_kl(
 def laplace_kl(
     first_mean: Tensor, first_scale: Tensor, second_mean: Tensor, second_scale: Tensor
 ) -> Tensor:
-    r"""Laplace distributions of location :math:`\mu` and scale :math:`b`.
+    r"""KL divergence of Laplace distributions of location :math:`\mu` and scale :math:`b`.
 
     .. math::
         \log \frac{b_2}{b_1} + \frac{|\mu_1 - \mu_2|}{b_2}
@@ -45,7 +47,7 @@ def laplace_kl(
 
 
 def exponential_kl(first_rate: Tensor, second_rate: Tensor) -> Tensor:
-    r"""Exponential distributions of rate :math:`b`.
+    r"""KL divergence of exponential distributions of rate :math:`b`.
 
     .. math:: \log \frac{b_1}{b_2} + \frac{b_2}{b_1} - 1
 
@@ -65,7 +67,7 @@ def matrix_root(matrix: Tensor) -> Tensor:
         harmless; at a singular matrix it is finite, though the true one is not.
 
     Args:
-        matrix: Shape ``(..., C, C)``; float64 wanted, since a root halves the digits.
+        matrix: Shape ``(..., C, C)``; best in float64, since a root halves the digits.
 
     Returns:
         Shape ``(..., C, C)``.
@@ -80,7 +82,7 @@ def matrix_root(matrix: Tensor) -> Tensor:
 class _Root(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, matrix: Tensor) -> Tensor:
-        value, vector = eigen_root(matrix)
+        value, vector = _eigen_root(matrix)
         ctx.save_for_backward(value, vector)
         return (vector * value[..., None, :]) @ vector.mT
 
@@ -88,19 +90,19 @@ class _Root(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> Tensor:
         value, vector = ctx.saved_tensors
-        value = nonzero(value)
+        value = _nonzero(value)
         rotated = vector.mT @ ((grad + grad.mT) / 2) @ vector
         return vector @ (rotated / (value[..., :, None] + value[..., None, :])) @ vector.mT
 
 
-def eigen_root(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """Roots of the eigenvalues, shape ``(..., C)``, and eigenvectors, ``(..., C, C)``."""
+def _eigen_root(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return roots of the eigenvalues, ``(..., C)``, and the eigenvectors, ``(..., C, C)``."""
     value, vector = torch.linalg.eigh(matrix)
     return value.clamp(min=0).sqrt(), vector
 
 
-def nonzero(value: Tensor) -> Tensor:
-    """Keep divisions finite: no value below the rounding of the largest one."""
+def _nonzero(value: Tensor) -> Tensor:
+    """Raise small values to the rounding of the largest one, so that divisions stay finite."""
     return torch.maximum(value, value.amax(-1, keepdim=True) * 1e-12 + 1e-150)
 
 
@@ -141,7 +143,7 @@ class _Fidelity(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, first: Tensor, second: Tensor) -> Tensor:
         root, inverse_root = _roots(second)
-        value, vector = eigen_root(root @ first @ root)
+        value, vector = _eigen_root(root @ first @ root)
         ctx.save_for_backward(root, inverse_root, value, vector)
         return value.sum(-1)
 
@@ -152,7 +154,7 @@ class _Fidelity(torch.autograd.Function):
         half = grad[..., None, None] / 2
         grad_first = grad_second = None
         if ctx.needs_input_grad[0]:
-            inner = (vector / nonzero(value)[..., None, :]) @ vector.mT
+            inner = (vector / _nonzero(value)[..., None, :]) @ vector.mT
             grad_first = half * (root @ inner @ root)
         if ctx.needs_input_grad[1]:
             inner = (vector * value[..., None, :]) @ vector.mT
@@ -162,9 +164,9 @@ class _Fidelity(torch.autograd.Function):
 
 def _roots(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """Symmetric square root and its inverse."""
-    value, vector = eigen_root(matrix)
+    value, vector = _eigen_root(matrix)
     root = (vector * value[..., None, :]) @ vector.mT
-    inverse = (vector / nonzero(value)[..., None, :]) @ vector.mT
+    inverse = (vector / _nonzero(value)[..., None, :]) @ vector.mT
     return root, inverse
 
 

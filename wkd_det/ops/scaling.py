@@ -1,4 +1,4 @@
-"""Matrix product on logarithms."""
+"""Rounds of matrix scaling, in numbers and in logarithms, with their gradient, block by block."""
 
 from __future__ import annotations
 
@@ -8,73 +8,11 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from wkd_det.ops.arithmetic import equal_parts, without_autocast
 
-_PRODUCT_BLOCK_ELEMENTS = 2**22  # of the (rows, C, C) scratch: 16 MiB in float32
-
-
-def log_matmul_exp(left: Tensor, right: Tensor) -> Tensor:
-    r"""``log(exp(left) @ exp(right))`` without underflow.
-
-    .. math:: y_{nj} = \log \sum_i \exp(a_{ni} + b_{ij})
-
-    The ``(N, I, J)`` sum is walked in blocks of samples, forward and backward, so memory is
-    bounded whatever ``N`` is.
-
-    Args:
-        left: Shape ``(N, I)``; ``-inf`` stands for 0.
-        right: Shape ``(I, J)``, or ``(N, I, J)``: a matrix for each row of ``left``.
-            ``-inf`` stands for 0.
-
-    Returns:
-        Shape ``(N, J)``, ``-inf`` where nothing is summed.
-    """
-    return _LogMatmulExp.apply(left, right)
-
-
-class _LogMatmulExp(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: FunctionCtx, left: Tensor, right: Tensor) -> Tensor:
-        out = left.new_empty(left.shape[0], right.shape[-1])
-        for rows in _row_blocks(left, right):
-            torch.logsumexp(left[rows, :, None] + _of(right, rows), dim=1, out=out[rows])
-        ctx.save_for_backward(left, right, out)
-        return out
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        left, right, out = ctx.saved_tensors
-        empty = out == -torch.inf  # no term, no gradient
-        grad = grad.masked_fill(empty, 0)
-        out = out.masked_fill(empty, 0)
-        grad_left = torch.zeros_like(left)
-        grad_right = torch.zeros_like(right) if ctx.needs_input_grad[1] else None
-        for rows in _row_blocks(left, right):
-            share = (left[rows, :, None] + _of(right, rows) - out[rows, None, :]).exp_()
-            share *= grad[rows, None, :]
-            grad_left[rows] = share.sum(dim=2)
-            if grad_right is not None:
-                _of(grad_right, rows).add_(share if right.dim() == 3 else share.sum(dim=0))
-        return grad_left, grad_right
-
-
-def _of(right: Tensor, rows: slice) -> Tensor:
-    return right[rows] if right.dim() == 3 else right
-
-
-def _row_blocks(left: Tensor, right: Tensor) -> list[slice]:
-    return equal_parts(left.shape[0], _PRODUCT_BLOCK_ELEMENTS // max(right.shape[-2:].numel(), 1))
-
-
-_GUARD = 1e-8  # keeps the divisions finite where the kernel underflows; the reference's value
-
-
-_SCALING_BLOCK_ELEMENTS = 2**20  # of the scratch of a block of samples: 4 MiB in float32
-
-
+_PRODUCT_BLOCK_ELEMENTS = 2**22  # in the (rows, C, C) scratch of a block: 16 MiB in float32
+_SCALING_BLOCK_ELEMENTS = 2**20  # in the scratch of a block of samples: 4 MiB in float32
 _SCALING_BLOCK_ELEMENTS_OF_ACCELERATORS = 2**24  # 64 MiB: there, few launches count
-
-
 _SCALING_BLOCK_SAMPLES = 128  # at least: a product with fewer rows waits for the kernel to be read
+_GUARD = 1e-8  # keeps the divisions finite where the kernel underflows; the reference's value
 
 
 def scaled_transport(
@@ -85,24 +23,24 @@ def scaled_transport(
     support: Tensor,
     num_iters: int,
 ) -> Tensor:
-    r"""Cost of the plan that rounds of matrix scaling arrive at.
+    r"""Cost of the transport plan after rounds of matrix scaling.
 
     .. math::
         v = q / (K^T u + \delta), \quad u = p / (K v + \delta), \qquad
         \text{result} = \sum_{ij} u_i (K C)_{ij} v_j
 
-    with a guard :math:`\delta` of 1e-8 and u uniform over the support at the start.
+    with a guard :math:`\delta` of 1e-8; :math:`u` is uniform over the support at the start.
 
     Samples do not see each other, so they are walked in blocks, forward and at once backward:
-    the derivative of each sample's result is kept until the gradient arrives, instead of what
-    every round computed. Memory beside the result is that of the derivative and of one block.
-    Where the kernel needs a gradient, a sum over samples whose weights arrive with the gradient,
-    the walk is repeated then.
+    the derivative of each sample's result is kept until the gradient arrives, instead of the
+    intermediate values of every round. Memory besides the result is that of the derivative and
+    of one block. The gradient of the kernel is a sum over samples whose weights are known only
+    when the gradient arrives: where it is needed, the walk is repeated then.
 
     Args:
         source: :math:`p`, shape ``(N, C)``.
         target: :math:`q`, shape ``(N, C)``.
-        kernel: :math:`K`, shape ``(C, C)``, or ``(N, C, C)``, one a sample.
+        kernel: :math:`K`, shape ``(C, C)``, or ``(N, C, C)``, one per sample.
         kernel_cost: :math:`K C`, entry by entry, same shape as ``kernel``.
         support: Bool, shape ``(N, C)``.
         num_iters: Rounds, >= 1.
@@ -119,10 +57,10 @@ def scaled_transport(
 def scaling_vectors(
     source: Tensor, target: Tensor, kernel: Tensor, support: Tensor, num_iters: int
 ) -> tuple[Tensor, Tensor]:
-    """What :func:`scaled_transport` arrives at: ``u`` and ``v``, each ``(N, C)``, no gradient."""
+    """Return ``u`` and ``v`` after the rounds of :func:`scaled_transport`, each ``(N, C)``."""
     source, target, kernel, support = _grouped(source, target, kernel, support)
     whole = (slice(None), slice(None))
-    no_cost = kernel  # of that shape; the rounds do not read it
+    no_cost = kernel  # right shape; the rounds do not read it
     walk = _Walk(source, target, kernel, no_cost, support, num_iters, whole)
     walk.rounds(keep=False)
     return tuple(vector.flatten(0, 1) for vector in (walk.row, walk.column))
@@ -131,14 +69,14 @@ def scaling_vectors(
 def _grouped(
     source: Tensor, target: Tensor, kernel: Tensor, support: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Groups of samples that share a kernel: one group of all, or each sample its own."""
+    """Group samples that share a kernel: all in one group, or each sample in its own."""
     if kernel.dim() == 2:
         return source[None], target[None], kernel[None], support[None]
     return source[:, None], target[:, None], kernel, support[:, None]
 
 
 class _Scaling(torch.autograd.Function):
-    """On marginals ``(G, n, C)`` and kernels ``(G, C, C)``."""
+    """Cost on marginals ``(G, n, C)`` and kernels ``(G, C, C)``."""
 
     @staticmethod
     def forward(
@@ -154,15 +92,15 @@ class _Scaling(torch.autograd.Function):
         ctx.num_iters = num_iters
         ctx.later = any(ctx.needs_input_grad[2:4])
         slopes = [
-            torch.zeros_like(marginal) if needed and not ctx.later else None
-            for marginal, needed in zip((source, target), ctx.needs_input_grad)
+            torch.zeros_like(marginal) if wanted and not ctx.later else None
+            for marginal, wanted in zip((source, target), ctx.needs_input_grad)
         ]
-        wanted = any(slope is not None for slope in slopes)
+        needed = any(slope is not None for slope in slopes)
         value = source.new_empty(source.shape[:2])
         for block in _sample_blocks(source, num_iters):
             walk = _Walk(*arguments, num_iters, block)
-            value[block] = walk.forward(keep=wanted)
-            if wanted:
+            value[block] = walk.forward(keep=needed)
+            if needed:
                 walk.backward(*slopes)
         ctx.save_for_backward(*(arguments if ctx.later else slopes))
         return value
@@ -185,7 +123,7 @@ class _Scaling(torch.autograd.Function):
 
 
 class _Walk:
-    """Some samples on their way through the rounds and back, in memory that is used again."""
+    """A block of samples on its way through the rounds and back, in memory that is reused."""
 
     def __init__(
         self,
@@ -203,7 +141,7 @@ class _Walk:
         self.num_iters, self.block = num_iters, block
 
     def forward(self, *, keep: bool) -> Tensor:
-        """Results of the samples; with ``keep`` the way back stays open."""
+        """Return the costs of the samples; with ``keep`` the way back stays open."""
         self.rounds(keep=keep)
         self.arriving = torch.bmm(self.column, self.kernel_cost.mT)
         return (self.row * self.arriving).sum(dim=2)
@@ -272,7 +210,7 @@ class _Walk:
 
 
 def _sample_blocks(marginal: Tensor, num_iters: int) -> list[tuple[slice, slice]]:
-    """Groups and samples within them, in parts of about equal size."""
+    """Cut groups, or the samples of the only group, into parts of about equal size."""
     groups, samples, classes = marginal.shape
     on_cpu = marginal.device.type == 'cpu'
     elements = _SCALING_BLOCK_ELEMENTS if on_cpu else _SCALING_BLOCK_ELEMENTS_OF_ACCELERATORS
@@ -280,3 +218,57 @@ def _sample_blocks(marginal: Tensor, num_iters: int) -> list[tuple[slice, slice]
     if groups == 1:
         return [(slice(None), part) for part in equal_parts(samples, most)]
     return [(part, slice(None)) for part in equal_parts(groups, most)]
+
+
+def log_matmul_exp(left: Tensor, right: Tensor) -> Tensor:
+    r"""Matrix product on logarithms: ``log(exp(left) @ exp(right))`` without underflow.
+
+    .. math:: y_{nj} = \log \sum_i \exp(a_{ni} + b_{ij})
+
+    The ``(N, I, J)`` sum is walked in blocks of samples, forward and backward, so memory is
+    bounded whatever ``N`` is.
+
+    Args:
+        left: Shape ``(N, I)``; ``-inf`` stands for 0.
+        right: Shape ``(I, J)``, or ``(N, I, J)``: one matrix per row of ``left``.
+            ``-inf`` stands for 0.
+
+    Returns:
+        Shape ``(N, J)``, ``-inf`` where nothing is summed.
+    """
+    return _LogMatmulExp.apply(left, right)
+
+
+class _LogMatmulExp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, left: Tensor, right: Tensor) -> Tensor:
+        out = left.new_empty(left.shape[0], right.shape[-1])
+        for rows in _row_blocks(left, right):
+            torch.logsumexp(left[rows, :, None] + _factor(right, rows), dim=1, out=out[rows])
+        ctx.save_for_backward(left, right, out)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        left, right, out = ctx.saved_tensors
+        empty = out == -torch.inf  # no term, no gradient
+        grad = grad.masked_fill(empty, 0)
+        out = out.masked_fill(empty, 0)
+        grad_left = torch.zeros_like(left)
+        grad_right = torch.zeros_like(right) if ctx.needs_input_grad[1] else None
+        for rows in _row_blocks(left, right):
+            share = (left[rows, :, None] + _factor(right, rows) - out[rows, None, :]).exp_()
+            share *= grad[rows, None, :]
+            grad_left[rows] = share.sum(dim=2)
+            if grad_right is not None:
+                _factor(grad_right, rows).add_(share if right.dim() == 3 else share.sum(dim=0))
+        return grad_left, grad_right
+
+
+def _factor(right: Tensor, rows: slice) -> Tensor:
+    return right[rows] if right.dim() == 3 else right
+
+
+def _row_blocks(left: Tensor, right: Tensor) -> list[slice]:
+    return equal_parts(left.shape[0], _PRODUCT_BLOCK_ELEMENTS // max(right.shape[-2:].numel(), 1))

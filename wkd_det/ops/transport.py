@@ -26,8 +26,8 @@ def sinkhorn_cost(
         \langle P^\star, C \rangle, \qquad
         P^\star = \arg\min_P \langle P, C \rangle - \epsilon H(P)
 
-    after ``num_iters`` rounds of matrix scaling. Where samples share the cost they share the
-    kernel ``exp(-cost / epsilon)``, so a round is two ``(N, C) x (C, C)`` products and no plan
+    after ``num_iters`` rounds of matrix scaling. Samples that share the cost share the kernel
+    ``exp(-cost / epsilon)``, so a round is two ``(N, C) x (C, C)`` products and no plan
     is ever built: memory is ``O(N C + C^2)``. Gradients are those of the rounds.
 
     Convention:
@@ -40,20 +40,20 @@ def sinkhorn_cost(
         The plain domain divides by sums of ``exp(-cost / epsilon)``, guarded by 1e-8 as in the
         reference. Where histograms hardly overlap the guard takes over: between two different
         one-hot rows the result is 8 % low at ``epsilon`` 1/20 of the cost between them, 10 % at
-        1/30, 96 % at 1/40. It wants ``epsilon`` above about 1/30 of the largest cost.
+        1/30, 96 % at 1/40. So ``epsilon`` should be above about 1/30 of the largest cost.
         ``log_domain=True`` has no such limit (1/1000 and less is fine); it is much slower, and
         its memory stays bounded.
 
     Args:
         source: Row marginals, shape ``(N, C)``, rows sum to 1; zero entries are allowed.
         target: Column marginals, shape ``(N, C)``, rows sum to 1; zero entries are allowed.
-        cost: Ground cost, shape ``(C, C)``, shared by the batch, or ``(N, C, C)``, one a sample;
-            rows belong to ``source``.
+        cost: Ground cost, shape ``(C, C)``, shared by the batch, or ``(N, C, C)``, one per
+            sample; rows belong to ``source``.
         epsilon: Entropic regularisation, > 0.
         num_iters: Rounds of scaling, >= 1.
         log_domain: Iterate on logarithms of the scalings.
-        support: Bool, shape ``(N, C)``: where the row scaling starts; elsewhere it is 0.
-            Everywhere by default. A class that has no mass on either side and is left out here
+        support: Bool, shape ``(N, C)``: classes where the row scaling starts; elsewhere it is 0.
+            All classes by default. A class that has no mass on either side and is left out here
             has no influence at all.
 
     Returns:
@@ -91,7 +91,7 @@ def sinkhorn_plan(
     log_domain: bool = False,
     support: Tensor | None = None,
 ) -> Tensor:
-    r"""The plan whose cost :func:`sinkhorn_cost` gives, to look at: no gradient, memory of plans.
+    r"""Transport plans of :func:`sinkhorn_cost`, for inspection: no gradient, memory of plans.
 
     .. math::
         P_{ij} = u_i \, e^{-C_{ij} / \epsilon} \, v_j
@@ -103,13 +103,13 @@ def sinkhorn_plan(
         epsilon: Entropic regularisation, > 0.
         num_iters: Rounds of scaling, >= 1.
         log_domain: Iterate on logarithms of the scalings.
-        support: Bool, shape ``(N, C)``: where the row scaling starts.
+        support: Bool, shape ``(N, C)``: classes where the row scaling starts.
 
     Returns:
         Mass from class ``i`` of the source to class ``j`` of the target, shape ``(N, C, C)``.
 
     Raises:
-        ValueError: As there.
+        ValueError: As :func:`sinkhorn_cost`.
 
     Example:
         >>> plan = sinkhorn_plan(
@@ -134,7 +134,7 @@ def sinkhorn_plan(
 def _prepared(
     source: Tensor, target: Tensor, cost: Tensor, support: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """In one floating type, and a support of all classes by default."""
+    """Return the arguments in one floating type, with a support of all classes by default."""
     source, target, cost = promote(source, target, cost)
     if support is None:
         support = torch.ones_like(source, dtype=torch.bool)
@@ -183,10 +183,10 @@ def check_transport(
     num_iters: int,
     support: Tensor | None = None,
 ) -> None:
-    """Refuse arguments that :func:`sinkhorn_cost` does not take.
+    """Raise if :func:`sinkhorn_cost` does not accept the arguments.
 
     Raises:
-        ValueError: Naming the first one.
+        ValueError: With the name of the first wrong argument.
     """
     if source.dim() != 2 or source.shape != target.shape:
         raise ValueError(

@@ -1,1 +1,1 @@
-"""Files, checkpoints, configs and random state."""
+"""Files, checkpoints, configs and random state: the only contact with the disk."""

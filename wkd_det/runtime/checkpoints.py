@@ -1,4 +1,4 @@
-"""Reading checkpoints without running what is in them."""
+"""Checkpoints behind a path, an address or a library's name, read without running their code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from mmengine.dist import all_gather_object, get_rank, is_distributed
 from mmengine.logging import HistoryBuffer
 from mmengine.utils import digit_version
 
-from wkd_det.runtime.files import _first_line, _read
+from wkd_det.runtime.files import read_saved, reason
+
+TORCHVISION, TIMM = 'torchvision://', 'timm://'
 
 
 def read_checkpoint(source: str | os.PathLike) -> dict[str, Any]:
@@ -25,7 +27,7 @@ def read_checkpoint(source: str | os.PathLike) -> dict[str, Any]:
             that these libraries publish.
 
     Returns:
-        What the file holds, a dict, on the CPU.
+        The content of the file, a dict, on the CPU.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -36,10 +38,53 @@ def read_checkpoint(source: str | os.PathLike) -> dict[str, Any]:
         return timm_weights(str(source))
     if str(source).startswith(TORCHVISION):
         source = torchvision_address(str(source))
-    content = _read(_local(source))
+    content = read_saved(_local(source))
     if not isinstance(content, dict):
         raise ValueError(f'{source} holds a {type(content).__name__}, not a dict of weights')
     return content
+
+
+def torchvision_address(source: str) -> str:
+    """Return the http address behind ``torchvision://NAME``.
+
+    Args:
+        source: ``NAME`` is a set of weights (``ResNet34_Weights.IMAGENET1K_V1``), or a model
+            (``resnet34``), which stands for its best ones.
+
+    Raises:
+        ValueError: If torchvision knows no such weights.
+    """
+    from torchvision.models import get_model_weights, get_weight
+
+    name = source[len(TORCHVISION) :]
+    try:
+        weights = get_weight(name) if '.' in name else get_model_weights(name).DEFAULT
+    except (AttributeError, KeyError, ValueError):
+        raise ValueError(
+            f'torchvision has no weights {name!r}: name a model (torchvision://resnet34) or a set '
+            'of weights (torchvision://ResNet34_Weights.IMAGENET1K_V1)'
+        ) from None
+    return weights.url
+
+
+def timm_weights(source: str) -> dict[str, Any]:
+    """Return the weights behind ``timm://NAME``, fetched by timm (kept in its own cache).
+
+    Args:
+        source: ``NAME`` is a model of timm, perhaps with a tag (``resnet18.a1_in1k``).
+
+    Raises:
+        ImportError: If timm is not installed.
+        ValueError: If timm has no weights of that name.
+    """
+    try:
+        import timm
+    except ImportError:
+        raise ImportError(f'{source} needs timm: pip install timm') from None
+    name = source[len(TIMM) :]
+    if not timm.is_model(name) or not timm.get_pretrained_cfg(name).has_weights:
+        raise ValueError(f'timm has no weights {name!r}; timm.list_pretrained() lists those it has')
+    return timm.create_model(name, pretrained=True).state_dict()
 
 
 def _local(source: str | os.PathLike) -> Path:
@@ -48,7 +93,7 @@ def _local(source: str | os.PathLike) -> Path:
 
 
 def _download(address: str) -> Path:
-    """Path of the file behind an address, fetched once by one process of each machine.
+    """Return the path of the file behind an address, fetched once by one process per machine.
 
     All processes learn how it went before any goes on or stops.
 
@@ -66,7 +111,7 @@ def _download(address: str) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(address, str(path))
         except Exception as error:
-            fault = f'{address} could not be downloaded: {_first_line(error)}'
+            fault = f'{address} could not be downloaded: {reason(error)}'
     faults = [found for found in all_gather_object(fault) if found is not None]
     if faults:
         raise ConnectionError(faults[0])
@@ -74,17 +119,15 @@ def _download(address: str) -> Path:
 
 
 _STATISTICS = ('min', 'max', 'current', 'mean')
-
-
 _DTYPES = {type(np.dtype(kind)) for kind in ('f4', 'f8', 'i4', 'i8', 'u8', '?')}
 
 
 def allow_mmengine_checkpoints() -> None:
     """Let ``torch.load(weights_only=True)`` read what mmengine's runner writes, and no more.
 
-    Beside tensors, a training checkpoint of mmengine holds ``HistoryBuffer`` objects (the log)
-    with numpy arrays, numpy scalars and references to four methods of that class. From torch 2.6
-    on, mmengine's own ``--resume`` and tests load with ``weights_only=True`` and fail without
+    In addition to tensors, a training checkpoint of mmengine holds ``HistoryBuffer`` objects (the
+    log) with numpy arrays, numpy scalars and references to four methods of that class. From torch
+    2.6 on, mmengine's own ``--resume`` and tests load with ``weights_only=True`` and fail without
     this; before, torch knows no allow-list of this kind and mmengine does not ask for one.
     """
     if digit_version(torch.__version__) < digit_version('2.6'):
@@ -108,7 +151,7 @@ def allow_mmengine_checkpoints() -> None:
 
 
 def _history_buffer_method(owner: object, name: str) -> Callable:
-    """Stands in for ``getattr``, which pickles of ``HistoryBuffer`` call on the class.
+    """Stand in for ``getattr``, which pickles of ``HistoryBuffer`` call on the class.
 
     Raises:
         ValueError: For any attribute but the four that mmengine refers to.
@@ -119,7 +162,7 @@ def _history_buffer_method(owner: object, name: str) -> Callable:
 
 
 def _array_type(*args: Any, **kwargs: Any) -> None:
-    """Stands in for ``numpy.ndarray``, which could be called on forged object pointers.
+    """Stand in for ``numpy.ndarray``, which could be called on forged object pointers.
 
     Raises:
         ValueError: Always; pickles of arrays only name the type.
@@ -128,14 +171,14 @@ def _array_type(*args: Any, **kwargs: Any) -> None:
 
 
 def _empty_array(kind: Any, shape: Any, typecode: Any) -> np.ndarray:
-    """Stands in for numpy's constructor; the contents follow by ``__setstate__``."""
+    """Stand in for numpy's constructor; the contents follow by ``__setstate__``."""
     return np.ndarray((0,), 'b')
 
 
 def _plain_dtype(kind: Any, align: bool = False, copy: bool = False) -> np.dtype:
-    """Stands in for ``numpy.dtype``: numbers only, since others can hold forged pointers.
+    """Stand in for ``numpy.dtype``: numbers only, since others can hold forged pointers.
 
-    Gives numpy's own constants, whatever ``copy`` says: on a copy the pickle's state would be
+    Returns numpy's own constants, whatever ``copy`` says: on a copy the pickle's state would be
     set, and could forge fields beyond the data or claim that numbers are pointers. Constants
     ignore it, the byte order too, so arrays are taken to be in that of this machine.
 
@@ -148,49 +191,3 @@ def _plain_dtype(kind: Any, align: bool = False, copy: bool = False) -> np.dtype
     if plain != np.dtype(kind):
         raise ValueError(f'a checkpoint asks for numpy data of type {kind!r}')
     return plain
-
-
-TORCHVISION, TIMM = 'torchvision://', 'timm://'
-
-
-def torchvision_address(source: str) -> str:
-    """The http address behind ``torchvision://NAME``.
-
-    Args:
-        source: ``NAME`` is a set of weights (``ResNet34_Weights.IMAGENET1K_V1``) or a model
-            (``resnet34``), whose best ones are meant.
-
-    Raises:
-        ValueError: If torchvision knows no such weights.
-    """
-    from torchvision.models import get_model_weights, get_weight
-
-    name = source[len(TORCHVISION) :]
-    try:
-        weights = get_weight(name) if '.' in name else get_model_weights(name).DEFAULT
-    except (AttributeError, KeyError, ValueError):
-        raise ValueError(
-            f'torchvision has no weights {name!r}: name a model (torchvision://resnet34) or a set '
-            'of weights (torchvision://ResNet34_Weights.IMAGENET1K_V1)'
-        ) from None
-    return weights.url
-
-
-def timm_weights(source: str) -> dict[str, Any]:
-    """The weights behind ``timm://NAME``, fetched by timm (kept in the Hugging Face cache).
-
-    Args:
-        source: ``NAME`` is a model of timm, perhaps with a tag (``resnet18.a1_in1k``).
-
-    Raises:
-        ImportError: If timm is not installed.
-        ValueError: If timm has no weights of that name.
-    """
-    try:
-        import timm
-    except ImportError:
-        raise ImportError(f'{source} needs timm: pip install timm') from None
-    name = source[len(TIMM) :]
-    if not timm.is_model(name) or not timm.get_pretrained_cfg(name).has_weights:
-        raise ValueError(f'timm has no weights {name!r}; timm.list_pretrained() lists those it has')
-    return timm.create_model(name, pretrained=True).state_dict()

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 
 from wkd_det import registry
+from wkd_det.ops.checks import listed
 
 
 def read_config(source: str | os.PathLike | Mapping[str, Any] | Config) -> Config:
@@ -56,7 +57,7 @@ def check_keys(section: str, given: Iterable[str], valid: Iterable[str]) -> None
 
 
 def near_matches(given: Any, valid: Iterable[str]) -> str:
-    """The end of a message on a name that is not valid: the name, and those that come near it.
+    """Return the end of a message on an invalid name: the name, and valid ones that are similar.
 
     >>> near_matches('resnet23', ['resnet20', 'resnet32', 'vgg8'])
     "got 'resnet23'; near matches are resnet32, resnet20"
@@ -71,12 +72,11 @@ def near_matches(given: Any, valid: Iterable[str]) -> str:
     if names:
         return f'got {given!r}; near matches are {", ".join(names)}'
     names = [name for group in by_lower.values() for name in group]
-    rest = f' and {len(names) - 20} more' if len(names) > 20 else ''
-    return f'got {given!r}; valid names are {", ".join(names[:20])}{rest}'
+    return f'got {given!r}; valid names are {listed(names, 20)}'
 
 
 def keyword_names(function: Callable) -> list[str]:
-    """Names of the parameters that a config may set."""
+    """Return the names of the parameters that a config may set."""
     return [
         name
         for name, parameter in inspect.signature(function).parameters.items()
@@ -89,15 +89,17 @@ def build_strict(
     section: str,
     config: Mapping[str, Any],
     choices: Iterable[str],
+    find: Callable[[str], Any] = registry.find,
     **defaults: Any,
 ) -> Any:
     """Build ``config['type']``, with errors that list what is valid.
 
     Args:
-        section: Where the config stands, for messages, e.g. ``'distill.loss_wkd_l.loss'``.
+        section: Place of the config, for messages, e.g. ``'distill.loss_wkd_l.loss'``.
         config: A ``type`` and its arguments.
         choices: Names to list when the look-up fails; a type of the user's own may have others.
-        **defaults: Arguments used where the config is silent, if the type takes them.
+        find: Looks a name up; returns None for one that it does not know.
+        **defaults: Arguments for what the config leaves open, if the type takes them.
 
     Raises:
         TypeError: If ``config`` is not a dict or lacks a required argument.
@@ -107,7 +109,7 @@ def build_strict(
         raise TypeError(f'{section} must be a dict with a type, got {config!r}')
     arguments = dict(config)
     kind = arguments.pop('type', None)
-    cls = registry.find(kind) if isinstance(kind, str) else kind
+    cls = find(kind) if isinstance(kind, str) else kind
     if not callable(cls):
         raise KeyError(f'{section}.type must be one of {sorted(choices)}, got {kind!r}')
     valid = keyword_names(cls)

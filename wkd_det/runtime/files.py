@@ -1,10 +1,11 @@
-"""Writing files that are there completely or not at all."""
+"""Files that appear whole or not at all, JSON, and torch files read without running code."""
 
 from __future__ import annotations
 
 import json
 import os
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,42 +13,68 @@ import torch
 from torch import Tensor
 
 
-def write_whole(path: str | os.PathLike, content: bytes) -> None:
+def write_whole(path: str | os.PathLike, content: bytes | str) -> None:
     """Write a file that is never seen half written.
 
-    The bytes go to ``.<name>.partial`` beside it, which then takes the name. What stood there
-    before stays readable until that moment, and stays for good if the write fails.
+    The bytes go to ``.<name>.partial`` next to it, which then takes the name. The previous file
+    stays readable until that moment, and stays for good if the write fails.
 
     Args:
         path: The file; its folder is made if it is missing.
-        content: All of it.
+        content: All of it; text is written as UTF-8.
 
     Raises:
         OSError: If the disk is full or the place cannot be written.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'.{path.name}.partial')
+    write_together({path: content})
+
+
+def write_together(contents: Mapping[str | os.PathLike, bytes | str]) -> None:
+    """Write several files, all of them complete before the first takes its name.
+
+    Args:
+        contents: Content by path, as for :func:`write_whole`, in the order of the renames.
+
+    Raises:
+        OSError: If the disk is full or a place cannot be written.
+    """
+    partials = {}
     try:
-        with partial.open('wb') as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # the name must not reach the disk before the bytes
+        for path, content in contents.items():
+            path = Path(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partials[path] = path.with_name(f'.{path.name}.partial')
+            with partials[path].open('wb') as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())  # the name must not reach the disk before the bytes
     except OSError:
-        partial.unlink(missing_ok=True)
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
         raise
-    os.replace(partial, path)
+    for path, partial in partials.items():
+        os.replace(partial, path)
 
 
-def read_tensor(path: str | os.PathLike) -> Tensor:
-    """Read a file that holds one tensor; errors as in :func:`read_checkpoint`."""
-    content = _read(Path(path))
-    if not isinstance(content, Tensor):
-        raise ValueError(f'{path} holds a {type(content).__name__}, not a tensor')
-    return content
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Write ``content`` as JSON, whole or not at all."""
+    write_whole(path, json.dumps(content, indent=2) + '\n')
 
 
-def _read(path: Path) -> Any:
+def read_json(path: str | os.PathLike) -> Any:
+    """Return the content of a JSON file."""
+    return json.loads(Path(path).read_text(encoding='utf-8'))
+
+
+def read_saved(path: str | os.PathLike) -> Any:
+    """Read a file of ``torch.save`` onto the CPU, without running anything that is in it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is damaged, no such file, or holds objects that loading would have to
+            run.
+    """
+    path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'checkpoint not found: {path} (from {os.getcwd()})')
     if path.stat().st_size == 0:
@@ -64,26 +91,30 @@ def _read(path: Path) -> Any:
             ) from None
         raise ValueError(
             f'{path} was refused: it is damaged or holds more than weights, and reading it might '
-            f'run code. {_first_line(error)}'
+            f'run code. {reason(error)}'
         ) from None
     except Exception as error:  # damaged bytes end in IndexError, struct.error and many more
-        raise ValueError(f'{path} is damaged or no checkpoint: {_first_line(error)}') from None
+        raise ValueError(f'{path} is damaged or no checkpoint: {reason(error)}') from None
 
 
-def _first_line(error: Exception) -> str:
+def read_tensor(path: str | os.PathLike) -> Tensor:
+    """Read a file of ``torch.save`` that holds one tensor.
+
+    Raises:
+        FileNotFoundError, ValueError: As :func:`read_saved`, or if it holds something else.
+    """
+    content = read_saved(path)
+    if not isinstance(content, Tensor):
+        raise ValueError(f'{path} holds a {type(content).__name__}, not a tensor')
+    return content
+
+
+def reason(error: Exception) -> str:
+    """The line of an error's message that says what went wrong, at most 300 characters.
+
+    torch explains over many lines how to switch its safety off; the line that names the refused
+    object is the one that helps.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if 'GLOBAL' in line or line.startswith('Unsupported')]
     return (named or lines or [type(error).__name__])[0][:300]
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write ``content``, making the folder; an interruption leaves the previous file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f'{path.name}.partial')
-    partial.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
-    partial.replace(path)
-
-
-def read_json(path: Path) -> Any:
-    """What :func:`write_json` wrote."""
-    return json.loads(path.read_text(encoding='utf-8'))

@@ -1,4 +1,4 @@
-"""Putting the weights of a checkpoint into a network."""
+"""State of a network and of chance: weights put in strictly, their hash, random states."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import numpy as np
 import torch
 from torch import nn
 
-_SHOWN_KEYS = 8  # of a mismatch; the rest is counted
+from wkd_det.ops.checks import listed
 
 
 def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """The plain model's weights in a checkpoint.
+    """Return the plain model's weights in a checkpoint.
 
     Takes the ``state_dict`` (or ``model``, as the public CIFAR archives call it) out of a
     training checkpoint, strips the ``module.`` of parallel wrappers and leaves out what a
-    distilled student carries beside its own weights.
+    distilled student carries in addition to its own weights.
 
     Raises:
         ValueError: If ``state_dict`` is no dict.
@@ -42,8 +42,13 @@ def load_strictly(module: nn.Module, weights: dict[str, torch.Tensor], source: s
     """Load weights; every key must be there, known and of the right shape.
 
     On an error the module is as it was before. Only ``num_batches_tracked`` may be missing, which
-    old checkpoints lack and eval mode ignores. A module that takes the weights of its bare network
-    too renames them (``own_keys``).
+    old checkpoints lack and eval mode ignores.
+
+    Args:
+        module: The network. One that also accepts the weights of its bare network renames them
+            in a method ``own_keys``.
+        weights: Tensors by key.
+        source: Where they come from, for the message.
 
     Raises:
         ValueError: With the keys at fault.
@@ -64,7 +69,7 @@ def load_strictly(module: nn.Module, weights: dict[str, torch.Tensor], source: s
         else:
             missing = [key for key in missing if not key.endswith('num_batches_tracked')]
             kinds = dict(missing=missing, unexpected=unexpected)
-            faults = [f'{kind} keys: {_some(keys)}' for kind, keys in kinds.items() if keys]
+            faults = [f'{kind} keys: {listed(keys, 8)}' for kind, keys in kinds.items() if keys]
         if not faults:
             return
         module.load_state_dict(own)
@@ -75,15 +80,10 @@ def _shape(value: Any) -> Any:
     return tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
 
 
-def _some(items: list[str]) -> str:
-    rest = len(items) - _SHOWN_KEYS
-    return ', '.join(items[:_SHOWN_KEYS]) + (f' and {rest} more' if rest > 0 else '')
-
-
 def weights_hash(module: nn.Module) -> str:
-    """SHA-256 over names, shapes, types and bytes of all parameters and buffers.
+    """Return the SHA-256 over names, shapes, types and bytes of all parameters and buffers.
 
-    It tells networks apart whatever file their weights came from, and is the same for a training
+    It distinguishes networks whatever file their weights came from, and is the same for a training
     checkpoint and for an export of its weights.
 
     Example:
@@ -101,7 +101,10 @@ def weights_hash(module: nn.Module) -> str:
 
 
 def random_state() -> dict[str, Any]:
-    """States of Python, numpy and torch: numbers and tensors, so ``weights_only`` reads them."""
+    """Return the states of Python, numpy and torch, as numbers and tensors.
+
+    So ``torch.load(weights_only=True)`` reads them.
+    """
     kind, keys, *rest = np.random.get_state()
     return dict(
         python=random.getstate(),
@@ -112,7 +115,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Go on drawing from where :func:`random_state` was called."""
+    """Continue drawing from where :func:`random_state` was called."""
     kind, keys, *rest = state['numpy']
     version, words, gauss = state['python']
     random.setstate((version, tuple(words), gauss))

@@ -1,4 +1,4 @@
-"""Tiny detectors, their distillation sections and batches, for tests."""
+"""Small detectors and classifiers, their distillation sections and batches, for tests."""
 
 from wkd_det.testing.classifiers import (
     class_logits_term,

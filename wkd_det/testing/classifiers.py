@@ -23,19 +23,19 @@ from wkd_det.distillation.view import Pair, StudentView, TeacherView
 
 
 def classifier_config(name: str = 'resnet8', num_classes: int = 10, **changes: Any) -> dict:
-    """Config of a plain classifier of the CIFAR zoo; changes go into the model."""
+    """Return the config of a plain classifier of the CIFAR zoo; changes go into the model."""
     network = dict(type='CifarModel', name=name, num_classes=num_classes)
     return dict(dict(type='Classifier', network=network), **changes)
 
 
 def save_classifier(config: dict, path: str | Path, *, seed: int = 1, bare: bool = False) -> dict:
-    """Random weights on disk, as a ``teacher`` section names them.
+    """Save random weights, and return the ``teacher`` section that names them.
 
     Args:
-        config: Of the classifier.
-        path: Where to.
-        seed: Of the weights.
-        bare: Save those of the network alone, as public archives do.
+        config: Config of the classifier.
+        path: Checkpoint to write.
+        seed: Random seed of the weights.
+        bare: Save the weights of the network alone, as public archives do.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -48,14 +48,14 @@ def save_classifier(config: dict, path: str | Path, *, seed: int = 1, bare: bool
 
 
 def class_logits_term(**changes: Any) -> dict[str, Any]:
-    """WKD-L on the logits; changes go into the loss."""
+    """Return a term with WKD-L on the logits; changes go into the loss."""
     return dict(
         tap='logits', loss=dict(type='WKDLogitLoss', cost=dict(type='ClassifierCost'), **changes)
     )
 
 
 def module_term(tap: str = 'layer3', **changes: Any) -> dict[str, Any]:
-    """WKD-F on the output of a module with a 1 x 1 connector; changes go into the term."""
+    """Return a term with WKD-F on a module and a 1 x 1 connector; changes go into the term."""
     term = dict(
         tap=tap,
         connector=dict(type='ConvConnector', act_cfg=dict(type='ReLU')),
@@ -67,7 +67,7 @@ def module_term(tap: str = 'layer3', **changes: Any) -> dict[str, Any]:
 def image_batch(
     count: int = 4, *, size: int = 32, num_classes: int = 10, seed: int = 0
 ) -> list[Tensor]:
-    """Bytes of images ``(N, 3, size, size)`` and labels ``(N,)``, as a data loader gives them."""
+    """Return bytes of images ``(N, 3, size, size)`` and labels ``(N,)``, as a loader does."""
     generator = torch.Generator().manual_seed(seed)
     shape = (count, 3, size, size)
     images = torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)

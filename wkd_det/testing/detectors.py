@@ -1,4 +1,4 @@
-"""Detectors and batches small enough for a test to train in a blink."""
+"""Small detectors, their distillation sections and batches, for tests."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from torch import Tensor, nn
 def tiny_faster_rcnn(
     *, num_classes: int = 4, base_channels: int = 8, fpn_channels: int = 16, **changes: Any
 ) -> ConfigDict:
-    """Model config of a Faster R-CNN with a ResNet-18 of a few channels, FPN P2 to P6.
+    """Return the model config of a Faster R-CNN with a narrow ResNet-18, FPN P2 to P6.
 
     Args:
-        num_classes: Object classes.
+        num_classes: Number of object classes.
         base_channels: Width of the first stage of the backbone.
         fpn_channels: Width of the pyramid.
         **changes: Keys of the model to add or replace.
@@ -122,14 +122,14 @@ def random_batch(
     masks: bool = False,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Images and boxes as a data loader gives them, before the data preprocessor.
+    """Return images and boxes as a data loader gives them, before the data preprocessor.
 
     Args:
         sizes: Height and width of each image.
         num_classes: Labels are drawn below this.
-        boxes: Boxes an image; 0 is allowed.
+        boxes: Number of boxes per image; 0 is allowed.
         masks: Add masks that fill the boxes.
-        seed: Of everything.
+        seed: Random seed of images, boxes and labels.
     """
     generator = torch.Generator().manual_seed(seed)
     images, samples = [], []
@@ -186,10 +186,7 @@ CONFIGS = {
     'ATSS': 'atss/atss_r50_fpn_1x_coco.py',
     'GFL': 'gfl/gfl_r50_fpn_1x_coco.py',
 }
-
-
 """Config of MMDetection for each registered kind."""
-
 
 _HEAD_CHANNELS = 64  # two values for each of 32 groups that normalise a map of one pixel
 
@@ -197,11 +194,11 @@ _HEAD_CHANNELS = 64  # two values for each of 32 groups that normalise a map of 
 def tiny_detector(
     kind: str, *, num_classes: int = 4, base_channels: int = 8, fpn_channels: int = 16
 ) -> ConfigDict:
-    """Model config of MMDetection with a ResNet-18 of a few channels and narrow heads.
+    """Return a model config of MMDetection with a narrow ResNet-18 and narrow heads.
 
     Args:
         kind: One of ``CONFIGS``, or the path of another config among MMDetection's.
-        num_classes: Object classes.
+        num_classes: Number of object classes.
         base_channels: Width of the first stage of the backbone.
         fpn_channels: Width of the pyramid.
     """
@@ -245,13 +242,13 @@ def _shrink(section: Any, small: dict[str, int]) -> None:
 
 
 def wkd_l_term(**changes: Any) -> dict[str, Any]:
-    """WKD-L on the RoI logits; changes go into the loss."""
+    """Return a term with WKD-L on the RoI logits; changes go into the loss."""
     loss = dict(type='WKDLogitLoss', cost=dict(type='ClassifierCost'), sharpness=2.0)
     return dict(tap='roi_logits', loss=dict(loss, **changes))
 
 
 def wkd_f_term(**changes: Any) -> dict[str, Any]:
-    """WKD-F on 8 x 8 RoI features with a 3 x 3 connector; changes go into the term."""
+    """Return a term with WKD-F on 8 x 8 RoI features; changes go into the term."""
     term = dict(
         tap='roi_feats',
         roi_size=8,
@@ -262,7 +259,7 @@ def wkd_f_term(**changes: Any) -> dict[str, Any]:
 
 
 def wkd_f_neck_term(**changes: Any) -> dict[str, Any]:
-    """WKD-F on the first two levels of the pyramid; changes go into the term."""
+    """Return a term with WKD-F on the first two levels of the neck; changes go into the term."""
     term = dict(
         tap='neck',
         levels=[0, 1],
@@ -275,13 +272,13 @@ def wkd_f_neck_term(**changes: Any) -> dict[str, Any]:
 def distilled_config(
     teacher: Mapping[str, Any], distill: Mapping[str, Any], **changes: Any
 ) -> ConfigDict:
-    """The tiny Faster R-CNN with a teacher and terms."""
+    """Return the tiny Faster R-CNN with a teacher and terms."""
     return distilled_from(tiny_faster_rcnn(**changes), teacher, distill)
 
 
 def distilled_from(
     student: ConfigDict, teacher: Mapping[str, Any], distill: Mapping[str, Any]
 ) -> ConfigDict:
-    """The config of any student with a teacher and terms."""
+    """Return the config of any student with a teacher and terms."""
     sections = dict(teacher=dict(teacher), distill=dict(distill))
     return ConfigDict(student, type=f'Distilled{student.type}', **sections)

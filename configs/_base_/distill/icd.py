@@ -1,16 +1,21 @@
+# Method:   ICD: imitation of FPN maps where a decoder attends to the objects
+# For:      two-stage, cascade, from-cascade, one-stage, anchor-free
+#
 # ICD: imitation of the pyramid where a decoder, asked for each object, attends. Sizes and the
 # weight 3 are the published ones for Faster R-CNN.
-loss_icd = dict(
-    tap='instances',
-    loss=dict(
-        type='ICDLoss',
-        width=256,
-        num_heads=8,
-        invented_ratio=5.0,
-        max_instances=100,
-        jitter=0.3,
-        loss_weight=3.0,
-        auxiliary_weight=1.0,
+distill = dict(
+    loss_icd=dict(
+        tap='instances',
+        loss=dict(
+            type='ICDLoss',
+            width=256,
+            num_heads=8,
+            invented_ratio=5.0,
+            max_instances=100,
+            jitter=0.3,
+            loss_weight=3.0,
+            auxiliary_weight=1.0,
+        ),
     ),
 )
 

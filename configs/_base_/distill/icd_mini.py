@@ -2,7 +2,7 @@
 # the 500 iterations.
 _base_ = 'icd.py'
 
-loss_icd = dict(loss=dict(width=64, num_heads=4))
+distill = dict(loss_icd=dict(loss=dict(width=64, num_heads=4)))
 custom_hooks = [
     dict(type='TermScheduleHook', terms=['loss_icd.loss_weight'], by_epoch=False, warm_up=50)
 ]

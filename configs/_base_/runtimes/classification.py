@@ -1,5 +1,5 @@
 # What every classification config shares: mmengine's hooks, this package's checkpoints.
-default_scope = 'mmdet'
+default_scope = 'mmengine'
 custom_imports = dict(imports=['wkd_det'], allow_failed_imports=False)
 
 default_hooks = dict(

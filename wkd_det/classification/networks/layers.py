@@ -1,8 +1,52 @@
-"""Small pieces that several classification networks share."""
+"""Layers that several classification networks share: stages, convolutions, pooling, classifier."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
+
+
+def convolution(
+    in_channels: int,
+    out_channels: int,
+    kernel_size: int,
+    stride: int = 1,
+    *,
+    groups: int = 1,
+    bias: bool = False,
+    activate: bool = True,
+) -> list[nn.Module]:
+    """Return a convolution, its batch normalisation and, unless refused, a ReLU.
+
+    Args:
+        in_channels: Channels of the input, shape ``(N, in_channels, H, W)``.
+        out_channels: Channels of the output, ``(N, out_channels, H / stride, W / stride)``.
+        kernel_size: Odd; padding keeps the size at stride 1.
+        stride: Stride of the convolution.
+        groups: Groups of channels; ``in_channels`` makes it depthwise.
+        bias: Whether the convolution has a bias although a normalisation follows.
+        activate: Whether a ReLU follows, which does not work in place.
+    """
+    padding = kernel_size // 2
+    layers: list[nn.Module] = [
+        nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias
+        ),
+        nn.BatchNorm2d(out_channels),
+    ]
+    return [*layers, nn.ReLU()] if activate else layers
+
+
+def stage(first: nn.Module, more: Callable[[], nn.Module], num_blocks: int) -> nn.Sequential:
+    """Return a chain of blocks between which width and size of the map stay the same.
+
+    Args:
+        first: Block that changes width and size.
+        more: Makes one of the other blocks.
+        num_blocks: Number of blocks, the first one included.
+    """
+    return nn.Sequential(first, *(more() for _ in range(num_blocks - 1)))
 
 
 def channel_shuffle(features: Tensor, groups: int) -> Tensor:
@@ -31,14 +75,14 @@ def channel_shuffle(features: Tensor, groups: int) -> Tensor:
 
 
 def global_pool() -> nn.Sequential:
-    """Mean over all positions, from ``(N, C, H, W)`` to ``(N, C)``."""
+    """Return the mean over all positions, from ``(N, C, H, W)`` to ``(N, C)``."""
     return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
 def linear_classifier(
     in_features: int, num_classes: int, *, weight_std: float | None = None
 ) -> nn.Linear:
-    """Linear layer from pooled features ``(N, in_features)`` to logits ``(N, num_classes)``.
+    """Return a linear layer from features ``(N, in_features)`` to logits ``(N, num_classes)``.
 
     Args:
         in_features: Width of the pooled features.

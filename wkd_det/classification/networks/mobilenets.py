@@ -1,22 +1,22 @@
-"""MobileNetV1 for ImageNet.
-
-Feature maps by module name, for a 224 x 224 input: ``model.3`` (``(N, 128, 56, 56)``),
-``model.5`` (``(N, 256, 28, 28)``), ``model.11`` (``(N, 512, 14, 14)``), ``model.13``
-(``(N, 1024, 7, 7)``), all after the ReLU; the maps before it are ``model.3.4``, ``model.5.4``,
-``model.11.4`` and ``model.13.4``. ``pool`` gives the pooled features ``(N, 1024)``, ``fc`` the
-logits.
-"""
+"""MobileNets, of depthwise convolutions: V1 for ImageNet and V2 for CIFAR."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import ClassVar
 
 from torch import Tensor, nn
 
-from wkd_det.classification.networks.layers import global_pool, init_convolutions, linear_classifier
+from wkd_det.classification.networks.layers import (
+    convolution,
+    global_pool,
+    init_convolutions,
+    linear_classifier,
+    stage,
+)
 
 # Output channels and stride of the thirteen depthwise separable blocks.
-_BLOCKS = (
+_V1_BLOCKS = (
     (64, 1),
     (128, 2),
     (128, 1),
@@ -29,26 +29,14 @@ _BLOCKS = (
 )
 
 
-def _convolution(
-    in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1
-) -> list[nn.Module]:
-    return [
-        nn.Conv2d(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding=kernel_size // 2,
-            groups=groups,
-            bias=False,
-        ),
-        nn.BatchNorm2d(out_channels),
-        nn.ReLU(),
-    ]
-
-
 class MobileNetV1(nn.Module):
     """MobileNetV1 at full width: one convolution and thirteen depthwise separable blocks.
+
+    Feature maps by module name, for a 224 x 224 input: ``model.3`` (``(N, 128, 56, 56)``),
+    ``model.5`` (``(N, 256, 28, 28)``), ``model.11`` (``(N, 512, 14, 14)``), ``model.13``
+    (``(N, 1024, 7, 7)``), all after the ReLU; the maps before it are ``model.3.4``,
+    ``model.5.4``, ``model.11.4`` and ``model.13.4``. ``pool`` gives the pooled features
+    ``(N, 1024)``, ``fc`` the logits.
 
     Args:
         num_classes: Number of classes.
@@ -66,10 +54,10 @@ class MobileNetV1(nn.Module):
         super().__init__()
         self.num_classes = num_classes
         channels = 32
-        blocks = [nn.Sequential(*_convolution(3, channels, 3, stride=2))]
-        for out_channels, stride in _BLOCKS:
-            depthwise = _convolution(channels, channels, 3, stride, groups=channels)
-            blocks.append(nn.Sequential(*depthwise, *_convolution(channels, out_channels, 1)))
+        blocks = [nn.Sequential(*convolution(3, channels, 3, stride=2))]
+        for out_channels, stride in _V1_BLOCKS:
+            depthwise = convolution(channels, channels, 3, stride, groups=channels)
+            blocks.append(nn.Sequential(*depthwise, *convolution(channels, out_channels, 1)))
             channels = out_channels
         self.model = nn.Sequential(*blocks)
         self.pool = global_pool()
@@ -77,13 +65,13 @@ class MobileNetV1(nn.Module):
         init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``(N, num_classes)`` of images ``(N, 3, 224, 224)``."""
+        """Return logits ``(N, num_classes)`` of images ``(N, 3, 224, 224)``."""
         return self.fc(self.pool(self.model(images)))
 
 
-# Channels at full width, number of blocks and stride of each stage; against the ImageNet
-# network the second stage keeps its resolution.
-_STAGES = (
+# Channels at full width, number of blocks and stride per stage; unlike in the ImageNet network
+# the second stage keeps its resolution.
+_V2_STAGES = (
     (16, 1, 1),
     (24, 2, 1),
     (32, 3, 2),
@@ -94,30 +82,17 @@ _STAGES = (
 )
 
 
-class _InvertedResidual(nn.Module):
-    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
-        super().__init__()
-        hidden = expansion * in_channels
-        self.is_residual = stride == 1 and in_channels == out_channels
-        self.conv = nn.Sequential(
-            nn.Conv2d(in_channels, hidden, 1, bias=False),
-            nn.BatchNorm2d(hidden),
-            nn.ReLU(),
-            nn.Conv2d(hidden, hidden, 3, stride, padding=1, groups=hidden, bias=False),
-            nn.BatchNorm2d(hidden),
-            nn.ReLU(),
-            nn.Conv2d(hidden, out_channels, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv(x) if self.is_residual else self.conv(x)
-
-
 class MobileNetV2(nn.Module):
     """MobileNetV2 with a total stride of 16 instead of 32 and ReLU instead of ReLU6.
 
     The first stage, which does not expand, has its 1 x 1 convolution all the same.
+
+    Feature maps by module name, for a 32 x 32 input and half width: ``conv1``
+    (``(N, 16, 16, 16)``, after the ReLU), ``blocks.1`` (``(N, 12, 16, 16)``), ``blocks.2``
+    (``(N, 16, 8, 8)``), ``blocks.4`` (``(N, 48, 4, 4)``), ``blocks.6`` (``(N, 160, 2, 2)``); the
+    ``blocks`` are linear bottlenecks, so no ReLU follows these four. ``conv2`` is the rectified
+    map ``(N, 1280, 2, 2)`` after the last block, ``pool`` gives the pooled features
+    ``(N, 1280)``, ``classifier`` the logits.
 
     Args:
         num_classes: Number of classes.
@@ -145,36 +120,38 @@ class MobileNetV2(nn.Module):
         if expansion < 1:
             raise ValueError(f'expansion must be at least 1, got {expansion}')
         channels = int(32 * width)
-
-        self.conv1 = nn.Sequential(
-            nn.Conv2d(3, channels, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.ReLU(),
-        )
+        self.conv1 = nn.Sequential(*convolution(3, channels, 3, stride=2))
         stages = []
-        for index, (full_width, num_blocks, stride) in enumerate(_STAGES):
-            stage = nn.Sequential()
-            for block in range(num_blocks):
-                out_channels = int(full_width * width)
-                stage.append(
-                    _InvertedResidual(
-                        channels,
-                        out_channels,
-                        stride if block == 0 else 1,
-                        expansion if index > 0 else 1,
-                    )
-                )
-                channels = out_channels
-            stages.append(stage)
+        for index, (full_width, num_blocks, stride) in enumerate(_V2_STAGES):
+            out_channels = int(full_width * width)
+            block = partial(_InvertedResidual, expansion=expansion if index > 0 else 1)
+            first = block(channels, out_channels, stride)
+            stages.append(stage(first, partial(block, out_channels, out_channels, 1), num_blocks))
+            channels = out_channels
         self.blocks = nn.Sequential(*stages)
-        self.conv2 = nn.Sequential(
-            nn.Conv2d(channels, 1280, 1, bias=False), nn.BatchNorm2d(1280), nn.ReLU()
-        )
+        self.conv2 = nn.Sequential(*convolution(channels, 1280, 1))
         self.pool = global_pool()
         self.classifier = nn.Sequential(linear_classifier(1280, num_classes, weight_std=0.01))
         init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``(N, num_classes)`` of images ``(N, 3, 32, 32)``."""
+        """Return logits ``(N, num_classes)`` of images ``(N, 3, 32, 32)``."""
         features = self.conv2(self.blocks(self.conv1(images)))
         return self.classifier(self.pool(features))
+
+
+class _InvertedResidual(nn.Module):
+    """Widens, convolves each channel by itself, and narrows without an activation."""
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        hidden = expansion * in_channels
+        self.is_residual = stride == 1 and in_channels == out_channels
+        self.conv = nn.Sequential(
+            *convolution(in_channels, hidden, 1),
+            *convolution(hidden, hidden, 3, stride, groups=hidden),
+            *convolution(hidden, out_channels, 1, activate=False),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(x) if self.is_residual else self.conv(x)

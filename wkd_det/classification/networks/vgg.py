@@ -1,12 +1,4 @@
-"""VGG networks with batch norm and a single linear layer (vgg8 ... vgg19).
-
-Feature maps by module name, for a 32 x 32 input: ``block0`` (``(N, 64, 32, 32)``), ``block1``
-(``(N, 128, 16, 16)``), ``block2`` (``(N, 256, 8, 8)``), ``block3`` and ``block4``
-(``(N, 512, 4, 4)``), all after the ReLU. A block is a Sequential of (convolution, batch norm,
-ReLU); the map before the last ReLU is the last batch norm, ``block3.<3 n - 2>`` with ``n``
-convolutions in the block. ``pool`` gives the pooled features ``(N, 512)``, ``classifier`` the
-logits.
-"""
+"""VGG networks with batch norm and a single linear layer (vgg8 ... vgg19)."""
 
 from __future__ import annotations
 
@@ -14,7 +6,12 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from wkd_det.classification.networks.layers import global_pool, init_convolutions, linear_classifier
+from wkd_det.classification.networks.layers import (
+    convolution,
+    global_pool,
+    init_convolutions,
+    linear_classifier,
+)
 
 _CONVOLUTIONS_PER_BLOCK = {
     8: (1, 1, 1, 1, 1),
@@ -25,19 +22,15 @@ _CONVOLUTIONS_PER_BLOCK = {
 }
 
 
-def _block(in_channels: int, out_channels: int, num_convolutions: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for channels in [in_channels] + [out_channels] * (num_convolutions - 1):
-        layers += [
-            nn.Conv2d(channels, out_channels, 3, padding=1),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(),
-        ]
-    return nn.Sequential(*layers)
-
-
 class VGG(nn.Module):
     """VGG for small images: max pooling after the first three blocks only.
+
+    Feature maps by module name, for a 32 x 32 input: ``block0`` (``(N, 64, 32, 32)``), ``block1``
+    (``(N, 128, 16, 16)``), ``block2`` (``(N, 256, 8, 8)``), ``block3`` and ``block4``
+    (``(N, 512, 4, 4)``), all after the ReLU. A block is a Sequential of (convolution, batch norm,
+    ReLU); the map before the last ReLU is the last batch norm, ``block3.<3 n - 2>`` with ``n``
+    convolutions in the block. ``pool`` gives the pooled features ``(N, 512)``, ``classifier`` the
+    logits.
 
     Args:
         depth: 8, 11, 13, 16 or 19. From 11 on, the ImageNet network with the same convolutions
@@ -69,8 +62,15 @@ class VGG(nn.Module):
         init_convolutions(self)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``(N, num_classes)`` of images ``(N, 3, 32, 32)``."""
+        """Return logits ``(N, num_classes)`` of images ``(N, 3, 32, 32)``."""
         features = self.max_pool(self.block0(images))
         features = self.max_pool(self.block1(features))
         features = self.max_pool(self.block2(features))
         return self.classifier(self.pool(self.block4(self.block3(features))))
+
+
+def _block(in_channels: int, out_channels: int, num_convolutions: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for channels in [in_channels] + [out_channels] * (num_convolutions - 1):
+        layers += convolution(channels, out_channels, 3, bias=True)
+    return nn.Sequential(*layers)

@@ -1,4 +1,7 @@
-"""The CIFAR networks of the public teacher checkpoints, by name."""
+"""Networks by name: the CIFAR networks of public checkpoints, those of timm and torchvision.
+
+Each function is a ``type`` of configs and returns a network whose output is logits.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,6 @@ from wkd_det.classification.networks.vgg import VGG
 from wkd_det.runtime.config import near_matches
 
 _WIDTHS_X4 = (32, 64, 128, 256)
-
-
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     'resnet8': partial(CifarResNet, 8),
     'resnet14': partial(CifarResNet, 14),
@@ -44,12 +45,12 @@ _BUILDERS: dict[str, Callable[..., nn.Module]] = {
     'ShuffleV2': ShuffleNetV2,
 }
 
-
 CIFAR_NETWORKS: tuple[str, ...] = tuple(_BUILDERS)
+"""Names of the CIFAR networks."""
 
 
 def CifarModel(name: str, num_classes: int = 100) -> nn.Module:  # noqa: N802  reads as a type
-    """Build a CIFAR network whose state_dict has the keys of the public CRD checkpoints.
+    """Return a CIFAR network whose state_dict has the keys of the public CRD checkpoints.
 
     Convention:
         - Called with images ``(N, 3, 32, 32)`` the network returns logits ``(N, num_classes)``.
@@ -77,15 +78,15 @@ def CifarModel(name: str, num_classes: int = 100) -> nn.Module:  # noqa: N802  r
 def TimmModel(  # noqa: N802  reads as a type
     name: str, num_classes: int = 1000, **options: Any
 ) -> nn.Module:
-    """Build a network of timm, untouched and with random weights.
+    """Return a network of timm, untouched and with random weights.
 
     Its weights are ``'timm://NAME'`` wherever a checkpoint is asked for; see
-    :func:`wkd_det.checkpoint.read_checkpoint`.
+    :func:`wkd_det.runtime.checkpoints.read_checkpoint`.
 
     Args:
         name: As ``timm.list_models`` lists it, e.g. ``'swin_tiny_patch4_window7_224'``.
         num_classes: Number of classes; timm keeps it as ``network.num_classes``.
-        **options: Of the network, e.g. ``embed_dim`` or ``drop_path_rate``.
+        **options: Options of the network, e.g. ``embed_dim`` or ``drop_path_rate``.
 
     Raises:
         ImportError: If timm is not installed.
@@ -103,15 +104,15 @@ def TimmModel(  # noqa: N802  reads as a type
 def TorchvisionModel(  # noqa: N802  reads as a type
     name: str, num_classes: int = 1000, **options: Any
 ) -> nn.Module:
-    """Build a classification network of torchvision, untouched and with random weights.
+    """Return a classification network of torchvision, untouched and with random weights.
 
     Its weights are ``'torchvision://NAME'`` wherever a checkpoint is asked for; see
-    :func:`wkd_det.checkpoint.read_checkpoint`.
+    :func:`wkd_det.runtime.checkpoints.read_checkpoint`.
 
     Args:
         name: As ``torchvision.models.list_models`` lists it, e.g. ``'resnet18'``.
         num_classes: Number of classes; kept as ``network.num_classes``.
-        **options: Of the network, e.g. ``dropout``.
+        **options: Options of the network, e.g. ``dropout``.
 
     Raises:
         ValueError: If the name is unknown.

@@ -1,0 +1,9 @@
+# Method:   WKD-F: Wasserstein distance of Gaussians on the last feature map
+# For:      classifier
+#
+# The tap and the connector are the pair's.
+distill = dict(
+    loss_wkd_f=dict(
+        loss=dict(type='WKDFeatureLoss', grid=2, mean_cov_ratio=2.0, loss_weight=0.05),
+    ),
+)

@@ -1,0 +1,3 @@
+# As the reference code trains resnet50-to-mobilenetv1: a cosine decay from the start.
+_base_ = 'wkd-lf.py'
+custom_hooks = [dict(type='TermScheduleHook', decay_from=0)]

@@ -1,0 +1,22 @@
+# wrn_40_2 to ShuffleV1 on CIFAR-100, as the paper has it.
+#
+# Teacher:  wrn_40_2 (75.61 top-1 published by CRD)
+# Student:  ShuffleV1
+# Kind:     classifier
+# Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there);
+#           the archive of CRD in data/cifar_teachers
+# Costs:    data/interrelation/cifar100_wrn_40_2_cka.safetensors
+# Command:  python tools/train.py configs/classification/cifar100/METHOD_wrn_40_2-to-shufflev1_paper.py --amp
+_base_ = 'cifar100_wrn_40_2-to-shufflev1_reference.py'
+_base_.pop('custom_hooks')  # no decay
+
+optim_wrapper = dict(optimizer=dict(nesterov=False))
+__wkd_l = dict(
+    loss=dict(cost=dict(path='data/interrelation/cifar100_wrn_40_2_cka.safetensors'), num_iters=9)
+)
+__wkd_f = dict(loss=dict(unbiased=False))
+settings = {
+    'wkd-l': dict(loss_wkd_l=__wkd_l),
+    'wkd-f': dict(loss_wkd_f=__wkd_f),
+    'wkd-lf': dict(loss_wkd_l=__wkd_l, loss_wkd_f=__wkd_f),
+}

@@ -1,0 +1,24 @@
+# resnet50 to mobilenetv1 on ImageNet, as the paper has it.
+#
+# Teacher:  resnet50 of torchvision
+# Student:  mobilenetv1
+# Kind:     classifier
+# Needs:    data/imagenet (train and val, one folder a synset)
+# Costs:    data/interrelation/imagenet_resnet50_cka.safetensors
+# Command:  bash tools/dist_train.sh configs/classification/imagenet/METHOD_resnet50-to-mobilenetv1_paper.py 4 --amp
+_base_ = 'imagenet_resnet50-to-mobilenetv1_reference.py'
+
+optim_wrapper = dict(optimizer=dict(nesterov=False))
+__wkd_l = dict(
+    loss=dict(
+        cost=dict(path='data/interrelation/imagenet_resnet50_cka.safetensors'),
+        num_iters=9,
+        sharpness=1.0,
+    )
+)
+__wkd_f = dict(loss=dict(grid=1, unbiased=False, loss_weight=0.001))
+settings = {
+    'wkd-l': dict(loss_wkd_l=__wkd_l),
+    'wkd-f': dict(loss_wkd_f=__wkd_f),
+    'wkd-lf': dict(loss_wkd_l=__wkd_l, loss_wkd_f=__wkd_f),
+}

@@ -1,0 +1,16 @@
+# WKD-L, wrn_40_2 to ShuffleV1 on CIFAR-100, as the reference implementation.
+#
+# Method:   WKD-L: discrete Wasserstein distance on the logits
+# Pair:     wrn_40_2 (75.61 top-1 published by CRD) to ShuffleV1
+# Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there); the archive of CRD in
+#           data/cifar_teachers; class costs in data/wkd_cost/cifar100_wrn_40_2_linear_cka.pth, see
+#           README.md
+# Command:  python tools/train.py \
+#     configs/classification/cifar100/wkd-l_wrn_40_2-to-shufflev1_reference.py --amp
+# Expected: not yet run; 76.72 top-1 published by the reference implementation
+_base_ = [
+    '../../_base_/pairs/cifar100_wrn_40_2-to-shufflev1_reference.py',
+    '../../_base_/distill/classification/wkd-l.py',
+]
+
+model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('wkd-l', {}))

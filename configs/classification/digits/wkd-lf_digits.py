@@ -1,0 +1,11 @@
+# WKD-L + WKD-F, resnet20 to resnet8 on the digits of scikit-learn.
+#
+# Method:   WKD-L + WKD-F: Wasserstein distances on logits and last feature map
+# Pair:     resnet20 to resnet8
+# Needs:    scikit-learn; the digits come with it; the trained teacher
+#           (configs/classification/digits/baseline/resnet20_teacher.py)
+# Command:  python tools/train.py configs/classification/digits/wkd-lf_digits.py
+# Expected: 94.5 +- 0.3 top-1 (mean of five seeds)
+_base_ = ['../../_base_/pairs/digits_120i.py', '../../_base_/distill/classification/wkd-lf.py']
+
+model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('wkd-lf', {}))

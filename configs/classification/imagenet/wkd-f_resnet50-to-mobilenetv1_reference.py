@@ -1,0 +1,14 @@
+# WKD-F, resnet50 to mobilenetv1 on ImageNet, as the reference implementation.
+#
+# Method:   WKD-F: Wasserstein distance of Gaussians on the last feature map
+# Pair:     resnet50 of torchvision to mobilenetv1
+# Needs:    data/imagenet (train and val, one folder a synset)
+# Command:  bash tools/dist_train.sh \
+#     configs/classification/imagenet/wkd-f_resnet50-to-mobilenetv1_reference.py 4 --amp
+# Expected: not yet run; 73.12 top-1 published by the reference implementation
+_base_ = [
+    '../../_base_/pairs/imagenet_resnet50-to-mobilenetv1_reference.py',
+    '../../_base_/distill/classification/wkd-f_imagenet_resnet50-to-mobilenetv1_reference.py',
+]
+
+model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('wkd-f', {}))

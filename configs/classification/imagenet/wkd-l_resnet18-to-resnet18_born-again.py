@@ -1,0 +1,16 @@
+# WKD-L, resnet18 from its own first generation (Born-Again) on ImageNet.
+#
+# Method:   WKD-L: discrete Wasserstein distance on the logits
+# Pair:     resnet18 to resnet18
+# Needs:    data/imagenet (train and val, one folder a synset); generation 0, trained first
+#           (configs/classification/imagenet/baseline/born-again_gen0_resnet18.py); class costs in
+#           data/interrelation/imagenet_born-again_gen0_cka.safetensors, see README.md
+# Command:  bash tools/dist_train.sh \
+#     configs/classification/imagenet/wkd-l_resnet18-to-resnet18_born-again.py 4 --amp
+# Expected: not yet run
+_base_ = [
+    '../../_base_/pairs/imagenet_resnet18-to-resnet18_born-again.py',
+    '../../_base_/distill/classification/wkd-l.py',
+]
+
+model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('wkd-l', {}))

@@ -1,0 +1,10 @@
+# NST, Faster R-CNN with FPN, COCO, 180k iterations.
+#
+# Method:   NST: second moments of FPN maps over the channels
+# Pair:     Faster R-CNN R-101 FPN (3x, 41.8 box AP published by MMDetection) to R-18
+# Needs:    COCO 2017 in data/coco; the weights of the teacher and of the backbone are downloaded
+# Command:  bash tools/dist_train.sh configs/detection/nst_faster-rcnn_r101-to-r18_180k.py 4
+# Expected: not yet run
+_base_ = ['../_base_/pairs/faster-rcnn_r101-to-r18_180k.py', '../_base_/distill/nst.py']
+
+model = dict(distill=_base_.pop('distill'))

@@ -1,0 +1,10 @@
+# WKD-F on RoIs, Faster R-CNN with FPN, COCO, 1x (12 epochs).
+#
+# Method:   WKD-F on RoIs: Gaussian Wasserstein distance on the RoI features
+# Pair:     Faster R-CNN R-101 FPN (3x, 41.8 box AP published by MMDetection) to R-18
+# Needs:    COCO 2017 in data/coco; the weights of the teacher and of the backbone are downloaded
+# Command:  bash tools/dist_train.sh configs/detection/wkd-f_faster-rcnn_r101-to-r18_1x.py 8
+# Expected: not yet run
+_base_ = ['../_base_/pairs/faster-rcnn_r101-to-r18_1x.py', '../_base_/distill/wkd-f.py']
+
+model = dict(distill=_base_.pop('distill'))

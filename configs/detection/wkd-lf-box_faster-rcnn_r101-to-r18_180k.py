@@ -1,0 +1,10 @@
+# WKD-L + WKD-F + boxes, Faster R-CNN with FPN, COCO, 180k iterations.
+#
+# Method:   WKD-L + WKD-F + boxes: WKD-L, WKD-F and the boxes of the target class
+# Pair:     Faster R-CNN R-101 FPN (3x, 41.8 box AP published by MMDetection) to R-18
+# Needs:    COCO 2017 in data/coco; the weights of the teacher and of the backbone are downloaded
+# Command:  bash tools/dist_train.sh configs/detection/wkd-lf-box_faster-rcnn_r101-to-r18_180k.py 4
+# Expected: not yet run
+_base_ = ['../_base_/pairs/faster-rcnn_r101-to-r18_180k.py', '../_base_/distill/wkd-lf-box.py']
+
+model = dict(distill=_base_.pop('distill'))

@@ -1,0 +1,10 @@
+# WKD-L + WKD-F, Faster R-CNN with FPN, COCO, 180k iterations.
+#
+# Method:   WKD-L + WKD-F: Wasserstein distances on RoI logits and RoI features
+# Pair:     Faster R-CNN R-101 FPN (3x, 41.8 box AP published by MMDetection) to R-50
+# Needs:    COCO 2017 in data/coco; the weights of the teacher and of the backbone are downloaded
+# Command:  bash tools/dist_train.sh configs/detection/wkd-lf_faster-rcnn_r101-to-r50_180k.py 4
+# Expected: not yet run
+_base_ = ['../_base_/pairs/faster-rcnn_r101-to-r50_180k.py', '../_base_/distill/wkd-lf.py']
+
+model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('wkd-lf', {}))

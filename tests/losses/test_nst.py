@@ -1,0 +1,63 @@
+"""NST: by hand, and as its paper writes it.
+
+Properties shared by all losses of maps are tested in test_map_losses.py.
+"""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.testing import assert_close
+
+from wkd_det.losses.nst import nst_loss
+from wkd_det.losses.wkd_feature import feature_distribution_loss
+
+EXACT = dict(rtol=1e-10, atol=1e-12)  # some hundred float64 operations
+
+# Two channels of two pixels.
+STUDENT = torch.tensor([[3.0, 4.0], [1.0, 0.0]], dtype=torch.float64).view(1, 2, 1, 2)
+TEACHER = torch.tensor([[0.0, 2.0], [2.0, 2.0]], dtype=torch.float64).view(1, 2, 1, 2)
+
+
+def maps(samples=2, channels=3, height=4, width=5):
+    """Student and teacher."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, samples, channels, height, width)
+    both = torch.randn(shape, generator=generator, dtype=torch.float64)
+    both[1] = 0.5 + 1.5 * both[1]
+    return both.unbind(0)
+
+
+def test_nst_by_hand():
+    # Of length 1: student (.6, .8) and (1, 0); teacher (0, 1) and (1, 1) / sqrt 2.
+    half = math.sqrt(0.5)
+    own = (1 + 2 * 0.6**2 + 1) / 4
+    teacher = (1 + 2 * half**2 + 1) / 4
+    crossed = (0.8**2 + (1.4 * half) ** 2 + 0 + half**2) / 4
+    assert nst_loss(STUDENT, TEACHER).item() == pytest.approx(own + teacher - 2 * crossed)
+
+
+def test_nst_is_the_discrepancy_of_the_kernel():
+    student, teacher = maps()
+    total = 0.0
+    for own, other in zip(student.flatten(2), teacher.flatten(2)):
+        own, other = F.normalize(own, dim=1), F.normalize(other, dim=1)
+        for one, two, sign in ((own, own, 1), (other, other, 1), (own, other, -2)):
+            total += sign * (one @ two.t()).square().mean()
+    assert_close(nst_loss(student, teacher), total / 2, **EXACT)
+
+
+def test_nst_is_the_spatial_second_moment_of_the_family():
+    student, teacher = maps()
+    unit = [F.normalize(f.flatten(2), dim=2).view_as(f) for f in (student, teacher)]
+    moments = dict(distribution='spatial_gram', distance='frobenius')
+    expected = feature_distribution_loss(*unit, **moments)
+    assert_close(nst_loss(student, teacher), expected, **EXACT)
+
+
+def test_nst_does_not_see_scale():
+    student, teacher = maps()
+    assert_close(nst_loss(50 * student, 0.1 * teacher), nst_loss(student, teacher), **EXACT)

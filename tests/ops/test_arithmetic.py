@@ -1,0 +1,106 @@
+"""Types of the arithmetic, the mean over samples as MMDetection takes it, equal blocks."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmdet.models.losses.utils import weight_reduce_loss
+from torch.testing import assert_close
+
+from wkd_det.ops.arithmetic import equal_parts, promote, weighted_mean, without_autocast
+
+# mmdet adds the rounding unit of float32 to avg_factor; ours does not.
+MMDET = dict(rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ('given_types', 'expected'),
+    [
+        ([torch.float16], torch.float32),
+        ([torch.bfloat16, torch.float32], torch.float32),
+        ([torch.float16, torch.float64], torch.float64),
+        ([torch.int64, torch.float32], torch.float32),
+    ],
+)
+def test_promoted_types(given_types, expected):
+    promoted = promote(*(torch.ones(2, dtype=dtype) for dtype in given_types))
+    assert [tensor.dtype for tensor in promoted] == [expected] * len(given_types)
+
+
+def test_promotion_is_differentiable_and_leaves_float32_alone():
+    half = torch.ones(2, dtype=torch.float16, requires_grad=True)
+    single = torch.ones(2, requires_grad=True)
+    promoted = promote(half, single)
+    assert promoted[1] is single
+    promoted[0].sum().backward()
+    assert torch.equal(half.grad, torch.ones(2, dtype=torch.float16))
+
+
+def test_autocast_is_off_inside_and_on_again_after():
+    matrix = torch.rand(3, 3)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        assert (matrix @ matrix).dtype == torch.bfloat16
+        with without_autocast(matrix):
+            assert (matrix @ matrix).dtype == torch.float32
+        assert (matrix @ matrix).dtype == torch.bfloat16
+
+
+def test_means_by_hand():
+    losses, weight = torch.tensor([1.0, 2.0, 6.0]), torch.tensor([1.0, 0.0, 0.5])
+    assert weighted_mean(losses).item() == 3  # small integers: exact
+    assert weighted_mean(losses, avg_factor=2).item() == 4.5
+    assert weighted_mean(losses, weight, avg_factor=torch.tensor(8.0)).item() == 0.5
+    # Without avg_factor the number of samples divides, whatever the weights: 4 / 3, rounded.
+    assert weighted_mean(losses, weight).item() == pytest.approx(4 / 3, rel=1e-6)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(
+    samples=st.integers(1, 6),
+    weighted=st.booleans(),
+    avg_factor=st.one_of(st.none(), st.floats(0.5, 100)),
+    seed=st.integers(0, 99),
+)
+def test_same_as_mmdet(samples, weighted, avg_factor, seed):
+    generator = torch.Generator().manual_seed(seed)
+    losses = torch.rand(samples, generator=generator)
+    weight = torch.rand(samples, generator=generator) if weighted else None
+    assert_close(
+        weighted_mean(losses, weight, avg_factor),
+        weight_reduce_loss(losses, weight, 'mean', avg_factor),
+        **MMDET,
+    )
+
+
+@pytest.mark.parametrize('avg_factor', [None, 4.0])
+def test_no_samples_give_zero_with_a_graph(avg_factor):
+    losses = torch.zeros(0, requires_grad=True)
+    value = weighted_mean(losses, torch.zeros(0), avg_factor)
+    assert value.item() == 0
+    value.backward()
+    assert losses.grad.shape == (0,)
+
+
+@pytest.mark.parametrize('avg_factor', [0, -1.0, math.nan, torch.tensor(0.0)])
+def test_avg_factor_must_be_positive(avg_factor):
+    with pytest.raises(ValueError, match='avg_factor must be positive, got'):
+        weighted_mean(torch.ones(2), avg_factor=avg_factor)
+
+
+def test_weight_must_have_the_shape_of_the_samples():
+    with pytest.raises(ValueError, match=r'weight must have the shape .* \(2,\), got \(2, 1\)'):
+        weighted_mean(torch.ones(2), torch.ones(2, 1))
+
+
+@pytest.mark.parametrize('length', [0, 1, 7, 12, 100])
+@pytest.mark.parametrize('most', [0, 1, 5, 12])
+def test_equal_parts_cover_the_axis_and_differ_by_one_at_most(length, most):
+    parts = equal_parts(length, most)
+    sizes = [part.stop - part.start for part in parts]
+    assert [index for part in parts for index in range(part.start, part.stop)] == [*range(length)]
+    assert not sizes or max(sizes) - min(sizes) <= 1
+    assert len(parts) == -(-length // max(most, 1))
