@@ -184,6 +184,7 @@ def pixel_transport(
     pixels, inside = cell_pixels(student, **cells)
     target, _ = cell_pixels(teacher, **cells)
     cost = 1 - F.normalize(pixels, dim=2).mT @ F.normalize(target, dim=2)
+    cost = cost + (-cost.detach()).clamp(min=0)  # rounding may go below 0; the gradient stays
     count = _count(inside, pixels)
     # A cell without pixels gets mass everywhere, to keep its numbers finite.
     mass = (inside[:, :, 0] | (count == 0)[..., None]).to(pixels)
@@ -191,7 +192,7 @@ def pixel_transport(
     transport = sinkhorn_cost(
         mass,
         mass,
-        cost.clamp(min=0).flatten(0, 1),
+        cost.flatten(0, 1),
         epsilon=epsilon,
         num_iters=num_iters,
         log_domain=True,

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from wkd_det.ops.arithmetic import promote, without_autocast
 from wkd_det.ops.checks import check_integers, check_positive
-from wkd_det.ops.scaling import log_matmul_exp, scaled_transport, scaling_vectors
+from wkd_det.ops.scaling import log_matmul_exp, log_plan_cost, scaled_transport, scaling_vectors
 
 
 def sinkhorn_cost(
@@ -58,8 +58,7 @@ def sinkhorn_cost(
 
     Returns:
         Shape ``(N,)``, at least float32. Differentiable once, by ``source``, ``target`` and
-        ``cost``; with ``log_domain`` an entry of ``cost`` that is 0 gets only the part of its
-        gradient that runs through the plan.
+        ``cost``; with ``log_domain`` a mass that is 0 gets a gradient of 0.
 
     Raises:
         ValueError: If shapes disagree, ``epsilon <= 0`` or ``num_iters < 1``.
@@ -153,8 +152,7 @@ def _scale_in_log_domain(
 ) -> Tensor:
     log_kernel = cost / -epsilon
     log_row, log_column = _log_scalings(source, target, log_kernel, num_iters, support)
-    # cost is folded in as a logarithm: exp(log_row + log sum_j exp(column_j - C_ij/eps) C_ij)
-    return (log_row + log_matmul_exp(log_column, (log_kernel + _log(cost)).mT)).exp().sum(dim=1)
+    return log_plan_cost(log_row, log_column, log_kernel, cost)
 
 
 def _log_scalings(
