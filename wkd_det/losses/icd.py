@@ -20,7 +20,7 @@ from wkd_det.losses.icd_queries import (
 )
 from wkd_det.ops.arithmetic import matrix_product, promote, without_autocast
 from wkd_det.ops.attention import attend
-from wkd_det.ops.checks import check_integers, check_nonnegative
+from wkd_det.ops.checks import check_integers, check_nonnegative, check_tensors, plain_number
 
 
 def attended_loss(student: Tensor, teacher: Tensor, attention: Tensor) -> Tensor:
@@ -45,11 +45,13 @@ def attended_loss(student: Tensor, teacher: Tensor, attention: Tensor) -> Tensor
         Scalar.
 
     Raises:
+        TypeError: If a list or an array is given for a tensor.
         ValueError: If shapes disagree.
 
     References: Kang, Zhang, Zhang, Sun, Zheng, Instance-Conditional Knowledge Distillation for
         Object Detection, NeurIPS 2021, section 3.3; the normalisation is that of its code.
     """
+    check_tensors(student=student, teacher=teacher, attention=attention)
     if student.dim() != 4 or student.shape != teacher.shape:
         raise ValueError(
             'student and teacher must share a shape (N, M, S, D), '
@@ -233,15 +235,15 @@ class ICDLoss(Loss):
             raise ValueError(
                 f'width must be a multiple of 4 and of num_heads, got {width} and {num_heads}'
             )
-        self.width = width
-        self.auxiliary_weight = auxiliary_weight
+        self.width = plain_number(width)
+        self.auxiliary_weight = plain_number(auxiliary_weight)
         self.sampler = InstanceSampler(
             num_classes, ratio=invented_ratio, limit=max_instances, jitter=jitter
         )
-        self.encoder = InstanceEncoder(num_classes, width)
-        self.decoder = InstanceDecoder(teacher_channels, width, num_heads)
-        self.student_value = Linear(student_channels, width)
-        self.predictor = perceptron(width, width, 5)
+        self.encoder = InstanceEncoder(num_classes, self.width)
+        self.decoder = InstanceDecoder(teacher_channels, self.width, plain_number(num_heads))
+        self.student_value = Linear(student_channels, self.width)
+        self.predictor = perceptron(self.width, self.width, 5)
 
     def forward(
         self,
@@ -261,7 +263,12 @@ class ICDLoss(Loss):
             labels: Their classes, per image ``(G,)``.
             image_sizes: Height and width of each image without padding, in pixels.
             mask: Pixels that are not padding, bool, each ``(N, H, W)``; None for all.
+
+        Raises:
+            TypeError: If boxes or labels of an image are no tensor.
         """
+        for index, (corners, classes) in enumerate(zip(boxes, labels)):
+            check_tensors(**{f'boxes[{index}]': corners, f'labels[{index}]': classes})
         like = self.student_value.weight
         outside = [
             torch.zeros_like(level[:, 0], dtype=torch.bool) if mask is None else ~mask[index]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from wkd_det.ops.arithmetic import matrix_product
+from wkd_det.ops.checks import plain_number
 
 # Where statistics of a data set are missing, the reference draws sizes from N(0.2, 0.2), cut at
 # two standard deviations, and centres evenly; both in units of the image.
@@ -53,9 +54,9 @@ class InstanceSampler:
 
     def __init__(self, num_classes: int, *, ratio: float, limit: int, jitter: float) -> None:
         self.num_classes = num_classes
-        self.ratio = ratio
-        self.limit = limit
-        self.jitter = jitter
+        self.ratio = plain_number(ratio)
+        self.limit = plain_number(limit)
+        self.jitter = plain_number(jitter)
 
     def __call__(
         self,

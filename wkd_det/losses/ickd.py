@@ -52,6 +52,7 @@ def ickd_loss(
         Scalar. No images give 0 with a graph.
 
     Raises:
+        TypeError: If a list or an array is given for a tensor.
         ValueError: If shapes disagree.
 
     References: Liu et al., Exploring Inter-Channel Correlation for Diversity-preserved Knowledge

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from wkd_det.ops.checks import check_tensors
+
 
 def promote(*tensors: Tensor) -> tuple[Tensor, ...]:
     """Return the tensors in one floating type of at least 32 bits.
@@ -80,9 +82,11 @@ def weighted_mean(
         Scalar.
 
     Raises:
+        TypeError: If ``weight`` is no tensor.
         ValueError: If the shape of ``weight`` differs or ``avg_factor`` is not positive.
     """
     if weight is not None:
+        check_tensors(weight=weight)
         if weight.shape != per_sample.shape:
             raise ValueError(
                 f'weight must have the shape of the samples {tuple(per_sample.shape)}, '
