@@ -184,6 +184,20 @@ def test_memory_does_not_grow_with_the_objects(monkeypatch):
     assert many - few < attention / 20
 
 
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_backward_inside_autocast_gives_every_parameter_its_gradient(dtype):
+    given, module = batch(), loss_module()
+    gradients = []
+    for enabled in (False, True):
+        module.zero_grad()
+        loss = value(module, given)
+        with torch.autocast('cpu', dtype=dtype, enabled=enabled):
+            loss.backward()
+        gradients.append({name: p.grad for name, p in module.named_parameters()})
+    for name, gradient in gradients[0].items():
+        assert torch.equal(gradients[1][name], gradient), name
+
+
 # Its parts
 
 
