@@ -165,6 +165,7 @@ class BottleneckConnector(Connector):
     ) -> None:
         super().__init__()
         check_integers(mid_channels=mid_channels)
+        mid_channels = int(mid_channels)
         plain = dict(norm_cfg=None, act_cfg=None, bias=False)
         self.layers = nn.Sequential(
             ConvModule(student_channels, mid_channels, 1, **plain),
@@ -219,6 +220,7 @@ class ABFConnector(Connector):
                 f'{len(student_channels)} and {len(teacher_channels)}'
             )
         check_integers(mid_channels=mid_channels)
+        mid_channels = int(mid_channels)
         plain = dict(norm_cfg=dict(type='BN'), act_cfg=None)
         self.inward = nn.ModuleList(
             ConvModule(channels, mid_channels, 1, **plain) for channels in student_channels

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
+from benchmarks.memory import peak_extra_bytes
 from wkd_det.losses.icd import ICDLoss, InstanceDecoder, attended_loss, grid_code
 from wkd_det.losses.icd_queries import Instances
 
@@ -139,6 +140,64 @@ def test_autocast_does_not_reach_it():
         assert value(module, given) == expected
 
 
+# Blocks
+
+
+def value_gradients_and_random_state(module, given):
+    maps = [level.detach().clone().requires_grad_() for level in given['student']]
+    loss = value(module, dict(given, student=maps))
+    drawn = torch.rand(1)
+    gradients = torch.autograd.grad(loss, [*maps, *module.parameters()])
+    return loss.detach(), drawn, *gradients
+
+
+@pytest.mark.parametrize('elements', [1, 80, 3 * 80, 10 * 80], ids='blocks of {}'.format)
+@pytest.mark.parametrize('counts', [(2, 1), (0, 3), (0, 0)])
+def test_blocks_change_neither_value_nor_gradient_nor_what_is_drawn(monkeypatch, elements, counts):
+    given, module = batch(counts, dtype=torch.float64), loss_module().double()
+    whole = value_gradients_and_random_state(module, given)
+    monkeypatch.setattr('wkd_det.ops.attention._BLOCK_ELEMENTS', elements)
+    in_blocks = value_gradients_and_random_state(module, given)
+    assert torch.equal(in_blocks[1], whole[1])
+    for one, other in zip(in_blocks, whole):
+        assert_close(one, other, rtol=1e-10, atol=1e-12)  # sums over queries in other parts
+
+
+def peak_of_a_step(objects):
+    module = loss_module(num_classes=4, student_channels=8, teacher_channels=8, max_instances=200)
+    sizes = ((64, 64), (32, 32))
+    maps = [torch.randn(2, 8, *size) for size in sizes]
+    corners = torch.rand(2, objects, 2) * 200
+    boxes = [torch.cat([part, part + 30], dim=1) for part in corners]
+    labels = [torch.arange(objects) % 4] * 2
+    given = dict(
+        student=maps, teacher=maps, boxes=boxes, labels=labels, image_sizes=[(256, 256)] * 2
+    )
+    return peak_extra_bytes(lambda: value(module, given).backward())
+
+
+def test_memory_does_not_grow_with_the_objects(monkeypatch):
+    """6 and 120 queries per image; all attention of the latter would be 9.8 MB."""
+    monkeypatch.setattr('wkd_det.ops.attention._BLOCK_ELEMENTS', 2**15)
+    few, many = peak_of_a_step(1), peak_of_a_step(20)
+    attention = 4 * 2 * 2 * 120 * (64 * 64 + 32 * 32)
+    assert many - few < attention / 20
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_backward_inside_autocast_gives_every_parameter_its_gradient(dtype):
+    given, module = batch(), loss_module()
+    gradients = []
+    for enabled in (False, True):
+        module.zero_grad()
+        loss = value(module, given)
+        with torch.autocast('cpu', dtype=dtype, enabled=enabled):
+            loss.backward()
+        gradients.append({name: p.grad for name, p in module.named_parameters()})
+    for name, gradient in gradients[0].items():
+        assert torch.equal(gradients[1][name], gradient), name
+
+
 # Its parts
 
 
@@ -182,7 +241,8 @@ def test_the_decoder_attends_as_torch_does():
     )
     outside = torch.zeros(2, 7, dtype=torch.bool)
     outside[0, 4:] = True
-    decoded, attention, values = decoder(queries, features, positions, outside)
+    counted = torch.tensor([[1.0, 1, 0], [1, 1, 1]])
+    decoded, attended, values = decoder(queries, features, positions, outside, counted)
     found = F.scaled_dot_product_attention(
         decoder.heads(decoder.query(queries)),
         decoder.heads(decoder.key(features) + decoder.position(positions)),
@@ -192,8 +252,8 @@ def test_the_decoder_attends_as_torch_does():
     found = decoder.out(found.transpose(1, 2).reshape(2, 3, 16))
     middle = decoder.attention_norm(queries + found)
     assert_close(decoded, decoder.norm(middle + decoder.feed_forward(middle)), rtol=1e-4, atol=1e-5)
-    assert_close(attention.sum(3), torch.ones(2, 2, 3))
-    assert not attention[0, :, :, 4:].any()
+    assert_close(attended.sum(2), torch.tensor([[2.0, 2], [3, 3]]))
+    assert not attended[0, :, 4:].any()
     assert values.shape == (2, 2, 7, 8)
 
 

@@ -13,6 +13,7 @@ import ot
 import pytest
 import scipy.linalg
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.distributions import Exponential, Laplace, Normal, kl_divergence
@@ -327,6 +328,54 @@ def test_student_equal_to_teacher(distribution, distance, size, dtype):
             assert abs(value.item()) <= 1e-6
             # Rounding of logarithms near 0 by float32, over variances of 1e-5 that are its own.
             assert grad.abs().max() <= 1e-6
+
+
+def transport_left_to_autograd(student, teacher, epsilon=0.05, num_iters=10):
+    """One image and one cell: rounds on plain numbers, the cost as it comes, also below 0."""
+    student, teacher = (F.normalize(f[0].flatten(1), dim=0) for f in (student, teacher))
+    cost = 1 - student.T @ teacher
+    kernel, mass = (-cost / epsilon).exp(), 1 / len(cost)
+    row = torch.ones_like(cost[0])
+    for _ in range(num_iters):
+        column = mass / (kernel.T @ row)
+        row = mass / (kernel @ column)
+    return (row[:, None] * kernel * column * cost).sum()
+
+
+@pytest.mark.parametrize('size', [(3, 3), (2, 1), (1, 1)], ids=['many', 'two', 'one'])
+@pytest.mark.parametrize('scale', [1e-3, 1.0, 1e3])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_gradient_of_transport_where_student_equals_teacher(size, scale, dtype):
+    """Each pixel costs 0 or, by rounding, less against itself; the rest pulls as ever."""
+    teacher = maps(1, 4, *size, scale=scale)[1].to(dtype)
+    value, grad = value_and_gradient(teacher, teacher, distribution='pmf', distance='w2')
+    student = teacher.double().clone().requires_grad_()
+    expected = transport_left_to_autograd(student, teacher.double())
+    (expected_grad,) = torch.autograd.grad(expected, student)
+    # Costs are differences of numbers of about 1, over an epsilon of 1/20.
+    rounding = 1e-4 if dtype == torch.float32 else 1e-12
+    assert_close(value.double(), expected.detach(), rtol=rounding, atol=rounding)
+    assert_close(grad.double(), expected_grad, rtol=0, atol=rounding / scale)
+
+
+def test_gradcheck_of_transport_where_student_equals_teacher():
+    _, teacher = maps(2, 4, 3, 3)
+    assert torch.autograd.gradcheck(
+        lambda student: feature_distribution_loss(
+            student, teacher, distribution='pmf', distance='w2', grid=2
+        ),
+        teacher.clone().requires_grad_(),
+    )
+
+
+def test_transport_between_parallel_pixels_is_never_below_zero():
+    teacher = maps(1, 64, 5, 5, dtype=torch.float32)[1][..., :1, :1].expand(-1, -1, 5, 5)
+    for factor in (1.0, 3.0, 1e-3):
+        value, grad = value_and_gradient(
+            factor * teacher, teacher, distribution='pmf', distance='w2'
+        )
+        assert 0 <= value <= 1e-6  # rounding of a cosine
+        assert torch.isfinite(grad).all()
 
 
 @pytest.mark.parametrize(

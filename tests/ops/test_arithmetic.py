@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from mmdet.models.losses.utils import weight_reduce_loss
 from torch.testing import assert_close
 
-from wkd_det.ops.arithmetic import equal_parts, promote, weighted_mean, without_autocast
+from wkd_det.ops.arithmetic import (
+    equal_parts,
+    matrix_product,
+    promote,
+    weighted_mean,
+    without_autocast,
+)
 
 # mmdet adds the rounding unit of float32 to avg_factor; ours does not.
 MMDET = dict(rtol=1e-6, atol=1e-7)
@@ -47,6 +53,56 @@ def test_autocast_is_off_inside_and_on_again_after():
         with without_autocast(matrix):
             assert (matrix @ matrix).dtype == torch.float32
         assert (matrix @ matrix).dtype == torch.bfloat16
+
+
+def factors(*shape, dtype=torch.float64):
+    """Matrices ``(..., 3, 4)`` and ``(..., 4, 5)``."""
+    generator = torch.Generator().manual_seed(0)
+    return [
+        torch.randn(*shape, *size, generator=generator, dtype=dtype).requires_grad_()
+        for size in ((3, 4), (4, 5))
+    ]
+
+
+@pytest.mark.parametrize('shape', [(), (2,), (2, 3), (0,)])
+def test_product_and_gradients_are_those_of_torch(shape):
+    left, right = factors(*shape, dtype=torch.float32)
+    results = []
+    for product in (matrix_product, torch.matmul):
+        value = product(left, right)
+        results.append((value, *torch.autograd.grad(value.square().sum(), (left, right))))
+    for one, other in zip(*results):
+        assert torch.equal(one, other)
+
+
+def test_gradchecks_of_the_product():
+    left, right = factors(2)
+    assert torch.autograd.gradcheck(matrix_product, (left, right))
+    assert torch.autograd.gradgradcheck(matrix_product, (left, right))
+    assert torch.autograd.gradcheck(lambda one: matrix_product(one.mT, one), left)
+
+
+@pytest.mark.parametrize('wanted', [0, 1])
+def test_only_the_gradient_that_is_needed(wanted):
+    both = factors(2)
+    both[1 - wanted].requires_grad_(False)
+    matrix_product(*both).sum().backward()
+    assert both[wanted].grad is not None
+    assert both[1 - wanted].grad is None
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_gradient_of_the_product_inside_autocast(dtype):
+    both = factors(2, dtype=torch.float32)
+    expected = torch.autograd.grad(matrix_product(*both).square().sum(), both)
+    plain = (both[0] @ both[1]).square().sum()
+    value = matrix_product(*both).square().sum()
+    with torch.autocast('cpu', dtype=dtype):
+        assert matrix_product(*both).dtype == torch.float32
+        for grad, other in zip(torch.autograd.grad(value, both), expected):
+            assert torch.equal(grad, other)
+        for grad, other in zip(torch.autograd.grad(plain, both), expected):
+            assert not torch.equal(grad, other)  # what the product is for
 
 
 def test_means_by_hand():

@@ -15,23 +15,53 @@ from wkd_det.ops.checks import (
     check_nonnegative,
     check_positive,
     check_target,
+    check_tensors,
     check_weights,
     level_masks,
     listed,
+    plain_number,
+)
+
+ZERO_DIMENSIONAL = (
+    torch.tensor(0.5),
+    torch.tensor(2),
+    torch.tensor(0.5, dtype=torch.bfloat16),
+    torch.tensor(0.5, requires_grad=True),
+    torch.nn.Parameter(torch.tensor(0.5, dtype=torch.float64)),
+    np.array(0.5),
+    np.array(3),
 )
 
 
 def test_numbers_of_all_kinds_pass():
-    for value in (1, 0.5, np.float32(0.5), np.float64(2), np.int64(3)):
+    for value in (1, 0.5, np.float32(0.5), np.float64(2), np.int64(3), *ZERO_DIMENSIONAL):
         check_nonnegative(weight=value)
         check_positive(weight=value)
     check_nonnegative(weight=0, other=0.0)
     check_integers(grid=1, other=np.int64(2))
     check_integers(0, step=0)
+    check_integers(0, step=np.array(0), other=torch.tensor(0, dtype=torch.uint8))
+    for value in (torch.tensor(3), np.array(3), torch.tensor(3, dtype=torch.int16)):
+        check_integers(grid=value)
 
 
 @pytest.mark.parametrize('check', [check_nonnegative, check_positive])
-@pytest.mark.parametrize('value', ['1', True, None, [1.0], torch.tensor(1.0)])
+@pytest.mark.parametrize(
+    'value',
+    [
+        '1',
+        True,
+        None,
+        [1.0],
+        torch.tensor([1.0]),
+        torch.tensor(True),
+        torch.tensor(1j),
+        torch.tensor([]),
+        np.array([1.0]),
+        np.array('1'),
+        np.True_,
+    ],
+)
 def test_values_that_are_no_numbers(check, value):
     with pytest.raises(ValueError, match=r'weight must be a number, got '):
         check(weight=value)
@@ -47,6 +77,26 @@ def test_values_that_are_no_numbers(check, value):
         (check_positive, 0, 'weight must be positive, got 0'),
         (check_positive, math.nan, 'weight must be positive, got nan'),
         (check_positive, math.inf, 'weight must be finite, got inf'),
+        (check_nonnegative, torch.tensor(-0.5), 'weight must not be negative, got -0.5'),
+        (check_nonnegative, torch.tensor(math.nan), 'weight must not be negative, got nan'),
+        (check_nonnegative, np.array(math.inf), 'weight must be finite, got inf'),
+        (check_positive, torch.tensor(0), 'weight must be positive, got 0'),
+        (check_positive, np.float32(-0.5), 'weight must be positive, got -0.5'),
+        (
+            check_integers,
+            torch.tensor(0),
+            r'weight must be an integer of at least 1, got tensor\(0\)',
+        ),
+        (
+            check_integers,
+            torch.tensor(2.0),
+            r'weight must be an integer of at least 1, got tensor\(2.\)',
+        ),
+        (
+            check_integers,
+            torch.tensor(True),
+            r'weight must be an integer of at least 1, got tensor\(True\)',
+        ),
         (check_integers, 0, 'weight must be an integer of at least 1, got 0'),
         (check_integers, True, 'weight must be an integer of at least 1, got True'),
         (check_integers, 2.0, 'weight must be an integer of at least 1, got 2.0'),
@@ -61,15 +111,56 @@ def test_numbers_out_of_range(check, value, message):
 
 
 def test_weights_are_numbers_one_per_comparison():
-    for weights in (None, [1.0, 0], (2, np.float32(0.5))):
+    for weights in (None, [1.0, 0], (2, np.float32(0.5)), [torch.tensor(1.0), np.array(0)]):
         check_weights('stage_weights', weights, 2, 'stage')
 
 
-@pytest.mark.parametrize('weights', [[1.0], [1.0, -1.0], [1.0, math.inf], [1.0, True], 1.0])
+@pytest.mark.parametrize(
+    'weights',
+    [
+        [1.0],
+        [1.0, -1.0],
+        [1.0, math.inf],
+        [1.0, True],
+        1.0,
+        torch.tensor(1.0),
+        torch.ones(2),
+        [1.0, torch.tensor(-1.0)],
+        [1.0, torch.tensor(True)],
+    ],
+)
 def test_weights_of_another_kind(weights):
     message = 'stage_weights must be 2 numbers >= 0, one for each stage, got '
     with pytest.raises(ValueError, match=message):
         check_weights('stage_weights', weights, 2, 'stage')
+
+
+def test_numbers_are_taken_out_of_tensors_and_arrays():
+    for value in (torch.tensor(2), np.array(2), np.int64(2), 2):
+        assert plain_number(value) == 2
+        assert type(plain_number(value)) is int
+    for value in (torch.tensor(0.5, requires_grad=True), np.float32(0.5), np.array(0.5)):
+        assert type(plain_number(value)) is float
+    for value in ('2', None, [2], torch.ones(1), np.ones(1)):
+        assert plain_number(value) is value
+
+
+@pytest.mark.parametrize(
+    ('value', 'got'),
+    [
+        ([0, 2], r'\[0, 2\]'),
+        ((0, 2), r'\(0, 2\)'),
+        (np.array([0, 2]), r'array\(\[0, 2\]\)'),
+        (None, 'None'),
+        (2, '2'),
+        (list(range(1000)), r'\[0, 1, 2, 3, 4, 5, \.\.\.\]'),  # not all of a long list
+    ],
+)
+def test_what_is_no_tensor(value, got):
+    check_tensors()
+    check_tensors(student=torch.zeros(2), teacher=torch.zeros(()))
+    with pytest.raises(TypeError, match=f'^teacher must be a tensor, got {got}$'):
+        check_tensors(student=torch.zeros(2), teacher=value)
 
 
 def test_logits_share_their_shape():
@@ -95,7 +186,20 @@ def test_targets_that_do_not_fit_the_logits(target, shape, message):
         check_target(torch.tensor(target), torch.zeros(shape), 'DKD')
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bool, torch.complex64])
+def test_targets_that_are_no_integers(dtype):
+    with pytest.raises(ValueError, match=f'^target must hold integers, got {dtype}$'):
+        check_target(torch.zeros(2, dtype=dtype), torch.zeros(2, 3), 'DKD')
+
+
+def test_targets_that_are_no_tensor():
+    with pytest.raises(TypeError, match=r'^target must be a tensor, got \[0, 2\]$'):
+        check_target([0, 2], torch.zeros(2, 3), 'DKD')
+
+
 def test_targets_that_fit():
+    for dtype in (torch.uint8, torch.int8, torch.int16, torch.int32):
+        check_target(torch.tensor([0, 2], dtype=dtype), torch.zeros(2, 3), 'DKD')
     check_target(torch.tensor([0, 2]), torch.zeros(2, 3), 'DKD')
     check_target(torch.zeros(0, dtype=torch.long), torch.zeros(0, 3), 'DKD')
 
@@ -118,6 +222,13 @@ def test_a_mask_per_level():
         level_masks(maps, maps[:1], None)
     with pytest.raises(ValueError, match='level 1: mask must be bool'):
         level_masks(maps, maps, [None, mask])
+    with pytest.raises(TypeError, match='^level 1: teacher must be a tensor, got None$'):
+        level_masks(maps, [maps[0], None], None)
+    message = (
+        r'^teacher must be a list of tensors, one per level, got one of the shape \(2, 3, 4, 4\)$'
+    )
+    with pytest.raises(TypeError, match=message):
+        level_masks(maps, maps[0], None)
 
 
 def test_names_in_a_row_and_how_many_more():

@@ -10,7 +10,7 @@ from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from wkd_det.ops import scaling
-from wkd_det.ops.scaling import log_matmul_exp, scaled_transport
+from wkd_det.ops.scaling import log_matmul_exp, log_plan_cost, scaled_transport
 
 GUARD = 1e-8
 
@@ -288,5 +288,94 @@ def test_second_derivatives_are_refused():
     left, right = factors(2, 3, 4)
     out = log_matmul_exp(left.requires_grad_(), right)
     (grad,) = torch.autograd.grad(out.square().sum(), left, create_graph=True)
+    with pytest.raises(RuntimeError, match='once_differentiable'):
+        grad.sum().backward()
+
+
+# Cost of a plan on logarithms
+
+
+def plans(samples=7, rows=4, columns=5, *, shared=True, seed=0):
+    """Logarithms of scalings and kernel, and costs of which every third is 0."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (rows, columns) if shared else (samples, rows, columns)
+    shapes = ((samples, rows), (samples, columns), shape)
+    logarithms = [
+        torch.randn(size, generator=generator, dtype=torch.float64) - 1 for size in shapes
+    ]
+    cost = torch.rand(shape, generator=generator, dtype=torch.float64)
+    cost.view(-1)[::3] = 0
+    return *logarithms, cost
+
+
+def written_out(log_row, log_column, log_kernel, cost):
+    plan = (log_row[:, :, None] + log_kernel + log_column[:, None, :]).exp()
+    return (plan * cost).sum(dim=(1, 2))
+
+
+@SHARED
+@pytest.mark.parametrize('block', [2**22, 1, 2 * 4 * 5])
+def test_cost_of_the_plan_written_out_whatever_the_blocks(monkeypatch, shared, block):
+    monkeypatch.setattr(scaling, '_PRODUCT_BLOCK_ELEMENTS', block)
+    arguments = [tensor.requires_grad_() for tensor in plans(shared=shared)]
+    results = []
+    for function in (log_plan_cost, written_out):
+        value = function(*arguments)
+        weights = torch.linspace(-1, 2, len(value), dtype=torch.float64)
+        results.append((value, *torch.autograd.grad(value @ weights, arguments)))
+    for one, other in zip(*results):
+        assert_close(one, other, **EXACT)
+
+
+@SHARED
+def test_gradcheck_of_the_cost_of_a_plan_where_costs_are_zero(shared):
+    arguments = [tensor.requires_grad_() for tensor in plans(3, 2, 3, shared=shared)]
+    assert torch.autograd.gradcheck(log_plan_cost, arguments)
+
+
+def test_a_plan_without_mass_costs_nothing_and_has_no_gradient_for_its_scaling():
+    log_row, log_column, log_kernel, cost = plans()
+    log_row[0], log_row[1, 2], log_column[2, 3] = (-torch.inf,) * 3
+    arguments = [tensor.requires_grad_() for tensor in (log_row, log_column, log_kernel, cost)]
+    value = log_plan_cost(*arguments)
+    assert_close(value, written_out(*arguments), **EXACT)
+    assert value[0] == 0
+    value.sum().backward()
+    assert all(torch.isfinite(tensor.grad).all() for tensor in arguments)
+    assert (log_row.grad[0] == 0).all()
+    assert log_row.grad[1, 2] == log_column.grad[2, 3] == 0
+
+
+@pytest.mark.parametrize('wanted', range(4))
+def test_gradient_of_one_argument_alone(wanted):
+    arguments = [tensor.requires_grad_() for tensor in plans()]
+    expected = torch.autograd.grad(log_plan_cost(*arguments).sum(), arguments)[wanted]
+    arguments = [tensor.detach() for tensor in arguments]
+    arguments[wanted].requires_grad_()
+    log_plan_cost(*arguments).sum().backward()
+    assert torch.equal(arguments[wanted].grad, expected)
+
+
+@SHARED
+def test_cost_of_no_plans(shared):
+    arguments = [tensor.requires_grad_() for tensor in plans(0, shared=shared)]
+    value = log_plan_cost(*arguments)
+    assert value.shape == (0,)
+    value.sum().backward()
+    assert all((tensor.grad == 0).all() for tensor in arguments)
+
+
+def test_scratch_of_plans_is_bounded_forward_and_backward(monkeypatch):
+    monkeypatch.setattr(scaling, '_PRODUCT_BLOCK_ELEMENTS', 3 * 20 * 20)
+    arguments = [tensor.requires_grad_() for tensor in plans(50, 20, 20)]
+    with LargestTensor() as largest:
+        log_plan_cost(*arguments).sum().backward()
+    assert 0 < largest.numel <= 3 * 20 * 20
+
+
+def test_second_derivatives_of_the_cost_of_a_plan_are_refused():
+    *rest, cost = plans()
+    value = log_plan_cost(*rest, cost.requires_grad_()).square().sum()
+    (grad,) = torch.autograd.grad(value, cost, create_graph=True)
     with pytest.raises(RuntimeError, match='once_differentiable'):
         grad.sum().backward()

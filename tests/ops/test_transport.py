@@ -315,6 +315,60 @@ def test_gradcheck_where_entries_are_zero(log_domain):
     assert torch.autograd.gradcheck(function, (logits, other))
 
 
+def costs_with_zeros(classes=4, samples=None):
+    """Distances with the usual zero diagonal and another pair that costs nothing."""
+    costs = torch.stack([distances(classes, seed=seed) for seed in range(samples or 1)])
+    costs[:, 1, 3] = 0
+    return costs if samples else costs[0]
+
+
+@DOMAINS
+@pytest.mark.parametrize('samples', [None, 2], ids=['shared', 'own'])
+def test_gradcheck_where_costs_are_zero(log_domain, samples):
+    source = histograms(2, 4, seed=1).requires_grad_()
+    target = histograms(2, 4, seed=2).requires_grad_()
+    cost = costs_with_zeros(samples=samples).requires_grad_()
+
+    def function(source, target, cost):
+        return sinkhorn_cost(source, target, cost, epsilon=0.3, num_iters=4, log_domain=log_domain)
+
+    assert torch.autograd.gradcheck(function, (source, target, cost))
+
+
+@DOMAINS
+def test_gradient_of_the_cost_is_the_plan_where_the_plan_is_given(log_domain):
+    """A source of one point leaves no choice: the plan is that row, also where the cost is 0."""
+    source, target = one_hot(1, 3, classes=4), histograms(2, 4)
+    cost = costs_with_zeros().requires_grad_()
+    sinkhorn_cost(source, target, cost, epsilon=0.5, log_domain=log_domain).sum().backward()
+    expected = torch.zeros(4, 4, dtype=torch.float64)
+    expected[[1, 3]] = target
+    assert_close(cost.grad, expected, **GUARD)
+
+
+@pytest.mark.parametrize('zeros', ['diagonal', 'all'])
+def test_both_domains_have_the_same_gradient_of_the_cost(zeros):
+    gradients = []
+    for log_domain in (False, True):
+        cost = (costs_with_zeros(8) * (zeros != 'all')).requires_grad_()
+        value = sinkhorn_cost(
+            histograms(5, 8, seed=1), histograms(5, 8, seed=2), cost, epsilon=0.5,
+            log_domain=log_domain,
+        )  # fmt: skip
+        gradients += torch.autograd.grad(value.sum(), cost)
+    # The kernel is above exp(-2), so the guard of 1e-8 is all that differs.
+    assert_close(*gradients, rtol=1e-5, atol=1e-6)
+    assert (gradients[1].diagonal() != 0).all()
+
+
+def test_a_mass_of_zero_has_no_gradient_in_the_log_domain():
+    source = one_hot(0, 2, classes=4).requires_grad_()
+    target = histograms(2, 4)
+    sinkhorn_cost(source, target, distances(4), epsilon=0.5, log_domain=True).sum().backward()
+    assert (source.grad[source.detach() == 0] == 0).all()
+    assert torch.isfinite(source.grad).all()
+
+
 def test_both_domains_have_the_same_gradient():
     gradients = []
     for log_domain in (False, True):

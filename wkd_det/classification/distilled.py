@@ -14,7 +14,7 @@ from wkd_det.classification.classifier import Classifier, class_rows, network_of
 from wkd_det.classification.data import renormalize
 from wkd_det.connectors import Connector
 from wkd_det.distillation.model import DistilledModel
-from wkd_det.distillation.module_tap import ModuleTap, check_module
+from wkd_det.distillation.module_tap import ModuleTap, check_module, image_channels
 from wkd_det.distillation.recording import Recorded, recording
 from wkd_det.distillation.tap import TAPS, Binding, Tap
 from wkd_det.distillation.teacher import Teacher
@@ -156,7 +156,8 @@ class DistilledClassifier(DistilledModel, Classifier):
 
     def probe(self, network: nn.Module, modules: Sequence[str]) -> dict[str, tuple[int, ...]]:
         network.eval()
-        images = torch.zeros(1, 3, self.image_size, self.image_size, device='meta')
+        shape = (1, image_channels(network), self.image_size, self.image_size)
+        images = torch.zeros(shape, device='meta')
         with torch.no_grad(), recording(network, modules) as recorded:
             network(images)
         return {name: tuple(recorded[name].shape) for name in modules if name in recorded}

@@ -28,7 +28,7 @@ from wkd_det.detection.geometry import num_classes
 from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.teacher_view import DetectorTeacherView, TeacherInput
 from wkd_det.distillation.model import DistilledModel
-from wkd_det.distillation.module_tap import ModuleTap
+from wkd_det.distillation.module_tap import ModuleTap, image_channels
 from wkd_det.distillation.recording import Recorded, recording
 from wkd_det.distillation.tap import Tap
 from wkd_det.distillation.teacher import Teacher
@@ -67,7 +67,8 @@ class DistilledMixin(DistilledModel):
 
     def probe(self, network: nn.Module, modules: Sequence[str]) -> dict[str, tuple[int, ...]]:
         network.eval()
-        image = torch.zeros(1, 3, _PROBE_SIZE, _PROBE_SIZE, device='meta')
+        shape = (1, image_channels(network), _PROBE_SIZE, _PROBE_SIZE)
+        image = torch.zeros(shape, device='meta')
         recorded = Recorded(single=True)
         with torch.no_grad(), recording(network, modules, into=recorded):
             # An operator may have no shapes on the meta device; what ran before it is known.

@@ -16,7 +16,7 @@ from wkd_det.detection.heads import HeadOutput, run_box_head
 from wkd_det.detection.student_view import PLACES, DetectorStudentView
 from wkd_det.distillation.recording import Recorded, recording
 from wkd_det.distillation.teacher import Teacher
-from wkd_det.distillation.view import TeacherView
+from wkd_det.distillation.view import TeacherView, check_bytes
 
 
 class TeacherInput:
@@ -51,6 +51,8 @@ class TeacherInput:
         self._same_pixels = bool((scale == 1).all() and (shift == 0).all()) and not self._flips
         self._same_padding = self._same_pixels and student.pad_value == teacher.pad_value
         self._scale, self._shift = scale.float(), shift.float()
+        # The student's pixels are taken for bytes where its preprocessor does not normalise.
+        self._takes_bytes = not student._enable_normalize and not self._same_pixels
 
     def __call__(self, inputs: Tensor, image_sizes: list[tuple[int, int]]) -> Tensor:
         """The teacher's batch.
@@ -61,8 +63,15 @@ class TeacherInput:
 
         Returns:
             Shape ``(N, 3, H', W')``; the batch itself if nothing differs.
+
+        Raises:
+            ValueError: In the first batch, if the student's preprocessor does not normalise but
+                the batch is normalised.
         """
         pixels = inputs
+        if self._takes_bytes:
+            check_bytes(inputs)
+            self._takes_bytes = False  # once is enough, and waits for the device
         if not self._same_pixels:
             self._scale, self._shift = (
                 value.to(inputs.device) for value in (self._scale, self._shift)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from mmengine.logging import MessageHub, print_log
 from mmengine.visualization import Visualizer
 from torch import Tensor
+
+from wkd_det.runtime.class_names import check_unique, names_in, positions_by_name
 
 
 class ClassOrder:
@@ -132,7 +134,8 @@ def match_classes(
         )
     if teacher_names is not None and len(teacher_names) != other:
         raise ValueError(
-            f'the teacher has {other} classes, its checkpoint names {len(teacher_names)}'
+            f'the teacher has {other} classes, its checkpoint or teacher.class_names names '
+            f'{len(teacher_names)}'
         )
     names = training_class_names()
     if names is None or teacher_names is None or len(names) != own:
@@ -150,33 +153,32 @@ def match_classes(
 
 
 def _order(names: list[str], teacher_names: list[str]) -> ClassOrder:
-    for index, name in enumerate(names):
-        if name in teacher_names:
+    if names == teacher_names:
+        return ClassOrder()
+    check_unique(names, 'the student')
+    check_unique(teacher_names, 'the teacher')
+    positions = positions_by_name(names, teacher_names)
+    for index, (name, position) in enumerate(zip(names, positions)):
+        if position is not None:
             continue
         other = repr(teacher_names[index]) if index < len(teacher_names) else 'nothing'
         raise ValueError(
             f'class {index} is {name!r} for the student and {other} for the teacher, which has '
-            f'no {name!r}'
+            f'no {name!r}; teacher.class_names=[...] says what its classes are called'
         )
-    if names == teacher_names:
+    if positions == list(range(len(teacher_names))):
+        print_log('class names of student and teacher differ in spelling only', logger='current')
         return ClassOrder()
     print_log(
         f"the teacher's {len(teacher_names)} classes are brought into the order of the student's "
         f'{len(names)} by name',
         logger='current',
     )
-    return ClassOrder([teacher_names.index(name) for name in names], len(teacher_names))
+    return ClassOrder(positions, len(teacher_names))
 
 
 def _known(names: list[str] | None) -> str:
     return 'unknown' if names is None else f'{len(names)} names'
-
-
-def checkpoint_class_names(checkpoint: dict[str, Any]) -> list[str] | None:
-    """Class names that a checkpoint of MMDetection (2.x or 3.x) carries, or None."""
-    meta = checkpoint.get('meta') or {}
-    data = meta.get('dataset_meta') or meta
-    return _names(data.get('classes') or data.get('CLASSES'))
 
 
 def training_class_names() -> list[str] | None:
@@ -188,8 +190,7 @@ def training_class_names() -> list[str] | None:
     """
     if not Visualizer._instance_dict:
         return None
-    meta = Visualizer.get_current_instance().dataset_meta or {}
-    return _names(meta.get('classes'))
+    return names_in(Visualizer.get_current_instance().dataset_meta)
 
 
 class NamesInTraining:
@@ -218,7 +219,7 @@ class NamesInTraining:
         told = _told_by_mmengine()
         if told is None or told is self._before:
             return
-        trained = _names(told.get('classes'))
+        trained = names_in(told)
         if trained is None or len(trained) != self._own:
             return
         if self._names is None and trained != self._teacher_names:  # as with FlexibleRunner
@@ -234,15 +235,7 @@ class NamesInTraining:
             )
 
 
-def _told_by_mmengine() -> Mapping[str, Any] | None:
+def _told_by_mmengine() -> Any:
     if not MessageHub._instance_dict:
         return None
     return MessageHub.get_current_instance().runtime_info.get('dataset_meta')
-
-
-def _names(classes: Any) -> list[str] | None:
-    if isinstance(classes, str):
-        return [classes]
-    if isinstance(classes, Sequence) and classes:
-        return [str(name) for name in classes]
-    return None

@@ -144,6 +144,7 @@ class Distiller(nn.Module):
             if term.tap.compares_classes:
                 raise ValueError(f'{reason}, and distill.{term.name} compares {term.tap.yields}')
 
+    @torch.compiler.disable  # it waits for values, and the views change from step to step
     def forward(self, student: StudentView, teacher: TeacherView | None) -> dict[str, Tensor]:
         """Losses by name from one pass of each network.
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from wkd_det import registry
 from wkd_det.costs.interface import ClassTable, CostSource
-from wkd_det.distillation.classes import RULES, ClassOrder, checkpoint_class_names
+from wkd_det.distillation.classes import RULES, ClassOrder
 from wkd_det.runtime.checkpoints import read_checkpoint
-from wkd_det.runtime.config import check_keys, read_config
+from wkd_det.runtime.class_names import checkpoint_class_names
+from wkd_det.runtime.config import check_keys, keyword_names, read_config
 from wkd_det.runtime.state import load_strictly, weights_of
 
 _OF_A_STUDENT = ('teacher', 'distill', 'on_non_finite')
@@ -87,18 +88,21 @@ class TeacherSource:
         classes: ``'same'``: the student's classes, in any order. ``'subset'``: the student has
             some of the teacher's; the others are background to it. ``'any'``: classes are not
             compared, and terms may read features only.
+        class_names: Names of its classes in order, in place of those in its checkpoint, for one
+            that has none or calls them otherwise.
     """
 
     def __init__(
         self,
-        config: str | os.PathLike | Mapping[str, Any] | None = None,
+        config: str | os.PathLike | Mapping[str, Any] | Config | None = None,
         checkpoint: str | os.PathLike | None = None,
         overrides: Mapping[str, Any] | None = None,
         classes: str = 'same',
+        class_names: Sequence[str] | None = None,
     ) -> None:
         if config is None:
             raise KeyError('teacher.config is missing: a config path, an mmdet:: name or a dict')
-        if not isinstance(config, (str, os.PathLike, Mapping)):
+        if not isinstance(config, (str, os.PathLike, Mapping, Config)):
             raise TypeError(f'teacher.config must be a path, a name or a dict, got {config!r}')
         if overrides is not None and not isinstance(overrides, Mapping):
             raise TypeError(
@@ -111,6 +115,11 @@ class TeacherSource:
         if classes not in RULES:
             raise ValueError(f'teacher.classes must be one of {RULES}, got {classes!r}')
         self.classes = classes
+        if class_names is not None and (
+            isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names)
+        ):
+            raise TypeError(f'teacher.class_names must be a list of names, got {class_names!r}')
+        self.class_names = None if class_names is None else list(class_names)
 
     @classmethod
     def from_config(cls, section: Mapping[str, Any]) -> TeacherSource:
@@ -121,7 +130,9 @@ class TeacherSource:
         """
         if not isinstance(section, Mapping):
             raise TypeError(f'teacher must be a dict with config and checkpoint, got {section!r}')
-        check_keys('teacher', section, ('config', 'checkpoint', 'overrides', 'classes'))
+        check_keys(
+            'teacher', section, ('config', 'checkpoint', 'overrides', 'classes', 'class_names')
+        )
         return cls(**section)
 
     def model_config(self) -> ConfigDict:
@@ -160,4 +171,5 @@ class TeacherSource:
             module = registry.build(self.model_config())
         load_strictly(module, weights_of(checkpoint), f'teacher.checkpoint {self.checkpoint}')
         print_log(f'teacher: loaded {self.checkpoint}', logger='current')
-        return Teacher(module, checkpoint_class_names(checkpoint))
+        names = self.class_names
+        return Teacher(module, checkpoint_class_names(checkpoint) if names is None else names)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from wkd_det.ops.checks import check_nonnegative
+from wkd_det.ops.checks import check_nonnegative, plain_number
 
 
 class Loss(nn.Module):
@@ -39,7 +39,7 @@ class Loss(nn.Module):
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         check_nonnegative(loss_weight=loss_weight)
-        self.loss_weight = loss_weight
+        self.loss_weight = plain_number(loss_weight)
 
     def reserve(self, num_classes: int) -> None:
         """Make buffers whose size depends on the number of logits.

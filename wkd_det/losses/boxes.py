@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
-from wkd_det.ops.checks import check_nonnegative
+from wkd_det.ops.checks import check_nonnegative, check_tensors, plain_number
 
 _GUARD = 1e-6  # on areas in square pixels, as in MMDetection
 
@@ -29,8 +29,10 @@ def squared_offset_distance(student: Tensor, teacher: Tensor) -> Tensor:
         Shape ``(R,)``.
 
     Raises:
+        TypeError: If a list or an array is given for a tensor.
         ValueError: If shapes disagree.
     """
+    check_tensors(student=student, teacher=teacher)
     if student.dim() != 2 or student.shape != teacher.shape:
         raise ValueError(
             'student and teacher must share a shape (R, D), '
@@ -55,6 +57,7 @@ def offset_loss(student: Tensor, teacher: Tensor) -> Tensor:
         Scalar.
 
     Raises:
+        TypeError: If a list or an array is given for a tensor.
         ValueError: If shapes disagree.
 
     References: the box part of Liu, Kan, Shan, Chen, Function-Consistent Feature Distillation,
@@ -167,7 +170,7 @@ class BoxLoss(Loss):
     def __init__(self, *, diou_weight: float = 20.0, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
         check_nonnegative(diou_weight=diou_weight)
-        self.diou_weight = diou_weight
+        self.diou_weight = plain_number(diou_weight)
 
     def forward(
         self, student: Tensor, teacher: Tensor, student_boxes: Tensor, teacher_boxes: Tensor
@@ -175,8 +178,15 @@ class BoxLoss(Loss):
         """Loss of offsets and of boxes (corners in pixels), each ``(R, 4)``, scalar.
 
         Raises:
+            TypeError: If an argument is no tensor.
             ValueError: If shapes disagree.
         """
+        check_tensors(
+            student=student,
+            teacher=teacher,
+            student_boxes=student_boxes,
+            teacher_boxes=teacher_boxes,
+        )
         if student_boxes.shape != student.shape or teacher_boxes.shape != student.shape:
             raise ValueError(
                 f'boxes must have the shape of the offsets {tuple(student.shape)}, '

@@ -40,6 +40,7 @@ def imitation_loss(
         Scalar.
 
     Raises:
+        TypeError: If a level is no tensor, or one tensor stands for all levels.
         ValueError: If levels or shapes disagree.
 
     References: Wang, Yuan, Zhang, Feng, Distilling Object Detectors with Fine-Grained Feature

@@ -38,6 +38,7 @@ def fitnet_loss(
         Scalar. No images give 0 with a graph.
 
     Raises:
+        TypeError: If a list or an array is given for a tensor.
         ValueError: If shapes disagree.
 
     References: Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015.

@@ -11,9 +11,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wkd_det.losses.base import Loss
-from wkd_det.losses.icd_queries import InstanceEncoder, Instances, InstanceSampler, perceptron
-from wkd_det.ops.arithmetic import promote, without_autocast
-from wkd_det.ops.checks import check_integers, check_nonnegative
+from wkd_det.losses.icd_queries import (
+    InstanceEncoder,
+    Instances,
+    InstanceSampler,
+    Linear,
+    perceptron,
+)
+from wkd_det.ops.arithmetic import matrix_product, promote, without_autocast
+from wkd_det.ops.attention import attend
+from wkd_det.ops.checks import check_integers, check_nonnegative, check_tensors, plain_number
 
 
 def attended_loss(student: Tensor, teacher: Tensor, attention: Tensor) -> Tensor:
@@ -38,11 +45,13 @@ def attended_loss(student: Tensor, teacher: Tensor, attention: Tensor) -> Tensor
         Scalar.
 
     Raises:
+        TypeError: If a list or an array is given for a tensor.
         ValueError: If shapes disagree.
 
     References: Kang, Zhang, Zhang, Sun, Zheng, Instance-Conditional Knowledge Distillation for
         Object Detection, NeurIPS 2021, section 3.3; the normalisation is that of its code.
     """
+    check_tensors(student=student, teacher=teacher, attention=attention)
     if student.dim() != 4 or student.shape != teacher.shape:
         raise ValueError(
             'student and teacher must share a shape (N, M, S, D), '
@@ -57,7 +66,7 @@ def attended_loss(student: Tensor, teacher: Tensor, attention: Tensor) -> Tensor
         student, teacher, attention = promote(student, teacher.detach(), attention.detach())
         channels = student.shape[-1:]
         difference = F.layer_norm(student, channels) - F.layer_norm(teacher, channels)
-        attended = (attention.unsqueeze(2) @ difference.square()).squeeze(2)
+        attended = matrix_product(attention.unsqueeze(2), difference.square()).squeeze(2)
         return (attended / attention.sum(dim=2, keepdim=True).clamp(min=1e-6)).mean()
 
 
@@ -106,19 +115,24 @@ class InstanceDecoder(nn.Module):
     def __init__(self, channels: int, width: int, num_heads: int) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(channels, width)
-        self.position = nn.Linear(width, width, bias=False)  # the key has one already
-        self.value = nn.Linear(channels, width)
-        self.out = nn.Linear(width, width)
+        self.query = Linear(width, width)
+        self.key = Linear(channels, width)
+        self.position = Linear(width, width, bias=False)  # the key has one already
+        self.value = Linear(channels, width)
+        self.out = Linear(width, width)
         self.attention_norm = nn.LayerNorm(width)
         self.feed_forward = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.ReLU(), nn.Linear(4 * width, width)
+            Linear(width, 4 * width), nn.ReLU(), Linear(4 * width, width)
         )
         self.norm = nn.LayerNorm(width)
 
     def forward(
-        self, queries: Tensor, features: Tensor, positions: Tensor, outside: Tensor
+        self,
+        queries: Tensor,
+        features: Tensor,
+        positions: Tensor,
+        outside: Tensor,
+        counted: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Decode the queries.
 
@@ -127,22 +141,19 @@ class InstanceDecoder(nn.Module):
             features: Pixels of all levels, shape ``(N, S, channels)``.
             positions: Their codes, shape ``(N, S, width)``.
             outside: Pixels of the padding, bool, shape ``(N, S)``.
+            counted: Weight of each query in the sum of the attention, shape ``(N, L)``.
 
         Returns:
-            The decoded queries ``(N, L, width)``, and per head the attention ``(N, M, L, S)`` and
-            the values ``(N, M, S, width / M)``.
+            The decoded queries ``(N, L, width)``, and per head the sum of the attention
+            ``(N, M, S)``, without a gradient, and the values ``(N, M, S, width / M)``.
         """
         query = self.heads(self.query(queries))
         key = self.heads(self.key(features) + self.position(positions))
         value = self.heads(self.value(features))
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(2, 3)
-        # The lowest number, not -inf: a row without any pixel stays finite.
-        lowest = torch.finfo(scores.dtype).min
-        # In place: this is the largest tensor, and the gradient of the product does not read it.
-        attention = scores.masked_fill_(outside[:, None, None], lowest).softmax(dim=3)
-        found = self.out((attention @ value).transpose(1, 2).flatten(2))
-        decoded = self.attention_norm(queries + found)
-        return self.norm(decoded + self.feed_forward(decoded)), attention, value
+        query = query * query.shape[-1] ** -0.5
+        found, attended = attend(query, key, value, outside, counted)
+        decoded = self.attention_norm(queries + self.out(found.transpose(1, 2).flatten(2)))
+        return self.norm(decoded + self.feed_forward(decoded)), attended, value
 
     def heads(self, vectors: Tensor) -> Tensor:
         """Split the channels: ``(N, S, width)`` to ``(N, M, S, width / M)``."""
@@ -224,15 +235,15 @@ class ICDLoss(Loss):
             raise ValueError(
                 f'width must be a multiple of 4 and of num_heads, got {width} and {num_heads}'
             )
-        self.width = width
-        self.auxiliary_weight = auxiliary_weight
+        self.width = plain_number(width)
+        self.auxiliary_weight = plain_number(auxiliary_weight)
         self.sampler = InstanceSampler(
             num_classes, ratio=invented_ratio, limit=max_instances, jitter=jitter
         )
-        self.encoder = InstanceEncoder(num_classes, width)
-        self.decoder = InstanceDecoder(teacher_channels, width, num_heads)
-        self.student_value = nn.Linear(student_channels, width)
-        self.predictor = perceptron(width, width, 5)
+        self.encoder = InstanceEncoder(num_classes, self.width)
+        self.decoder = InstanceDecoder(teacher_channels, self.width, plain_number(num_heads))
+        self.student_value = Linear(student_channels, self.width)
+        self.predictor = perceptron(self.width, self.width, 5)
 
     def forward(
         self,
@@ -252,7 +263,12 @@ class ICDLoss(Loss):
             labels: Their classes, per image ``(G,)``.
             image_sizes: Height and width of each image without padding, in pixels.
             mask: Pixels that are not padding, bool, each ``(N, H, W)``; None for all.
+
+        Raises:
+            TypeError: If boxes or labels of an image are no tensor.
         """
+        for index, (corners, classes) in enumerate(zip(boxes, labels)):
+            check_tensors(**{f'boxes[{index}]': corners, f'labels[{index}]': classes})
         like = self.student_value.weight
         outside = [
             torch.zeros_like(level[:, 0], dtype=torch.bool) if mask is None else ~mask[index]
@@ -260,17 +276,16 @@ class ICDLoss(Loss):
         ]
         with without_autocast(like):
             queried = self.sampler([own.to(like) for own in boxes], labels, image_sizes)
-            decoded, attention, teacher_values = self.decoder(
+            decoded, attended, teacher_values = self.decoder(
                 self.encoder(queried),
                 _pixels(teacher, outside).to(like).detach(),
                 _pixels([grid_code(level, self.width) for level in outside]).to(like),
                 torch.cat([level.flatten(1) for level in outside], dim=1),
+                queried.true,
             )
             student_values = self.decoder.heads(
                 self.student_value(_pixels(student, outside).to(like))
             )
-            # One sum per head and pixel: the attention itself is the largest tensor here.
-            attended = torch.einsum('nmls,nl->nms', attention.detach(), queried.true)
             distilled = attended_loss(student_values, teacher_values, attended)
             auxiliary = self._auxiliary_loss(decoded, queried)
             return self.loss_weight * distilled + self.auxiliary_weight * auxiliary
@@ -291,4 +306,4 @@ def _pixels(maps: Sequence[Tensor], outside: Sequence[Tensor] | None = None) -> 
     """Pixels of all levels in a row, shape ``(N, S, C)``; 0 in the padding."""
     if outside is not None:  # padding may hold anything, also inf
         maps = [level.masked_fill(out[:, None], 0) for level, out in zip(maps, outside)]
-    return torch.cat([level.flatten(2) for level in maps], dim=2).transpose(1, 2)
+    return torch.cat([level.flatten(2).mT for level in maps], dim=1)

@@ -11,6 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from wkd_det.ops.arithmetic import matrix_product
+from wkd_det.ops.checks import plain_number
+
 # Where statistics of a data set are missing, the reference draws sizes from N(0.2, 0.2), cut at
 # two standard deviations, and centres evenly; both in units of the image.
 _SIZE_MEAN, _SIZE_STD = 0.2, 0.2
@@ -51,9 +54,9 @@ class InstanceSampler:
 
     def __init__(self, num_classes: int, *, ratio: float, limit: int, jitter: float) -> None:
         self.num_classes = num_classes
-        self.ratio = ratio
-        self.limit = limit
-        self.jitter = jitter
+        self.ratio = plain_number(ratio)
+        self.limit = plain_number(limit)
+        self.jitter = plain_number(jitter)
 
     def __call__(
         self,
@@ -104,14 +107,25 @@ class InstanceSampler:
         return torch.cat([centre - half, centre + half], dim=1).clamp(0, 1)
 
 
+class Linear(nn.Linear):
+    """A linear layer whose gradient is computed without autocast, as its output is."""
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """Map vectors ``(..., inputs)`` to ``(..., outputs)``."""
+        product = matrix_product(vectors.flatten(0, -2), self.weight.mT)
+        if self.bias is not None:
+            product += self.bias
+        return product.unflatten(0, vectors.shape[:-1])
+
+
 def perceptron(inputs: int, width: int, outputs: int) -> nn.Sequential:
     """Three linear layers with ReLU between them."""
     return nn.Sequential(
-        nn.Linear(inputs, width),
+        Linear(inputs, width),
         nn.ReLU(),
-        nn.Linear(width, width),
+        Linear(width, width),
         nn.ReLU(),
-        nn.Linear(width, outputs),
+        Linear(width, outputs),
     )
 
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from wkd_det.losses.base import MapLoss
-from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
+from wkd_det.ops.arithmetic import matrix_product, promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import check_maps
 from wkd_det.ops.divergences import squared_gram_distance
 
@@ -52,6 +52,7 @@ def ickd_loss(
         Scalar. No images give 0 with a graph.
 
     Raises:
+        TypeError: If a list or an array is given for a tensor.
         ValueError: If shapes disagree.
 
     References: Liu et al., Exploring Inter-Channel Correlation for Diversity-preserved Knowledge
@@ -83,7 +84,7 @@ def ickd_loss(
 
 
 def _correlations(maps: Tensor) -> Tensor:
-    return F.normalize(maps @ maps.mT, dim=2)
+    return F.normalize(matrix_product(maps, maps.mT), dim=2)
 
 
 class ICKDLoss(MapLoss):

@@ -10,7 +10,13 @@ from torch import Tensor
 
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
-from wkd_det.ops.checks import check_logits, check_nonnegative, check_positive, check_target
+from wkd_det.ops.checks import (
+    check_logits,
+    check_nonnegative,
+    check_positive,
+    check_target,
+    plain_number,
+)
 
 
 def kd_loss(
@@ -40,6 +46,7 @@ def kd_loss(
         Scalar. No samples give 0 with a graph.
 
     Raises:
+        TypeError: If a list or an array is given for a tensor.
         ValueError: If shapes disagree or a number is outside its range.
 
     References: Hinton, Vinyals, Dean, Distilling the Knowledge in a Neural Network, 2015.
@@ -96,8 +103,9 @@ def dkd_loss(
         Scalar. No samples give 0 with a graph.
 
     Raises:
-        ValueError: If shapes disagree, a number is outside its range, ``target`` holds an index
-            outside ``[0, C)`` or there is only one class.
+        TypeError: If a list or an array is given for a tensor.
+        ValueError: If shapes disagree, a number is outside its range, ``target`` holds no integers
+            or an index outside ``[0, C)``, or there is only one class.
 
     References: Zhao et al., Decoupled Knowledge Distillation, CVPR 2022; the defaults are those
         of its Faster R-CNN.
@@ -108,7 +116,7 @@ def dkd_loss(
     check_nonnegative(alpha=alpha, beta=beta)
     with without_autocast(student):
         student, teacher = promote(student, teacher.detach())
-        is_target = F.one_hot(target, student.shape[1]).bool()
+        is_target = F.one_hot(target.long(), student.shape[1]).bool()
         student_binary, student_others = _decoupled(student / temperature, is_target)
         teacher_binary, teacher_others = _decoupled(teacher / temperature, is_target)
         target_part = _divergence(student_binary, teacher_binary)
@@ -149,7 +157,7 @@ class KDLoss(Loss):
     def __init__(self, *, temperature: float = 1.0, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
         check_positive(temperature=temperature)
-        self.temperature = temperature
+        self.temperature = plain_number(temperature)
 
     def forward(self, student: Tensor, teacher: Tensor, target: Tensor | None = None) -> Tensor:
         """Loss of logits ``(N, C)``, scalar; ``target`` is not used."""
@@ -185,9 +193,9 @@ class DKDLoss(Loss):
         super().__init__(loss_weight)
         check_positive(temperature=temperature)
         check_nonnegative(alpha=alpha, beta=beta)
-        self.alpha = alpha
-        self.beta = beta
-        self.temperature = temperature
+        self.alpha = plain_number(alpha)
+        self.beta = plain_number(beta)
+        self.temperature = plain_number(temperature)
 
     def forward(self, student: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
         """Loss of logits ``(N, C)`` with the class ``target`` ``(N,)`` of each, scalar."""

@@ -46,6 +46,7 @@ def nst_loss(
         Scalar. No images give 0 with a graph.
 
     Raises:
+        TypeError: If a list or an array is given for a tensor.
         ValueError: If shapes disagree.
 
     References: Huang, Wang, Like What You Like: Knowledge Distill via Neuron Selectivity

@@ -45,6 +45,7 @@ def pkd_loss(
         Scalar. No images give 0 with a graph.
 
     Raises:
+        TypeError: If a list or an array is given for a tensor.
         ValueError: If shapes disagree.
 
     References: Cao et al., PKD: General Distillation Framework for Object Detectors via Pearson

@@ -51,6 +51,7 @@ def hierarchical_context_loss(
         Scalar.
 
     Raises:
+        TypeError: If a level is no tensor, or one tensor stands for all levels.
         ValueError: If levels or shapes disagree or a grid is below 1.
 
     References: Chen, Liu, Zhao, Jia, Distilling Knowledge via Knowledge Review, CVPR 2021,
@@ -62,7 +63,7 @@ def hierarchical_context_loss(
         tensor(9.)
     """
     masks = level_masks(student, teacher, mask)
-    _check_grids(grids)
+    grids = _checked(grids)
     with without_autocast(student[0]):
         return torch.stack(
             [
@@ -109,9 +110,15 @@ def _mean_square(difference: Tensor, share: Tensor | None) -> Tensor:
     return per_image.sum() / max(len(per_image), 1)
 
 
-def _check_grids(grids: Sequence[int]) -> None:
+def _checked(grids: Sequence[int]) -> tuple[int, ...]:
+    """Return the grids as plain integers.
+
+    Raises:
+        ValueError: If one is no integer of at least 1.
+    """
     if not all(is_integer(grid, 1) for grid in grids):
         raise ValueError(f'grids must be integers of at least 1, got {tuple(grids)}')
+    return tuple(int(grid) for grid in grids)
 
 
 class ReviewKDLoss(Loss):
@@ -132,8 +139,7 @@ class ReviewKDLoss(Loss):
 
     def __init__(self, *, grids: Sequence[int] = CONTEXT_GRIDS, loss_weight: float = 1.0) -> None:
         super().__init__(loss_weight)
-        _check_grids(grids)
-        self.grids = tuple(grids)
+        self.grids = _checked(grids)
 
     def forward(
         self,

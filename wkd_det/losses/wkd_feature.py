@@ -11,7 +11,13 @@ from torch import Tensor
 from wkd_det.losses.base import MapLoss
 from wkd_det.ops import cell_distances
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
-from wkd_det.ops.checks import check_integers, check_maps, check_nonnegative, check_positive
+from wkd_det.ops.checks import (
+    check_integers,
+    check_maps,
+    check_nonnegative,
+    check_positive,
+    plain_number,
+)
 
 _GAUSSIAN = ('eps', 'unbiased')
 _PAIRS: dict[tuple[str, str], tuple[Callable, tuple[str, ...]]] = {
@@ -107,6 +113,7 @@ def feature_distribution_loss(
         Scalar. No images give 0 with a graph.
 
     Raises:
+        TypeError: If a list or an array is given for a tensor.
         ValueError: If shapes disagree, a number is outside its range, the pair is not defined or
             an option means nothing to it.
 
@@ -131,7 +138,7 @@ def feature_distribution_loss(
     function, _ = _PAIRS[distribution, distance]
     with without_autocast(student):
         student, teacher = promote(student, teacher.detach())
-        per_cell, count = function(student, teacher, grid=grid, mask=mask, **options)
+        per_cell, count = function(student, teacher, grid=int(grid), mask=mask, **options)
         filled = (count > 0).to(per_cell)
         per_image = (per_cell * filled).sum(dim=1) / filled.sum(dim=1).clamp(min=1)
         return weighted_mean(per_image, weight, avg_factor)
@@ -293,12 +300,12 @@ class WKDFeatureLoss(MapLoss):
             epsilon=epsilon,
             num_iters=num_iters,
         )
-        given = {name: value for name, value in options.items() if value is not None}
+        given = {name: plain_number(value) for name, value in options.items() if value is not None}
         function = partial(
             feature_distribution_loss,
             distribution=distribution,
             distance=distance,
-            grid=grid,
+            grid=plain_number(grid),
             **check_feature_options(distribution, distance, grid, **given),
         )
         super().__init__(function, loss_weight)

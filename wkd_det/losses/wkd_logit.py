@@ -20,6 +20,8 @@ from wkd_det.ops.checks import (
     check_nonnegative,
     check_positive,
     check_target,
+    check_tensors,
+    plain_number,
 )
 from wkd_det.ops.transport import check_transport, sinkhorn_cost, sinkhorn_plan
 
@@ -78,8 +80,9 @@ def wkd_logit_loss(
         Scalar. No samples give 0 with a graph.
 
     Raises:
-        ValueError: If shapes disagree, a number is outside its range, ``target`` holds an index
-            outside ``[0, C)`` or there is only one class together with a ``target``.
+        TypeError: If a list or an array is given for a tensor.
+        ValueError: If shapes disagree, a number is outside its range, ``target`` holds no integers
+            or an index outside ``[0, C)``, or there is only one class together with a ``target``.
 
     References: Lv, Yang, Li, Wasserstein Distance Rivals Kullback-Leibler Divergence for
         Knowledge Distillation, NeurIPS 2024, section 3.1.
@@ -92,7 +95,8 @@ def wkd_logit_loss(
         >>> loss.round(decimals=4)  # only -p log p of the target: equal histograms, epsilon small
         tensor(0.2712)
     """
-    _check(student, teacher, target, temperature, transport_weight)
+    check_tensors(cost=cost)
+    target = _checked_target(student, teacher, target, temperature, transport_weight)
     with without_autocast(student):
         student, teacher, cost = promote(student, teacher.detach(), cost)
         per_sample = 0.0 if target is None else _target_loss(student, teacher, target[:, None])
@@ -142,9 +146,10 @@ def wkd_transport_plan(
         the separated form the row and the column of the target are 0.
 
     Raises:
-        ValueError: As :func:`wkd_logit_loss`.
+        TypeError, ValueError: As :func:`wkd_logit_loss`.
     """
-    _check(student, teacher, target, temperature, 1.0)
+    check_tensors(cost=cost)
+    target = _checked_target(student, teacher, target, temperature, 1.0)
     with without_autocast(student):
         student, teacher, cost = promote(student, teacher, cost)
         source, goal, support = transported_histograms(student, teacher, target, temperature)
@@ -195,18 +200,21 @@ def _target_loss(student: Tensor, teacher: Tensor, index: Tensor) -> Tensor:
     return -(teacher_probability * student.log_softmax(dim=1).gather(1, index)).squeeze(1)
 
 
-def _check(
+def _checked_target(
     student: Tensor,
     teacher: Tensor,
     target: Tensor | None,
     temperature: float,
     transport_weight: float,
-) -> None:
+) -> Tensor | None:
+    """Return the target as indices, after checking what both functions have in common."""
     check_logits(student, teacher)
     check_positive(temperature=temperature)
     check_nonnegative(transport_weight=transport_weight)
-    if target is not None:
-        check_target(target, student, 'the separated form')
+    if target is None:
+        return None
+    check_target(target, student, 'the separated form')
+    return target.long()
 
 
 class WKDLogitLoss(Loss):
@@ -254,12 +262,12 @@ class WKDLogitLoss(Loss):
         check_positive(temperature=temperature, epsilon=epsilon)
         check_nonnegative(sharpness=sharpness, transport_weight=transport_weight)
         check_integers(num_iters=num_iters)
-        self.temperature = temperature
-        self.sharpness = sharpness
-        self.transport_weight = transport_weight
+        self.temperature = plain_number(temperature)
+        self.sharpness = plain_number(sharpness)
+        self.transport_weight = plain_number(transport_weight)
         self.separated = separated
-        self.epsilon = epsilon
-        self.num_iters = num_iters
+        self.epsilon = plain_number(epsilon)
+        self.num_iters = plain_number(num_iters)
         self.log_domain = log_domain
         self.ready = False
         if isinstance(cost, Tensor):

@@ -6,6 +6,9 @@ from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from wkd_det.ops.checks import check_tensors
 
 
 def promote(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -28,6 +31,39 @@ def without_autocast(tensor: Tensor) -> AbstractContextManager:
     return torch.autocast(device_type=tensor.device.type, enabled=False)
 
 
+def matrix_product(left: Tensor, right: Tensor) -> Tensor:
+    """Matrix product ``left @ right`` whose gradient is computed without autocast too.
+
+    ``backward()`` may be called inside an autocast block; plain products would then be made in
+    half precision, although the forward pass was not.
+
+    Args:
+        left: Shape ``(..., I, K)``.
+        right: Shape ``(..., K, J)``, with the same leading axes.
+
+    Returns:
+        Shape ``(..., I, J)``.
+    """
+    return _MatrixProduct.apply(left, right)
+
+
+class _MatrixProduct(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, left: Tensor, right: Tensor) -> Tensor:
+        ctx.save_for_backward(left, right)
+        with without_autocast(left):
+            return left @ right
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        left, right = ctx.saved_tensors
+        by_left, by_right = ctx.needs_input_grad
+        return (
+            matrix_product(grad, right.mT) if by_left else None,
+            matrix_product(left.mT, grad) if by_right else None,
+        )
+
+
 def weighted_mean(
     per_sample: Tensor, weight: Tensor | None = None, avg_factor: float | Tensor | None = None
 ) -> Tensor:
@@ -46,9 +82,11 @@ def weighted_mean(
         Scalar.
 
     Raises:
+        TypeError: If ``weight`` is no tensor.
         ValueError: If the shape of ``weight`` differs or ``avg_factor`` is not positive.
     """
     if weight is not None:
+        check_tensors(weight=weight)
         if weight.shape != per_sample.shape:
             raise ValueError(
                 f'weight must have the shape of the samples {tuple(per_sample.shape)}, '

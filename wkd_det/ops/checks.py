@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -12,7 +13,7 @@ from torch import Tensor
 
 
 def check_nonnegative(**values: Any) -> None:
-    """Raise if a value is no finite number of at least 0 (True, False and tensors are no numbers).
+    """Raise if a value is no finite number of at least 0; :func:`is_number` says what is one.
 
     Raises:
         ValueError: With the name of the first such value.
@@ -22,20 +23,20 @@ def check_nonnegative(**values: Any) -> None:
     ValueError: loss_weight must not be negative, got -1
     """
     for name, value in values.items():
-        _check_is_number(name, value)
+        value = _number(name, value)
         if not value >= 0:
             raise ValueError(f'{name} must not be negative, got {value}')
         _check_is_finite(name, value)
 
 
 def check_positive(**values: Any) -> None:
-    """Raise if a value is no finite number above 0 (True, False and tensors are no numbers).
+    """Raise if a value is no finite number above 0; :func:`is_number` says what is one.
 
     Raises:
         ValueError: With the name of the first such value.
     """
     for name, value in values.items():
-        _check_is_number(name, value)
+        value = _number(name, value)
         if not value > 0:
             raise ValueError(f'{name} must be positive, got {value}')
         _check_is_finite(name, value)
@@ -56,19 +57,37 @@ def check_integers(least: int = 1, /, **values: Any) -> None:
             raise ValueError(f'{name} must be an integer of at least {least}, got {value!r}')
 
 
+def plain_number(value: Any) -> Any:
+    """Return the number in a 0-dimensional tensor or array, and any other value as it is.
+
+    >>> plain_number(torch.tensor(0.5)), plain_number(2), plain_number('2')
+    (0.5, 2, '2')
+    """
+    return value.item() if getattr(value, 'ndim', None) == 0 else value
+
+
 def is_integer(value: Any, least: int) -> bool:
-    """Whether a value is an integer of at least ``least``; True and False are none."""
+    """Whether a value is an integer of at least ``least``; True and False are none.
+
+    One in a 0-dimensional tensor or array counts.
+    """
+    value = plain_number(value)
     return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a real number; True and False are none."""
+    """Whether a value is a real number; True and False are none.
+
+    One in a 0-dimensional tensor or array counts.
+    """
+    value = plain_number(value)
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def _check_is_number(name: str, value: Any) -> None:
+def _number(name: str, value: Any) -> Real:
     if not is_number(value):
         raise ValueError(f'{name} must be a number, got {value!r}')
+    return plain_number(value)
 
 
 def _check_is_finite(name: str, value: Real) -> None:
@@ -99,12 +118,29 @@ def check_weights(name: str, weights: Sequence[float] | None, count: int, unit: 
         )
 
 
-def check_logits(student: Tensor, teacher: Tensor) -> None:
-    """Raise if logits have different shapes.
+def check_tensors(**values: Any) -> None:
+    """Raise if a value is no tensor, e.g. a list or an array.
 
     Raises:
+        TypeError: With the name of the first such value.
+
+    >>> check_tensors(target=[0, 2])
+    Traceback (most recent call last):
+    TypeError: target must be a tensor, got [0, 2]
+    """
+    for name, value in values.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f'{name} must be a tensor, got {reprlib.repr(value)}')
+
+
+def check_logits(student: Tensor, teacher: Tensor) -> None:
+    """Raise if logits are no tensors or have different shapes.
+
+    Raises:
+        TypeError: With the name of what is no tensor.
         ValueError: With both shapes.
     """
+    check_tensors(student=student, teacher=teacher)
     if student.dim() != 2 or student.shape != teacher.shape:
         raise ValueError(
             'student and teacher must share a shape (N, C), '
@@ -116,16 +152,20 @@ def check_target(target: Tensor, logits: Tensor, form: str) -> None:
     """Raise if class indices do not fit the logits.
 
     Args:
-        target: Class indices, should be of shape ``(N,)``.
+        target: Class indices, should be of any integer type and shape ``(N,)``.
         logits: Shape ``(N, C)``.
         form: The form of the loss that needs a second class, for the message.
 
     Raises:
-        ValueError: If the shape differs, an index lies outside ``[0, C)``, or ``C < 2``.
+        TypeError: If the target is no tensor.
+        ValueError: If shape or type differ, an index lies outside ``[0, C)``, or ``C < 2``.
     """
     samples, classes = logits.shape
+    check_tensors(target=target)
     if target.shape != (samples,):
         raise ValueError(f'target must have the shape ({samples},), got {tuple(target.shape)}')
+    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
+        raise ValueError(f'target must hold integers, got {target.dtype}')
     if classes < 2:
         raise ValueError(f'{form} needs at least 2 classes, got {classes}')
     if samples:
@@ -146,8 +186,12 @@ def check_maps(
         same_size: Whether ``H`` and ``W`` must agree too.
 
     Raises:
+        TypeError: With the name of what is no tensor.
         ValueError: With the shapes that were given.
     """
+    check_tensors(student=student, teacher=teacher)
+    if mask is not None:
+        check_tensors(mask=mask)
     shared = slice(None) if same_size else slice(2)
     if student.dim() != 4 or teacher.dim() != 4 or student.shape[shared] != teacher.shape[shared]:
         raise ValueError(
@@ -176,8 +220,15 @@ def level_masks(
         mask: Bool, each ``(N, H, W)``, or None for all pixels of its level; None for all levels.
 
     Raises:
+        TypeError: If a tensor stands for a list of maps, or something else for a map.
         ValueError: If there are no levels, their numbers differ or shapes disagree.
     """
+    for name, levels in dict(student=student, teacher=teacher).items():
+        if isinstance(levels, Tensor):
+            raise TypeError(
+                f'{name} must be a list of tensors, one per level, got one of the shape '
+                f'{tuple(levels.shape)}'
+            )
     masks = [None] * len(student) if mask is None else list(mask)
     if not student or not len(student) == len(teacher) == len(masks):
         raise ValueError(
@@ -187,8 +238,8 @@ def level_masks(
     for level, maps in enumerate(zip(student, teacher, masks)):
         try:
             check_maps(*maps)
-        except ValueError as error:
-            raise ValueError(f'level {level}: {error}') from None
+        except (TypeError, ValueError) as error:
+            raise type(error)(f'level {level}: {error}') from None
     return masks
 
 

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from wkd_det.ops.arithmetic import matrix_product
+
 
 def gaussian_kl(
     first_mean: Tensor, first_variance: Tensor, second_mean: Tensor, second_variance: Tensor
@@ -198,7 +200,9 @@ def squared_gram_distance(student: Tensor, teacher: Tensor) -> Tensor:
     change = student - teacher
     dimensions, columns = student.shape[-2:]
     if dimensions <= columns:
-        return (change @ student.mT + teacher @ change.mT).square().sum(dim=(-2, -1))
-    own = (change.mT @ change) * (student.mT @ student + teacher.mT @ teacher)
-    crossed = (change.mT @ teacher) * (student.mT @ change)
+        half = matrix_product(change, student.mT)
+        return (half + matrix_product(teacher, change.mT)).square().sum(dim=(-2, -1))
+    grams = matrix_product(student.mT, student) + matrix_product(teacher.mT, teacher)
+    own = matrix_product(change.mT, change) * grams
+    crossed = matrix_product(change.mT, teacher) * matrix_product(student.mT, change)
     return (own + 2 * crossed).sum(dim=(-2, -1))

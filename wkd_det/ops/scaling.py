@@ -261,9 +261,71 @@ class _LogMatmulExp(torch.autograd.Function):
             share = (left[rows, :, None] + _factor(right, rows) - out[rows, None, :]).exp_()
             share *= grad[rows, None, :]
             grad_left[rows] = share.sum(dim=2)
-            if grad_right is not None:
-                _factor(grad_right, rows).add_(share if right.dim() == 3 else share.sum(dim=0))
+            _add_rows(grad_right, share, rows)
         return grad_left, grad_right
+
+
+def log_plan_cost(log_row: Tensor, log_column: Tensor, log_kernel: Tensor, cost: Tensor) -> Tensor:
+    r"""Cost of the plans that logarithms of scalings and kernel describe.
+
+    .. math::
+        P_{nij} = \exp(a_{ni} + k_{ij} + b_{nj}), \qquad \text{result}_n = \sum_{ij} P_{nij} C_{ij}
+
+    The costs are factors here, not logarithms, so one of 0 has the gradient :math:`P_{nij}` like
+    any other. Plans are built in blocks of samples, forward and backward, so memory is bounded
+    whatever ``N`` is.
+
+    Args:
+        log_row: :math:`a`, shape ``(N, I)``; ``-inf`` stands for 0.
+        log_column: :math:`b`, shape ``(N, J)``; ``-inf`` stands for 0.
+        log_kernel: :math:`k`, shape ``(I, J)``, or ``(N, I, J)``, one per sample.
+        cost: :math:`C`, same shape as ``log_kernel``.
+
+    Returns:
+        Shape ``(N,)``. Differentiable once, by all arguments.
+    """
+    return _LogPlanCost.apply(log_row, log_column, log_kernel, cost)
+
+
+class _LogPlanCost(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: FunctionCtx, log_row: Tensor, log_column: Tensor, log_kernel: Tensor, cost: Tensor
+    ) -> Tensor:
+        out = log_row.new_empty(log_row.shape[0])
+        for rows in _row_blocks(log_row, log_kernel):
+            plan = _plan(log_row, log_column, log_kernel, rows)
+            torch.sum(plan.mul_(_factor(cost, rows)), dim=(1, 2), out=out[rows])
+        ctx.save_for_backward(log_row, log_column, log_kernel, cost)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+        log_row, log_column, log_kernel, cost = ctx.saved_tensors
+        grad_row, grad_column = torch.empty_like(log_row), torch.empty_like(log_column)
+        grad_kernel, grad_cost = (
+            torch.zeros_like(cost) if wanted else None for wanted in ctx.needs_input_grad[2:]
+        )
+        for rows in _row_blocks(log_row, log_kernel):
+            share = _plan(log_row, log_column, log_kernel, rows).mul_(grad[rows, None, None])
+            _add_rows(grad_cost, share, rows)
+            share *= _factor(cost, rows)
+            _add_rows(grad_kernel, share, rows)
+            torch.sum(share, dim=2, out=grad_row[rows])
+            torch.sum(share, dim=1, out=grad_column[rows])
+        return grad_row, grad_column, grad_kernel, grad_cost
+
+
+def _plan(log_row: Tensor, log_column: Tensor, log_kernel: Tensor, rows: slice) -> Tensor:
+    plan = log_row[rows, :, None] + _factor(log_kernel, rows)
+    return plan.add_(log_column[rows, None, :]).exp_()
+
+
+def _add_rows(total: Tensor | None, parts: Tensor, rows: slice) -> None:
+    """Add matrices, one per row, to the one matrix that is shared or to those of the rows."""
+    if total is not None:
+        _factor(total, rows).add_(parts if total.dim() == 3 else parts.sum(dim=0))
 
 
 def _factor(right: Tensor, rows: slice) -> Tensor:

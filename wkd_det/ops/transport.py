@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from wkd_det.ops.arithmetic import promote, without_autocast
-from wkd_det.ops.checks import check_integers, check_positive
-from wkd_det.ops.scaling import log_matmul_exp, scaled_transport, scaling_vectors
+from wkd_det.ops.checks import check_integers, check_positive, check_tensors
+from wkd_det.ops.scaling import log_matmul_exp, log_plan_cost, scaled_transport, scaling_vectors
 
 
 def sinkhorn_cost(
@@ -58,10 +58,10 @@ def sinkhorn_cost(
 
     Returns:
         Shape ``(N,)``, at least float32. Differentiable once, by ``source``, ``target`` and
-        ``cost``; with ``log_domain`` an entry of ``cost`` that is 0 gets only the part of its
-        gradient that runs through the plan.
+        ``cost``; with ``log_domain`` a mass that is 0 gets a gradient of 0.
 
     Raises:
+        TypeError: If a histogram or the cost is no tensor.
         ValueError: If shapes disagree, ``epsilon <= 0`` or ``num_iters < 1``.
 
     References: Cuturi, Sinkhorn Distances, NeurIPS 2013; log domain: Peyre and Cuturi,
@@ -77,7 +77,7 @@ def sinkhorn_cost(
     with without_autocast(source):
         source, target, cost, support = _prepared(source, target, cost, support)
         scale = _scale_in_log_domain if log_domain else _scale
-        return scale(source, target, cost, epsilon, num_iters, support)
+        return scale(source, target, cost, epsilon, int(num_iters), support)
 
 
 @torch.no_grad()
@@ -109,7 +109,7 @@ def sinkhorn_plan(
         Mass from class ``i`` of the source to class ``j`` of the target, shape ``(N, C, C)``.
 
     Raises:
-        ValueError: As :func:`sinkhorn_cost`.
+        TypeError, ValueError: As :func:`sinkhorn_cost`.
 
     Example:
         >>> plan = sinkhorn_plan(
@@ -122,7 +122,7 @@ def sinkhorn_plan(
     check_transport(source, target, cost, epsilon, num_iters, support)
     with without_autocast(source):
         source, target, cost, support = _prepared(source, target, cost, support)
-        log_kernel = cost / -epsilon
+        log_kernel, num_iters = cost / -epsilon, int(num_iters)
         if log_domain:
             row, column = _log_scalings(source, target, log_kernel, num_iters, support)
             return (row[:, :, None] + log_kernel + column[:, None, :]).exp()
@@ -153,8 +153,7 @@ def _scale_in_log_domain(
 ) -> Tensor:
     log_kernel = cost / -epsilon
     log_row, log_column = _log_scalings(source, target, log_kernel, num_iters, support)
-    # cost is folded in as a logarithm: exp(log_row + log sum_j exp(column_j - C_ij/eps) C_ij)
-    return (log_row + log_matmul_exp(log_column, (log_kernel + _log(cost)).mT)).exp().sum(dim=1)
+    return log_plan_cost(log_row, log_column, log_kernel, cost)
 
 
 def _log_scalings(
@@ -186,8 +185,11 @@ def check_transport(
     """Raise if :func:`sinkhorn_cost` does not accept the arguments.
 
     Raises:
-        ValueError: With the name of the first wrong argument.
+        TypeError, ValueError: With the name of the first wrong argument.
     """
+    check_tensors(source=source, target=target, cost=cost)
+    if support is not None:
+        check_tensors(support=support)
     if source.dim() != 2 or source.shape != target.shape:
         raise ValueError(
             'source and target must share a shape (N, C), '

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from wkd_det.connectors import Connector
-from wkd_det.detection.geometry import level_strides, level_widths
+from wkd_det.detection.geometry import common_part, level_strides, level_widths
 from wkd_det.distillation.tap import Binding, Slot, Tap
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
 from wkd_det.ops.checks import check_weights, is_integer
@@ -109,6 +109,8 @@ class MapTap(Tap):
         for level, teacher_level, own, target in zip(
             self.levels, self.teacher_levels, projected, targets
         ):
+            mask = student.image_mask(self.place, target)
+            own, target = common_part(own, target)
             if own.shape != target.shape:
                 raise ValueError(
                     f'{self.place} level {level} of the student has the shape '
@@ -116,9 +118,11 @@ class MapTap(Tap):
                     f'teacher {tuple(target.shape)}; where strides differ, use a connector with '
                     'resize=True'
                 )
-            mask = student.image_mask(self.place, target)
             pair = dict(student=own, teacher=target)
-            pairs.append(pair if mask is None else dict(pair, mask=mask))
+            if mask is not None:
+                height, width = target.shape[-2:]
+                pair['mask'] = mask[:, :height, :width]
+            pairs.append(pair)
         return pairs
 
     def _projected(
