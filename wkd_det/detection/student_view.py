@@ -28,7 +28,7 @@ class DetectorStudentView(StudentView):
 
     Args:
         module: The student.
-        inputs: The batch, shape ``(N, 3, H, W)``.
+        inputs: The batch, shape ``(N, C, H, W)``.
         samples: The data sample of each image: size, boxes, labels.
         modules: Names of modules whose outputs are recorded.
     """

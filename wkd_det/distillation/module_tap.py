@@ -216,11 +216,3 @@ def _tokens(shape: tuple[int, ...], prefix: int | None) -> FeatureLayout:
         prefix = length - math.isqrt(length) ** 2  # of 197 tokens, 14 x 14 are patches
     side = math.isqrt(length - prefix)
     return FeatureLayout('tokens', channels, side, side, prefix)
-
-
-def image_channels(network: nn.Module) -> int:
-    """Number of channels of the images that a network takes: those of its first convolution."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            return module.in_channels
-    return 3
