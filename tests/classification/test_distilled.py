@@ -389,8 +389,7 @@ def test_a_transformer_for_images_of_another_size(tmp_path, network, reason):
             module = 'blocks.0' if network['type'] == 'TimmModel' else 'encoder.ln'
             terms = dict(terms, loss_f=dict(terms['loss_f'], teacher_tap=module))
         with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
-            model = pair(tmp_path, student, (network, 3), terms)
-            model.loss(*model.data_preprocessor(image_batch(), True))
+            losses_of(pair(tmp_path, student, (network, 3), terms))
     if network['type'] == 'TimmModel':
         fitting = (dict(network, img_size=32), 3)
         model = pair(tmp_path, student, fitting, dict(loss_l=class_logits_term()))

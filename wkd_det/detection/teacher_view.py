@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
-from wkd_det.detection.geometry import fitted_maps
+from wkd_det.detection.geometry import fitted_maps, level_strides, without_image
 from wkd_det.detection.heads import HeadOutput, run_box_head
 from wkd_det.detection.student_view import PLACES, DetectorStudentView
 from wkd_det.distillation.images import check_pixels
@@ -152,8 +152,18 @@ class DetectorTeacherView(TeacherView):
         self._maps('backbone')
 
     def maps(self, place: str) -> tuple[Tensor, ...]:
-        own = tuple(self._student.inputs.shape[-2:])
-        return fitted_maps(self._maps(place), own, tuple(self.inputs.shape[-2:]))
+        strides = level_strides(self.module) if place == 'neck' else None
+        maps = without_image(self.module, place, self._maps(place))
+        return fitted_maps(maps, *self._batch_sizes(), strides)
+
+    def fitted(self, module: str, features: Tensor) -> Tensor:
+        if module.startswith('roi_head.'):  # one row per RoI
+            return features
+        return fitted_maps((features,), *self._batch_sizes())[0]
+
+    def _batch_sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Height and width of the student's batch and of the teacher's own."""
+        return tuple(tuple(one.shape[-2:]) for one in (self._student.inputs, self.inputs))
 
     def output(self, module: str) -> Tensor:
         if module not in self._outputs:
@@ -191,7 +201,10 @@ class DetectorTeacherView(TeacherView):
         return extractor(self._maps('neck')[: extractor.num_inputs], rois)
 
     def _ordered(self, raw: HeadOutput) -> HeadOutput:
-        return HeadOutput(self._teacher.logits(raw.logits), self._teacher.offsets(raw.offsets))
+        offsets = raw.offsets
+        if isinstance(offsets, Tensor):  # a SABL head gives buckets, which no tap reads
+            offsets = self._teacher.offsets(offsets)
+        return HeadOutput(self._teacher.logits(raw.logits), offsets)
 
     def _maps(self, place: str) -> tuple[Tensor, ...]:
         """Maps of a place in the sizes of the teacher's own batch."""
