@@ -6,7 +6,7 @@ Commands:
         --student plain configs/mini/faster-rcnn_student.py PLAIN.pth \
         --student WKD configs/mini/wkd-lf.py WKD.pth
     python tools/plots.py discrepancy ...   squared W2 of each class's features to the teacher's
-    python tools/plots.py attention ...     Grad-CAM of all on the same scenes
+    python tools/plots.py attention ...     Grad-CAM of all on the same scenes; one-stage, too
     python tools/plots.py tsne ...          features of the classes in the plane
     python tools/plots.py transport ...     which class gives mass to which, for one RoI
 
@@ -34,7 +34,7 @@ from wkd_det.costs.matrix import BACKGROUND
 from wkd_det.detection.heads import box_head
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.functional import transported_histograms
-from wkd_det.inspection.attention import Scene, activation_map, attention_grid
+from wkd_det.inspection.attention import Scene, activation_map, attention_grid, shown_image
 from wkd_det.inspection.detections import open_detector
 from wkd_det.inspection.network_pictures import (
     class_discrepancy,
@@ -73,7 +73,8 @@ def open_all(args: argparse.Namespace) -> Opened:
     """Load networks and data.
 
     Raises:
-        ValueError: If they have different classes or two students one name.
+        ValueError: If they have different classes, two students one name, or a network has no
+            RoIs where the figure is about RoIs.
     """
     networks = {TEACHER: open_detector(*args.teacher)}
     for name, config, checkpoint in args.student:
@@ -84,6 +85,11 @@ def open_all(args: argparse.Namespace) -> Opened:
     dataset = annotated_dataset(read_config(source), args.split)
     class_names = list(dataset.metainfo['classes'])
     for name, network in networks.items():
+        if args.draw is not attention and getattr(network.module, 'roi_head', None) is None:
+            raise ValueError(
+                f'{args.figure} compares RoIs, and {name}, a {type(network.module).__name__}, has '
+                'no RoI head: of one-stage detectors only attention is drawn'
+            )
         if network.class_names is not None and network.class_names != class_names:
             raise ValueError(
                 f'{name} has the classes {network.class_names}, the data have {class_names}'
@@ -159,8 +165,8 @@ def attention(args: argparse.Namespace) -> Figure:
             name: activation_map(network.module, batch, args.layer)
             for name, network in opened.networks.items()
         }
-        image = sample['inputs'].permute(1, 2, 0).flip(2).float() / 255  # read as BGR
         names = [opened.class_names[label] for label in truth.labels.tolist()]
+        image = shown_image(sample['inputs'])
         scenes.append(Scene(image, get_box_tensor(truth.bboxes), names, maps))
         if len(scenes) == args.scenes:
             break

@@ -20,6 +20,7 @@ from wkd_det.classification.classifier import (
     network_keys,
     network_of,
     network_weights,
+    split_auxiliary,
 )
 from wkd_det.classification.networks.zoo import CifarModel
 from wkd_det.testing import classifier_config, image_batch
@@ -48,6 +49,91 @@ def test_calling_it_gives_the_logits_of_the_network():
     model = build(classifier_config()).eval()
     images = torch.rand(2, 3, 32, 32)
     assert torch.equal(model(images), network(images))
+
+
+# Networks with auxiliary logits
+
+
+class Auxiliary(nn.Module):
+    """Logits of a linear layer in evaluation; in training a tuple with those of two others."""
+
+    def __init__(self):
+        super().__init__()
+        self.num_classes = 10
+        self.layers = nn.ModuleList(nn.Linear(3 * 32 * 32, 10) for _ in range(3))
+
+    def forward(self, images):
+        outputs = [layer(images.flatten(1)) for layer in self.layers]
+        return (outputs[0], None, *outputs[1:]) if self.training else outputs[0]
+
+
+def with_auxiliary(**options):
+    return build(classifier_config(network=dict(type=Auxiliary), **options))
+
+
+def test_auxiliary_logits_have_a_loss_of_their_own():
+    model = with_auxiliary(label_smoothing=0.1).train()
+    images, labels = model.data_preprocessor(image_batch(), True)
+    logits = [layer(images.flatten(1)) for layer in model.network.layers]
+    each = [F.cross_entropy(one, labels, label_smoothing=0.1) for one in logits]
+    losses = model.loss(images, labels)
+    assert list(losses) == ['loss_ce', 'loss_auxiliary']
+    assert torch.equal(losses['loss_ce'], each[0])
+    assert torch.equal(losses['loss_auxiliary'], 0.3 * (each[1] + each[2]))
+    model.auxiliary_weight = 0.5
+    assert torch.equal(model.loss(images, labels)['loss_auxiliary'], 0.5 * (each[1] + each[2]))
+    assert torch.equal(model(images), logits[0])
+    scores = torch.stack([one['pred_score'] for one in model(images, labels, mode='predict')])
+    assert torch.equal(scores, logits[0].softmax(dim=1))
+    assert list(model.eval().loss(images, labels)) == ['loss_ce']
+
+
+@pytest.mark.parametrize(
+    ('name', 'size', 'heads'), [('googlenet', 64, 2), ('inception_v3', 299, 1)]
+)
+def test_networks_of_torchvision_with_auxiliary_logits(name, size, heads):
+    network = dict(type='TorchvisionModel', name=name, num_classes=4, init_weights=False)
+    model = build(dict(type='Classifier', network=network)).train()
+    batch = model.data_preprocessor(image_batch(2, size=size, num_classes=4), True)
+    with torch.random.fork_rng():  # dropout
+        torch.manual_seed(0)
+        logits, *auxiliary = model.network(batch[0])
+        torch.manual_seed(0)
+        losses = model.loss(*batch)
+    assert len(auxiliary) == heads
+    own = F.cross_entropy(logits, batch[1])
+    rest = sum(F.cross_entropy(one, batch[1]) for one in auxiliary)
+    assert torch.allclose(losses['loss_ce'], own)
+    assert torch.allclose(losses['loss_auxiliary'], 0.3 * rest)
+    sum(losses.values()).backward()
+    assert all(p.grad is not None for p in model.parameters())  # DDP waits for each
+    name, layer = last_layer(model.network, 4)
+    assert (name, layer.out_features) == ('fc', 4)
+    assert model.eval()(batch[0]).shape == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ('output', 'found'),
+    [
+        (dict(logits=torch.zeros(2, 3)), 'got a dict with a dict()'),
+        ([torch.zeros(2, 3)], 'got a list with a list()'),
+        ((torch.zeros(2, 3), torch.zeros(2, 5)), 'got a tuple with a Tensor(2, 5)'),
+        ((torch.zeros(2, 3), dict()), 'got a tuple with a dict()'),
+        (None, 'got a NoneType with a NoneType()'),
+    ],
+)
+def test_networks_that_return_something_else(output, found):
+    message = (
+        'the network must return logits (N, C), or a tuple of them and of auxiliary logits of the '
+        f'same shape, {found}'
+    )
+    with pytest.raises(TypeError, match=f'^{re.escape(message)}$'):
+        split_auxiliary(output)
+
+
+def test_weight_of_auxiliary_logits():
+    with pytest.raises(ValueError, match='^auxiliary_weight must not be negative, got -1$'):
+        build(classifier_config(auxiliary_weight=-1))
 
 
 # Weights

@@ -14,9 +14,9 @@ from wkd_det.classification import data
 from wkd_det.classification.data import (
     ImageDataset,
     ImagePreprocessor,
+    TeacherImages,
     build_transform,
     collate_images,
-    renormalize,
 )
 from wkd_det.testing import classifier_config, image_batch
 
@@ -106,8 +106,97 @@ def test_renormalised_is_what_the_other_preprocessor_gives():
     own, _ = student(batch)
     expected, _ = teacher(batch)
     # Float32 rounding of the way back and forth, of values up to 255.
-    assert torch.allclose(renormalize(own, student, teacher), expected, atol=1e-5)
-    assert renormalize(own, student, ImagePreprocessor(mean=[10, 20, 30], std=[50, 60, 70])) is own
+    assert torch.allclose(TeacherImages(student, teacher)(own), expected, atol=1e-5)
+    same = ImagePreprocessor(mean=[10, 20, 30], std=[50, 60, 70])
+    assert TeacherImages(student, same)(own) is own
+
+
+def test_any_number_of_channels_and_any_type_of_pixels():
+    for channels in (1, 2, 5):
+        images = torch.full((2, channels, 4, 4), 40_000).to(torch.uint16)
+        mean = [float(index) for index in range(channels)]
+        each = ImagePreprocessor(mean=mean, std=[2.0] * channels)
+        shared = ImagePreprocessor(mean=[1.0], std=[2.0])
+        labels = torch.zeros(2, dtype=torch.int64)
+        (own, _), (other, _) = each([images, labels]), shared([images, labels])
+        assert own[1, :, 0, 0].tolist() == [(40_000 - value) / 2 for value in mean]
+        assert other[1, :, 0, 0].tolist() == [(40_000 - 1) / 2] * channels
+        assert torch.equal(TeacherImages(each, shared)(own), other)
+
+
+def test_a_colour_teacher_sees_a_grey_image_three_times():
+    images = image_batch()[0][:, :1]
+    batch = [images, torch.zeros(4, dtype=torch.int64)]
+    own, _ = ImagePreprocessor(mean=[10], std=[50])(batch)
+    colours = [images.expand(-1, 3, -1, -1), batch[1]]
+    for options in (dict(mean=[10], std=[50]), dict(mean=[7], std=[3]), dict(mean=[1, 2, 3])):
+        teacher = ImagePreprocessor(**dict(dict(std=[40, 55, 25]), **options))
+        expected, _ = teacher(colours)
+        student = ImagePreprocessor(mean=[10], std=[50])
+        found = TeacherImages(student, teacher, repeats=True)(own)
+        assert found.shape == (4, 3, 32, 32)
+        assert torch.allclose(found, expected, atol=1e-4)
+
+
+# Pixels that were normalised before
+
+
+def normalised_by(images, mean, std):
+    """What a data set gives that normalises, and a preprocessor that leaves it as it is."""
+    tensors = [torch.tensor(values).view(-1, 1, 1) for values in (mean, std)]
+    return (images.float() - tensors[0]) / tensors[1]
+
+
+@pytest.mark.parametrize(
+    ('mean', 'std', 'own', 'found'),
+    [
+        ([123.0, 116.0, 103.0], [58.0, 57.0, 57.0], dict(std=[1, 1, 1]), 'are negative'),
+        ([123.0, 116.0, 103.0], [1.0, 1.0, 1.0], dict(std=[1, 1, 1]), 'are negative'),
+        ([123.0, 116.0, 103.0], [58.0, 57.0, 57.0], dict(), 'are negative'),  # and by 255 again
+        ([0.0, 0.0, 0.0], [255.0, 255.0, 255.0], dict(std=[1, 1, 1]), 'all values lie in [0, 1]'),
+        ([0.0, 0.0, 0.0], [255.0, 255.0, 255.0], dict(), 'all values lie in [0, 1]'),
+    ],
+)
+def test_images_that_the_data_set_normalised(mean, std, own, found):
+    images, labels = image_batch()
+    student = ImagePreprocessor(**own)
+    batch, _ = student([normalised_by(images, mean, std), labels])
+    teacher = ImagePreprocessor(mean=[1.0] * 3, std=[2.0] * 3)
+    with pytest.raises(ValueError, match=re.escape(found)) as raised:
+        TeacherImages(student, teacher)(batch)
+    message = (
+        r'^the batch does not hold pixels, (\d+% of the values are negative|all values lie in '
+        r'\[0, 1\]) before the preprocessor of the student: is there a Normalize in the pipeline\? '
+        r"Move mean and std from the pipeline to the student's data_preprocessor, so that the "
+        r"teacher's batch can be made from it$"
+    )
+    assert re.match(message, str(raised.value))
+    # With the same preprocessor both want the same batch, however it was made.
+    assert TeacherImages(student, ImagePreprocessor(**own))(batch) is batch
+
+
+@pytest.mark.parametrize('pixels', [0, 1, 40_000])
+def test_dark_deep_and_slightly_negative_pixels_are_pixels(pixels):
+    student, teacher = ImagePreprocessor(std=[1, 1, 1]), ImagePreprocessor()
+    images = torch.full((2, 3, 4, 4), float(pixels))
+    images[0, 0, 0, 0] = -30  # of an augmentation
+    found = TeacherImages(student, teacher)(images)
+    assert torch.allclose(found, images / 255)
+
+
+def test_only_the_first_batch_is_checked(monkeypatch):
+    """Each check waits for the device."""
+    student, teacher = ImagePreprocessor(std=[1, 1, 1]), ImagePreprocessor()
+    teacher_images = TeacherImages(student, teacher)
+    images = image_batch()[0].float()
+    first = teacher_images(images)
+
+    def read(*args):
+        raise AssertionError('a value was read back')
+
+    for name in ('item', 'tolist', 'cpu', '__bool__', '__float__', '__int__', '__format__'):
+        monkeypatch.setattr(torch.Tensor, name, read)
+    assert teacher_images(images).shape == first.shape
 
 
 # Errors
@@ -141,6 +230,64 @@ def test_mean_and_std_that_do_not_fit(options, values):
     message = f'mean and std need one value per channel, std positive, got {values}'
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
         ImagePreprocessor(**options)
+
+
+@pytest.mark.parametrize(
+    ('images', 'labels', 'error', 'message'),
+    [
+        (
+            torch.zeros(2, 3, 4, 4),
+            [0, 1],
+            TypeError,
+            "labels must be a tensor, got a list: set collate_fn=dict(type='collate_images') in "
+            "the dataloader, since mmengine's default makes lists",
+        ),
+        (
+            [torch.zeros(3, 4, 4)],
+            torch.tensor([0]),
+            TypeError,
+            "images must be a tensor, got a list: set collate_fn=dict(type='collate_images') in "
+            "the dataloader, since mmengine's default makes lists",
+        ),
+        (
+            torch.zeros(2, 3, 4, 4),
+            np.array([0, 1]),
+            TypeError,
+            "labels must be a tensor, got a ndarray: set collate_fn=dict(type='collate_images') "
+            "in the dataloader, since mmengine's default makes lists",
+        ),
+        (
+            torch.zeros(2, 3, 4, 4),
+            torch.tensor([0.0, 1.0]),
+            ValueError,
+            'labels must be integers of the shape (N,), got torch.float32 of the shape (2,)',
+        ),
+        (
+            torch.zeros(2, 3, 4, 4),
+            torch.tensor([[1], [0]]),
+            ValueError,
+            'labels must be integers of the shape (N,), got torch.int64 of the shape (2, 1)',
+        ),
+        (
+            torch.zeros(2, 1, 4, 4),
+            torch.tensor([0, 1]),
+            ValueError,
+            'images must have the shape (N, 3, H, W), got (2, 1, 4, 4): mean and std of the '
+            'data_preprocessor need one value per channel',
+        ),
+        (
+            torch.zeros(3, 4, 4),
+            torch.tensor([0]),
+            ValueError,
+            'images must have the shape (N, 3, H, W), got (3, 4, 4): mean and std of the '
+            'data_preprocessor need one value per channel',
+        ),
+    ],
+)
+@pytest.mark.parametrize('num_classes', [None, 10])
+def test_batches_of_another_kind(num_classes, images, labels, error, message):
+    with pytest.raises(error, match=f'^{re.escape(message)}$'):
+        ImagePreprocessor(num_classes=num_classes)([images, labels])
 
 
 @pytest.mark.parametrize('label', [-1, 10])

@@ -66,6 +66,79 @@ def test_labels_follow_the_given_classes_where_a_folder_is_missing(folders):
         ImageFolderDataset(str(folders), classes=['ant'])
 
 
+def test_hidden_files_and_folders_are_no_images_and_no_classes(folders):
+    picture = (folders / 'ant' / '0.png').read_bytes()
+    for hidden in (
+        '.ipynb_checkpoints/0-checkpoint.png',
+        '.Trash/bee/0.png',
+        'ant/.ipynb_checkpoints/0-checkpoint.png',
+        'ant/.thumbnails/large/0.png',
+        'bee/._0.png',
+    ):
+        (folders / hidden).parent.mkdir(parents=True, exist_ok=True)
+        (folders / hidden).write_bytes(picture)
+    (folders / '.DS_Store').write_bytes(b'')
+    for options in (dict(), dict(classes=['ant', 'bee'])):
+        dataset = ImageFolderDataset(str(folders), **options)
+        assert dataset.metainfo == dict(classes=('ant', 'bee'))
+        assert list(dataset.labels()) == [0, 0, 0, 1, 1, 1]
+    names = ['ant', '.ipynb_checkpoints', 'bee']
+    chosen = ImageFolderDataset(str(folders), classes=names)
+    assert list(chosen.labels()) == [1, 0, 0, 0, 2, 2, 2]  # by folder; it is named, so it is meant
+
+
+def test_images_below_a_hidden_folder_are_found(folders):
+    (folders / '.cache').mkdir()
+    for name in ('ant', 'bee'):
+        (folders / name).rename(folders / '.cache' / name)
+    assert len(ImageFolderDataset(str(folders / '.cache'))) == 6
+    message = f'no images in {folders} (from {Path.cwd()}): {FOLDERS}'
+    with pytest.raises(FileNotFoundError, match=f'^{re.escape(message)}$'):
+        ImageFolderDataset(str(folders))
+
+
+@pytest.mark.parametrize(
+    ('suffix', 'dtype', 'mode'),
+    [('png', np.uint16, 'I;16'), ('tif', np.uint16, 'I;16'), ('tif', np.float32, 'F')],
+)
+def test_deep_images_are_refused_rather_than_cut(folders, suffix, dtype, mode):
+    path = folders / 'ant' / f'0000.{suffix}'
+    Image.fromarray(np.full((5, 6), 300, dtype=dtype)).save(path)
+    message = (
+        f'{path} has more than 8 bits per value (mode {mode!r} of Pillow), and as 8-bit RGB it '
+        'would lose all above 255: rescale the images to 8 bits, or read them by an ImageDataset '
+        'of your own'
+    )
+    for on_bad_image in ('raise', 'skip'):  # it decodes: it is not for skipping
+        with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+            ImageFolderDataset(str(folders), on_bad_image=on_bad_image)[1]
+
+
+@pytest.mark.parametrize(
+    ('mode', 'values', 'expected'),
+    [
+        ('L', 7, [7, 7, 7]),
+        ('1', 1, [255, 255, 255]),
+        ('LA', (7, 0), [7, 7, 7]),
+        ('RGBA', (1, 2, 3, 0), [1, 2, 3]),
+        ('P', (255, 0, 255), [255, 0, 255]),  # in Pillow's palette
+    ],
+)
+def test_images_of_8_bits_are_read_as_rgb(tmp_path, mode, values, expected):
+    (tmp_path / 'ant').mkdir()
+    image = Image.new('RGB', (4, 4), values).convert('P') if mode == 'P' else None
+    (image or Image.new(mode, (4, 4), values)).save(tmp_path / 'ant' / '0.png')
+    pixels, _ = ImageFolderDataset(str(tmp_path))[0]
+    assert pixels.dtype == torch.uint8
+    assert pixels[:, 0, 0].tolist() == expected
+
+
+def test_grey_images_by_a_transform(folders):
+    grey = ImageFolderDataset(str(folders), transforms=[dict(type='Grayscale')])
+    assert grey[4][0].shape == (1, 5, 6)
+    assert (grey[4][0] == 101).all()
+
+
 @pytest.mark.parametrize(
     ('build', 'message'),
     [

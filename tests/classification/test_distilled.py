@@ -1,14 +1,17 @@
 """The distilled classifier: the same guarantees as the distilled detector's."""
 
 import copy
+import re
 from unittest import mock
 
 import pytest
 import torch
+import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmengine.model import ExponentialMovingAverage
 
 from wkd_det.classification.classifier import Classifier
+from wkd_det.classification.data import TeacherImages
 from wkd_det.classification.distilled import ClassifierStudentView, ClassifierTeacherView
 from wkd_det.losses import WKDFeatureLoss
 from wkd_det.testing import (
@@ -136,7 +139,8 @@ def test_teacher_sees_what_its_own_preprocessor_would_give(tmp_path):
     teacher = model.distiller.teacher.module
     images, labels = model.data_preprocessor(image_batch(), True)
     student = ClassifierStudentView(model, images, labels, [''])
-    seen = ClassifierTeacherView(model.distiller.teacher, student, ['']).logits()
+    adapt = TeacherImages(model.data_preprocessor, teacher.data_preprocessor)
+    seen = ClassifierTeacherView(model.distiller.teacher, adapt, student, ['']).logits()
     expected = teacher(teacher.data_preprocessor(image_batch(), False)[0])
     assert torch.allclose(seen, expected, atol=1e-5)  # float32 rounding of the way back and forth
     with mock.patch.object(teacher.network, 'forward', side_effect=AssertionError):
@@ -246,3 +250,147 @@ def test_same_size_false_hands_maps_on_as_they_are(teacher):
         losses_of(model)
     assert loss.call_args.kwargs['student'].shape == (4, 128, 8, 8)
     assert loss.call_args.kwargs['teacher'].shape == (4, 128, 16, 16)
+
+
+# Images and networks of other kinds
+
+
+def pair(tmp_path, student, teacher, distill, size=32, **changes):
+    """Distilled classifier of two network sections, each with one mean and deviation per channel.
+
+    Args:
+        student: Network, and the number of channels of its images.
+        teacher: The same.
+    """
+
+    def section(network, channels):
+        pixels = dict(type='ImagePreprocessor', mean=[9.0] * channels, std=[99.0] * channels)
+        return dict(type='Classifier', network=network, data_preprocessor=pixels)
+
+    path = tmp_path / 'teacher.pth'
+    teacher_section = save_classifier(section(*teacher), path)
+    config = dict(section(*student), type='DistilledClassifier', image_size=size)
+    return build(dict(config, teacher=teacher_section, distill=distill, **changes))
+
+
+def timm_network(name='resnet18', **options):
+    return dict(type='TimmModel', name=name, num_classes=10, **options)
+
+
+def channels_batch(channels, size=32):
+    images, labels = image_batch(size=size)
+    return [images.repeat(1, 2, 1, 1)[:, :channels], labels]
+
+
+KD = dict(tap='logits', loss=dict(type='KDLoss'))
+TIMM_TERMS = dict(
+    loss_wkd_l=class_logits_term(),
+    loss_f=dict(tap='layer4', loss=dict(type='FitNetLoss')),
+)
+
+
+@pytest.mark.parametrize('channels', [1, 2, 5])
+def test_grey_and_multispectral_networks(tmp_path, channels):
+    network = timm_network(in_chans=channels)
+    model = pair(tmp_path, (network, channels), (network, channels), TIMM_TERMS)
+    losses = model.loss(*model.data_preprocessor(channels_batch(channels), True))
+    assert all(losses[name].isfinite() and losses[name] > 0 for name in TIMM_TERMS)
+
+
+def test_a_grey_student_of_a_teacher_of_colours(tmp_path):
+    student, teacher = (timm_network(in_chans=1), 1), (timm_network(), 3)
+    model = pair(tmp_path, student, teacher, TIMM_TERMS)
+    batch = channels_batch(1)
+    seen = []
+    module = model.distiller.teacher.module
+    with module.network.conv1.register_forward_pre_hook(lambda _, given: seen.append(given[0])):
+        losses = model.loss(*model.data_preprocessor(batch, True))
+    colours = [batch[0].expand(-1, 3, -1, -1), batch[1]]
+    expected, _ = module.data_preprocessor(colours)
+    assert torch.allclose(seen[0], expected)
+    assert all(losses[name].isfinite() and losses[name] > 0 for name in TIMM_TERMS)
+
+
+@pytest.mark.parametrize(('own', 'other'), [(3, 1), (5, 3), (2, 4)])
+def test_other_numbers_of_channels(tmp_path, own, other):
+    networks = [(timm_network(in_chans=channels), channels) for channels in (own, other)]
+    message = (
+        f'the student takes images of {own} channels and the teacher of {other}: they must be '
+        'equal, or 1 and 3, where the teacher gets each grey image three times'
+    )
+    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+        pair(tmp_path, *networks, TIMM_TERMS)
+
+
+@pytest.mark.parametrize('bare', [False, True])
+def test_images_that_the_data_set_normalised(tmp_path, bare):
+    section = save_classifier(classifier_config('resnet14'), tmp_path / 'teacher.pth', bare=bare)
+    if bare:
+        section = dict(section, config=section['config']['network'])
+    pixels = dict(type='ImagePreprocessor', std=[1, 1, 1])
+    model = build(distilled_config(section, TERMS, data_preprocessor=pixels))
+    images, labels = image_batch()
+    batch = model.data_preprocessor([(images - 120.0) / 60, labels], True)
+    if bare:  # it takes what the student takes
+        assert model.loss(*batch)['loss_wkd_l'] > 0
+        return
+    with pytest.raises(ValueError, match='the values are negative before the preprocessor of the'):
+        model.loss(*batch)
+
+
+@pytest.mark.parametrize('aux_logits', [True, False])
+def test_student_and_teacher_with_auxiliary_logits(tmp_path, aux_logits):
+    network = dict(type='TorchvisionModel', name='googlenet', num_classes=10, init_weights=False)
+    terms = dict(
+        loss_wkd_l=class_logits_term(),
+        loss_f=dict(tap='inception5b', loss=dict(type='FitNetLoss')),
+    )
+    student = dict(network, aux_logits=aux_logits, dropout=0.0)
+    model = pair(tmp_path, (student, 3), (network, 3), terms, size=64)
+    batch = model.data_preprocessor(image_batch(size=64), True)
+    pairs = []
+    term = model.distiller.terms['loss_wkd_l']
+    read = term.read
+    with mock.patch.object(term, 'read', side_effect=lambda *v: pairs.extend(read(*v)) or pairs):
+        losses = model.loss(*batch)
+    own = {'loss_ce', 'loss_auxiliary'} if aux_logits else {'loss_ce'}
+    assert losses.keys() == own | terms.keys()
+    assert all(value.isfinite() for value in losses.values())
+    assert pairs[0]['student'].shape == pairs[0]['teacher'].shape == (4, 10)
+    assert torch.equal(F.cross_entropy(pairs[0]['student'], batch[1]), losses['loss_ce'])
+    total, _ = model.parse_losses(losses)
+    total.backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ('network', 'reason'),
+    [
+        (
+            timm_network('vit_tiny_patch16_224', depth=1),
+            "Input height (32) doesn't match model (224).",
+        ),
+        (
+            dict(type='TorchvisionModel', name='vit_b_32', num_classes=10),
+            'Wrong image height! Expected 224 but got 32!',
+        ),
+    ],
+)
+def test_a_transformer_for_images_of_another_size(tmp_path, network, reason):
+    """Said when the model is built if a tap probes it, else in the first step."""
+    student = (timm_network(), 3)
+    kind = 'VisionTransformer'
+    for terms, owner in ((TIMM_TERMS, 'network'), (dict(loss_kd=KD), 'teacher')):
+        message = (
+            f'the {owner} {kind} does not take images of 32 x 32 pixels ({reason}): where it has '
+            'an option for their size, e.g. img_size or image_size, set it in its network'
+        )
+        if owner == 'network':
+            module = 'blocks.0' if network['type'] == 'TimmModel' else 'encoder.ln'
+            terms = dict(terms, loss_f=dict(terms['loss_f'], teacher_tap=module))
+        with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+            losses_of(pair(tmp_path, student, (network, 3), terms))
+    if network['type'] == 'TimmModel':
+        fitting = (dict(network, img_size=32), 3)
+        model = pair(tmp_path, student, fitting, dict(loss_l=class_logits_term()))
+        assert model.loss(*model.data_preprocessor(image_batch(), True))['loss_l'] > 0

@@ -5,8 +5,16 @@ import copy
 import pytest
 import torch
 from mmdet.registry import MODELS
+from mmengine.config import ConfigDict
 
-from wkd_det.testing import distilled_from, random_batch, save_detector, tiny_detector
+from wkd_det.testing import (
+    distilled_config,
+    distilled_from,
+    random_batch,
+    save_detector,
+    tiny_detector,
+    tiny_faster_rcnn,
+)
 
 SIZES = [(96, 128), (64, 96)]
 CONV = dict(type='ConvConnector', kernel_size=3)
@@ -96,3 +104,90 @@ def test_offsets_of_different_stages_have_different_units(teacher_of):
     term = dict(tap='roi_offsets', loss=OFFSETS, stage=0, teacher_stage=1)
     with pytest.raises(ValueError, match='box offsets need the same coding in both heads'):
         build('CascadeRCNN', teacher_of('CascadeRCNN'), dict(loss_offsets=term))
+
+
+# Parts that are unlike those of other detectors
+
+
+def detectors_rcnn():
+    """A Faster R-CNN whose backbone hands the image on to a recursive pyramid."""
+    backbone = dict(type='DetectoRS_ResNet', depth=50, base_channels=4, stem_channels=8)
+    model = tiny_faster_rcnn()
+    model.backbone = ConfigDict(backbone, output_img=True)
+    model.neck = ConfigDict(
+        type='RFP',
+        rfp_steps=2,
+        in_channels=[16, 32, 64, 128],
+        out_channels=16,
+        num_outs=5,
+        rfp_backbone=dict(backbone, rfp_inplanes=16),
+        aspp_out_channels=4,
+    )
+    return model
+
+
+@pytest.mark.parametrize('divisor', [32, 64])
+@pytest.mark.parametrize('is_student', [False, True])
+def test_maps_of_a_backbone_that_hands_on_the_image(tmp_path, is_student, divisor):
+    recursive, plain = detectors_rcnn(), tiny_faster_rcnn()
+    student, teacher = (recursive, plain) if is_student else (plain, recursive)
+    teacher.data_preprocessor.pad_size_divisor = divisor
+    save_detector(teacher, tmp_path / 'teacher.pth')
+    section = dict(config=teacher, checkpoint=str(tmp_path / 'teacher.pth'))
+    terms = {
+        f'loss_{place}': dict(tap=place, connector=CONV, loss=dict(type='WKDFeatureLoss'))
+        for place in ('backbone', 'neck')
+    }
+    model = MODELS.build(copy.deepcopy(distilled_from(student, section, terms)))
+    model.init_weights()
+    step(model.train(), terms)
+    widths = [(c.conv.in_channels, c.conv.out_channels) for c in
+              model.distiller.terms['loss_backbone'].connectors]  # fmt: skip
+    expected = list(zip([8, 16, 32, 64], [16, 32, 64, 128]))
+    assert widths == ([pair[::-1] for pair in expected] if is_student else expected)
+
+
+def sabl():
+    """A Faster R-CNN whose box head finds sides among buckets."""
+    model = tiny_detector('sabl/sabl-faster-rcnn_r50_fpn_1x_coco.py')
+    model.roi_head.bbox_head.update(
+        cls_in_channels=16, reg_in_channels=16, reg_offset_out_channels=16, reg_cls_out_channels=16
+    )
+    return model
+
+
+@pytest.mark.parametrize(
+    ('tap', 'loss'), [('roi_boxes', dict(type='BoxLoss')), ('roi_offsets', OFFSETS)]
+)
+@pytest.mark.parametrize('owner', ['student', 'teacher'])
+def test_a_head_without_offsets(tmp_path, owner, tap, loss):
+    networks = dict(student=tiny_faster_rcnn(), teacher=tiny_faster_rcnn())
+    networks[owner] = sabl()
+    save_detector(networks['teacher'], tmp_path / 'teacher.pth')
+    section = dict(config=networks['teacher'], checkpoint=str(tmp_path / 'teacher.pth'))
+    message = (
+        'box offsets need a head that gives four per RoI or per class: the SABLHead of the '
+        f'{owner} gives a tuple'
+    )
+    config = distilled_from(networks['student'], section, dict(loss_x=dict(tap=tap, loss=loss)))
+    model = MODELS.build(config)
+    with pytest.raises(ValueError, match=f'^{message}$'):
+        model.init_weights()
+
+
+def test_a_head_without_offsets_teaches_by_logits_in_any_order(tmp_path):
+    save_detector(sabl(), tmp_path / 'teacher.pth', class_names=list('dcba'))
+    section = dict(config=sabl(), checkpoint=str(tmp_path / 'teacher.pth'))
+    terms = dict(loss_kd=dict(tap='roi_logits', loss=DIVERGENCE))
+    model = MODELS.build(distilled_config(section, terms))
+    model.init_weights()
+    model.distiller.teacher.order = type(model.distiller.teacher.order)([3, 2, 1, 0], 4)
+    step(model.train(), terms)
+
+
+def test_a_double_head_gives_offsets(tmp_path):
+    kind = 'double_heads/dh-faster-rcnn_r50_fpn_1x_coco.py'
+    save_detector(tiny_detector(kind), tmp_path / 'teacher.pth')
+    section = dict(config=tiny_detector(kind), checkpoint=str(tmp_path / 'teacher.pth'))
+    terms = dict(loss_x=dict(tap='roi_offsets', loss=OFFSETS))
+    step(build(kind, section, terms), terms)

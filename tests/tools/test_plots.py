@@ -14,6 +14,7 @@ from wkd_det.inspection.detections import open_detector
 from wkd_det.inspection.network_pictures import plot_transport_plan
 from wkd_det.inspection.opening import annotated_dataset
 from wkd_det.inspection.shared_examples import shared_examples
+from wkd_det.testing import save_detector, tiny_detector
 
 
 @pytest.fixture(scope='module')
@@ -87,6 +88,31 @@ def test_transport_of_one_object(folder, capsys, monkeypatch, extra, rank, joint
 def _check_picture(folder, figure, capsys):
     assert (folder / f'{figure}.png').read_bytes().startswith(b'\x89PNG')
     assert f'wrote {folder}/{figure}.png' in capsys.readouterr().out
+
+
+@pytest.fixture(scope='module')
+def one_stage(folder):
+    """A RetinaNet next to the other students."""
+    config = Config.fromfile(folder / 'plain.py')
+    config.model = tiny_detector('RetinaNet', num_classes=10)
+    config.dump(folder / 'retina.py')
+    save_detector(config.model, folder / 'retina.pth', class_names=list(CLASSES))
+    return 'retina'
+
+
+def test_attention_of_a_one_stage_detector(folder, one_stage, capsys):
+    main(command(folder, 'attention', '--scenes', '1', '--objects', '1', students=[one_stage]))
+    _check_picture(folder, 'attention', capsys)
+
+
+@pytest.mark.parametrize('figure', ['correlation', 'discrepancy', 'tsne', 'transport'])
+def test_figures_about_rois(folder, one_stage, figure):
+    message = (
+        f'error: {figure} compares RoIs, and {one_stage}, a RetinaNet, has no RoI head: of '
+        'one-stage detectors only attention is drawn'
+    )
+    with pytest.raises(SystemExit, match=f'^{message}$'):
+        main(command(folder, figure, students=[one_stage]))
 
 
 @pytest.mark.parametrize(

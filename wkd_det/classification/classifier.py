@@ -13,6 +13,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from wkd_det import registry
+from wkd_det.ops.checks import check_nonnegative
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.state import load_strictly, weights_of
 
@@ -32,11 +33,16 @@ class Classifier(BaseModel):
         new_classifier: Let weights whose shape differs from the network's, those of a last layer
             of other classes, keep their random values. All others must fit.
         label_smoothing: Label smoothing of the cross entropy, in [0, 1).
+        auxiliary_weight: Weight of the cross entropies of auxiliary logits, >= 0, for networks
+            that return such in training (GoogLeNet and Inception of torchvision).
         data_preprocessor: Config of the preprocessor;
             :class:`~wkd_det.classification.data.ImagePreprocessor` by default.
 
     Raises:
-        ValueError: If ``label_smoothing`` is outside [0, 1).
+        ValueError: If ``label_smoothing`` is outside [0, 1) or ``auxiliary_weight`` negative.
+
+    References: Szegedy et al., Going Deeper with Convolutions, CVPR 2015 (auxiliary logits, weight
+        0.3).
     """
 
     def __init__(
@@ -46,10 +52,12 @@ class Classifier(BaseModel):
         weights: str | None = None,
         new_classifier: bool = False,
         label_smoothing: float = 0.0,
+        auxiliary_weight: float = 0.3,
         data_preprocessor: Mapping[str, Any] | None = None,
     ) -> None:
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'label_smoothing must lie in [0, 1), got {label_smoothing}')
+        check_nonnegative(auxiliary_weight=auxiliary_weight)
         super().__init__(
             data_preprocessor=dict(data_preprocessor or dict(type='ImagePreprocessor'))
         )
@@ -57,6 +65,7 @@ class Classifier(BaseModel):
         self.weights = weights
         self.new_classifier = new_classifier
         self.label_smoothing = label_smoothing
+        self.auxiliary_weight = auxiliary_weight
         self.num_classes: int | None = getattr(self.network, 'num_classes', None)
         if getattr(self.data_preprocessor, 'num_classes', 0) is None:
             self.data_preprocessor.num_classes = self.num_classes
@@ -86,17 +95,27 @@ class Classifier(BaseModel):
         if mode == 'loss':
             return self.loss(images, labels)
         if mode == 'predict':
-            scores = self.network(images).float().softmax(dim=1)
+            scores = split_auxiliary(self.network(images))[0].float().softmax(dim=1)
             return [dict(pred_score=score, gt_label=label) for score, label in zip(scores, labels)]
         if mode != 'tensor':
             raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', got {mode!r}")
-        return self.network(images)
+        return split_auxiliary(self.network(images))[0]
 
     def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Return the cross entropy, mean over images, as ``loss_ce``."""
-        logits = self.network(images)
-        smoothing = self.label_smoothing
-        return dict(loss_ce=F.cross_entropy(logits.float(), labels, label_smoothing=smoothing))
+        """Return the cross entropy, mean over images, as ``loss_ce``.
+
+        Where the network gives auxiliary logits, their cross entropies, summed and times
+        ``auxiliary_weight``, are ``loss_auxiliary``.
+        """
+        logits, auxiliary = split_auxiliary(self.network(images))
+        losses = dict(loss_ce=self._cross_entropy(logits, labels))
+        if auxiliary:
+            total = sum(self._cross_entropy(one, labels) for one in auxiliary)
+            losses['loss_auxiliary'] = self.auxiliary_weight * total
+        return losses
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
 
     def own_keys(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights of a classifier, from its own or those of a bare network."""
@@ -118,6 +137,27 @@ class Classifier(BaseModel):
         other = [key for key in weights if key in own and weights[key].shape != own[key].shape]
         print_log(f'{self.weights}: left out {", ".join(other) or "nothing"}', logger='current')
         return {key: own[key] if key in other else value for key, value in weights.items()}
+
+
+def split_auxiliary(output: Any) -> tuple[Tensor, list[Tensor]]:
+    """Return the logits in the output of a network, and its auxiliary ones.
+
+    Args:
+        output: Logits ``(N, C)``, or a tuple of them and of auxiliary logits (or None).
+
+    Raises:
+        TypeError: If it is anything else.
+    """
+    logits, *rest = output if isinstance(output, tuple) and output else (output,)
+    auxiliary = [one for one in rest if one is not None]
+    for one in (logits, *auxiliary):
+        if not isinstance(one, Tensor) or one.shape != logits.shape:
+            raise TypeError(
+                'the network must return logits (N, C), or a tuple of them and of auxiliary logits '
+                f'of the same shape, got a {type(output).__name__} with a {type(one).__name__}'
+                f'{tuple(getattr(one, "shape", ()))}'
+            )
+    return logits, auxiliary
 
 
 def network_of(model: nn.Module) -> nn.Module:

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from wkd_det.distillation.images import check_pixels
 from wkd_det.runtime.config import build_strict
 
 _BAD_IMAGE = ('raise', 'skip')
@@ -128,10 +129,12 @@ def collate_images(samples: list[tuple[Tensor, int] | None]) -> list[Tensor]:
 class ImagePreprocessor(BaseDataPreprocessor):
     """Moves a batch to the device and normalises it there.
 
-    Images travel as bytes, a quarter of what floats take.
+    Images travel as bytes, a quarter of what floats take. Any number of channels and any type of
+    pixels will do: grey or multispectral images, 16 bits.
 
     Args:
-        mean: Mean per channel, in units of the pixels, 0 to 255; in the order RGB of the images.
+        mean: Mean per channel, in units of the pixels, 0 to 255 for bytes; in the order RGB of the
+            images. One value serves all channels.
         std: Standard deviation per channel, in the same units.
         num_classes: Labels must be less than this; None for no check.
 
@@ -161,14 +164,33 @@ class ImagePreprocessor(BaseDataPreprocessor):
         """Return images ``(N, C, H, W)``, normalised, and labels ``(N,)``.
 
         Raises:
-            ValueError: If a label lies outside ``[0, num_classes)``.
+            TypeError: If images or labels are no tensor.
+            ValueError: If the labels are no integers, one lies outside ``[0, num_classes)``, or the
+                images have another number of channels than ``mean``.
         """
         images, labels = data
-        self._check(labels)  # before the move: on a GPU it would wait for the device
+        self._check_images(images)
+        self._check_labels(labels)  # before the move: on a GPU it would wait for the device
         images, labels = self.cast_data([images, labels])
         return [(images.float() - self.mean) / self.std, labels]
 
-    def _check(self, labels: Tensor) -> None:
+    def _check_images(self, images: Tensor) -> None:
+        _check_tensor('images', images)
+        channels = len(self.mean)
+        if images.dim() != 4 or channels not in (1, images.shape[1]):
+            raise ValueError(
+                f'images must have the shape (N, {"C" if channels == 1 else channels}, H, W), got '
+                f'{tuple(images.shape)}: mean and std of the data_preprocessor need one value per '
+                'channel'
+            )
+
+    def _check_labels(self, labels: Tensor) -> None:
+        _check_tensor('labels', labels)
+        if labels.dim() != 1 or labels.is_floating_point() or labels.is_complex():
+            raise ValueError(
+                f'labels must be integers of the shape (N,), got {labels.dtype} of the shape '
+                f'{tuple(labels.shape)}'
+            )
         if self.num_classes is None:
             return
         wrong = (labels < 0) | (labels >= self.num_classes)
@@ -180,15 +202,51 @@ class ImagePreprocessor(BaseDataPreprocessor):
             )
 
 
-def renormalize(images: Tensor, student: ImagePreprocessor, teacher: ImagePreprocessor) -> Tensor:
-    """Return the batch as the teacher's preprocessor would have normalised it.
+def _check_tensor(name: str, value: Any) -> None:
+    """Raise if a part of the batch is no tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(
+            f'{name} must be a tensor, got a {type(value).__name__}: set collate_fn='
+            "dict(type='collate_images') in the dataloader, since mmengine's default makes lists"
+        )
+
+
+class TeacherImages:
+    """Makes the teacher's batch of the student's: its normalisation, its number of channels.
 
     Args:
-        images: Batch as the student's preprocessor normalised it, shape ``(N, C, H, W)``;
-            returned as it is if mean and std are the same.
-        student: Preprocessor of the student.
+        student: Preprocessor that makes the batches.
         teacher: Preprocessor of the teacher.
+        repeats: Give the teacher, a network of 3 channels, each grey image three times.
     """
-    if student.scale == teacher.scale:
+
+    def __init__(
+        self, student: ImagePreprocessor, teacher: ImagePreprocessor, *, repeats: bool = False
+    ) -> None:
+        self._student = student
+        self._teacher = teacher
+        self._repeats = repeats
+        self._same_pixels = student is teacher or student.scale == teacher.scale
+        self._checked = False
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return the batch as the teacher's preprocessor would have normalised it.
+
+        Args:
+            images: Batch as the student's preprocessor normalised it, shape ``(N, C, H, W)``;
+                returned as it is if nothing differs.
+
+        Raises:
+            ValueError: In the first batch, if the images were normalised before the student's
+                preprocessor, too.
+        """
+        if not self._same_pixels:
+            student, teacher = self._student, self._teacher
+            pixels = images * student.std + student.mean
+            if not self._checked:
+                check_pixels(pixels)
+                self._checked = True  # once is enough, and waits for the device
+            images = (pixels - teacher.mean) / teacher.std
+        if self._repeats and images.shape[1] == 1:
+            images = images.repeat(1, 3, 1, 1)
         return images
-    return (images * student.std + student.mean - teacher.mean) / teacher.std

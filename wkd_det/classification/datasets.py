@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from torchvision.datasets import CIFAR100, ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS, has_file_allowed_extension
 
 from wkd_det.classification.data import ImageDataset
 
 _IMAGENET_CLASSES = 1000
 _LARGEST_PIXEL = 16  # of the digits as scikit-learn has them
 _TEST_DIGITS = 60  # per class
+_DEEP_MODES = ('I', 'F')  # of Pillow: integers of 16 or 32 bits, and floats
 
 
 class CIFAR100Dataset(ImageDataset):
@@ -132,6 +134,10 @@ def _enlarge(
 class ImageFolderDataset(ImageDataset):
     """Images under ``data_root/<class>/``, as torchvision's ``ImageFolder`` finds them.
 
+    Files and folders whose name begins with a dot (``.ipynb_checkpoints``, ``._1.jpg``) are left
+    out, unless ``classes`` names such a folder. Images are read as 8-bit RGB; those with more bits
+    per value are refused when they are read.
+
     Args:
         data_root: Folder of the class folders.
         classes: Names of the class folders, in the order of the labels; sorted by default. Set
@@ -149,8 +155,10 @@ class ImageFolderDataset(ImageDataset):
         self, data_root: str, *, classes: Sequence[str] | None = None, **options: Any
     ) -> None:
         root = Path(data_root).expanduser()
-        found = (
-            sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+        found = sorted(
+            path.name
+            for path in (root.iterdir() if root.is_dir() else ())
+            if path.is_dir() and (not path.name.startswith('.') or path.name in (classes or ()))
         )
         if not found:
             raise FileNotFoundError(f'no images in {data_root} (from {Path.cwd()}): {self.layout}')
@@ -176,14 +184,36 @@ class ImageFolderDataset(ImageDataset):
 
 
 class _NamedFolders(ImageFolder):
-    """torchvision's ``ImageFolder`` with given labels."""
+    """torchvision's ``ImageFolder`` with given labels, without hidden files."""
 
     def __init__(self, root: str, labels: Mapping[str, int]) -> None:
         self._labels = dict(labels)
-        super().__init__(root)
+
+        def is_shown_image(path: str) -> bool:
+            _, *inside = Path(path).relative_to(root).parts  # the class folder may be hidden
+            hidden = any(part.startswith('.') for part in inside)
+            return not hidden and has_file_allowed_extension(path, IMG_EXTENSIONS)
+
+        super().__init__(root, loader=_read_rgb, is_valid_file=is_shown_image)
 
     def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
         return list(self._labels), self._labels
+
+
+def _read_rgb(path: str) -> Image.Image:
+    """Return an image file as 8-bit RGB.
+
+    Raises:
+        ValueError: If it has more than 8 bits per value, which the conversion would cut off.
+    """
+    with Image.open(path) as image:
+        if image.mode.startswith(_DEEP_MODES):
+            raise ValueError(
+                f'{path} has more than 8 bits per value (mode {image.mode!r} of Pillow), and as '
+                '8-bit RGB it would lose all above 255: rescale the images to 8 bits, or read '
+                'them by an ImageDataset of your own'
+            )
+        return image.convert('RGB')
 
 
 class ImageNetDataset(ImageFolderDataset):

@@ -10,11 +10,16 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from wkd_det.classification.classifier import Classifier, class_rows, network_of
-from wkd_det.classification.data import renormalize
+from wkd_det.classification.classifier import (
+    Classifier,
+    class_rows,
+    network_of,
+    split_auxiliary,
+)
+from wkd_det.classification.data import TeacherImages
 from wkd_det.connectors import Connector
 from wkd_det.distillation.model import DistilledModel
-from wkd_det.distillation.module_tap import ModuleTap, check_module, image_channels
+from wkd_det.distillation.module_tap import ModuleTap, check_module
 from wkd_det.distillation.recording import Recorded, recording
 from wkd_det.distillation.tap import TAPS, Binding, Tap
 from wkd_det.distillation.teacher import Teacher
@@ -43,7 +48,7 @@ class ClassifierStudentView(StudentView):
         return self._outputs[module]
 
     def logits(self, stage: int = 0) -> Tensor:
-        return self.output('')
+        return _logits_in(self._outputs)
 
     def labels(self, stage: int = 0) -> Tensor:
         return self._labels
@@ -59,16 +64,21 @@ class ClassifierTeacherView(TeacherView):
 
     Args:
         teacher: A classifier or a bare network; its classes are brought into the student's order.
-        student: The student's view of the batch. Where the teacher has another preprocessor, the
-            batch is renormalised.
+        teacher_images: Makes the teacher's batch from the student's.
+        student: The student's view of the batch.
         modules: Names of modules of the network whose outputs are recorded.
     """
 
     def __init__(
-        self, teacher: Teacher, student: ClassifierStudentView, modules: Sequence[str]
+        self,
+        teacher: Teacher,
+        teacher_images: TeacherImages,
+        student: ClassifierStudentView,
+        modules: Sequence[str],
     ) -> None:
         super().__init__(teacher.module)
         self._teacher = teacher
+        self._teacher_images = teacher_images
         self._student = student
         self._modules = modules
 
@@ -79,19 +89,39 @@ class ClassifierTeacherView(TeacherView):
         return self._outputs[module]
 
     def logits(self, stage: int = 0) -> Tensor:
-        return self._teacher.logits(self.output(''))
+        return self._teacher.logits(_logits_in(self._outputs))
 
     @cached_property
     @torch.no_grad()
     def _outputs(self) -> Recorded:
-        images = self._student.inputs
-        if isinstance(self.module, Classifier):
-            own, other = self._student.module.data_preprocessor, self.module.data_preprocessor
-            images = renormalize(images, own, other)
+        images = self._teacher_images(self._student.inputs)
         network = network_of(self.module)
         with recording(network, self._modules) as outputs:
-            network(images)
+            _run('teacher', network, images)
         return outputs
+
+
+def _logits_in(outputs: Recorded) -> Tensor:
+    """Return the logits in the recorded output of a network, without auxiliary ones."""
+    output = outputs.latest('')
+    return split_auxiliary(output)[0] if isinstance(output, tuple) else outputs['']
+
+
+def _run(owner: str, network: nn.Module, images: Tensor) -> None:
+    """Run a network on images.
+
+    Raises:
+        ValueError: If it takes images of another size.
+    """
+    try:
+        network(images)
+    except AssertionError as error:  # Transformers compare the size with that of their positions
+        height, width = images.shape[-2:]
+        raise ValueError(
+            f'the {owner} {type(network).__name__} does not take images of {height} x {width} '
+            f'pixels ({error}): where it has an option for their size, e.g. img_size or '
+            'image_size, set it in its network'
+        ) from None
 
 
 class LogitsTap(Tap):
@@ -133,6 +163,7 @@ class DistilledClassifier(DistilledModel, Classifier):
 
     def __init__(self, *args: Any, image_size: int = 224, **kwargs: Any) -> None:
         self.image_size = image_size
+        self._teacher_images: TeacherImages | None = None
         super().__init__(*args, **kwargs)
 
     def find_tap(self, section: str, name: Any) -> Callable[..., Tap]:
@@ -154,12 +185,18 @@ class DistilledClassifier(DistilledModel, Classifier):
     def network_of(self, model: nn.Module) -> nn.Module:
         return network_of(model)
 
+    @property
+    def probe_size(self) -> int:
+        return self.image_size
+
+    def run_probe(self, network: nn.Module, image: Tensor) -> None:
+        network(image)
+
     def probe(self, network: nn.Module, modules: Sequence[str]) -> dict[str, tuple[int, ...]]:
         network.eval()
-        shape = (1, image_channels(network), self.image_size, self.image_size)
-        images = torch.zeros(shape, device='meta')
+        image = self.probe_image(network)
         with torch.no_grad(), recording(network, modules) as recorded:
-            network(images)
+            _run('network', network, image)
         return {name: tuple(recorded[name].shape) for name in modules if name in recorded}
 
     def _views(
@@ -170,4 +207,16 @@ class DistilledClassifier(DistilledModel, Classifier):
         teacher = self.distiller.teacher
         if teacher is None:
             return student, None
-        return student, ClassifierTeacherView(teacher, student, modules('teacher'))
+        images = self._teacher_images
+        return student, ClassifierTeacherView(teacher, images, student, modules('teacher'))
+
+    def _load_teacher(self) -> Teacher | None:
+        teacher = super()._load_teacher()
+        if teacher is not None:
+            own = self.data_preprocessor
+            # A bare network takes what the student takes.
+            plain = not isinstance(teacher.module, Classifier)
+            other = own if plain else teacher.module.data_preprocessor
+            repeats = self._repeats_grey(teacher)
+            self._teacher_images = TeacherImages(own, other, repeats=repeats)
+        return teacher

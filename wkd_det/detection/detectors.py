@@ -28,7 +28,7 @@ from wkd_det.detection.geometry import num_classes
 from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.teacher_view import DetectorTeacherView, TeacherInput
 from wkd_det.distillation.model import DistilledModel
-from wkd_det.distillation.module_tap import ModuleTap, image_channels
+from wkd_det.distillation.module_tap import ModuleTap
 from wkd_det.distillation.recording import Recorded, recording
 from wkd_det.distillation.tap import Tap
 from wkd_det.distillation.teacher import Teacher
@@ -65,21 +65,27 @@ class DistilledMixin(DistilledModel):
     def num_classes_of(self, model: nn.Module) -> int | None:
         return num_classes(model)
 
+    @property
+    def probe_size(self) -> int:
+        return _PROBE_SIZE
+
     def probe(self, network: nn.Module, modules: Sequence[str]) -> dict[str, tuple[int, ...]]:
         network.eval()
-        shape = (1, image_channels(network), _PROBE_SIZE, _PROBE_SIZE)
-        image = torch.zeros(shape, device='meta')
+        image = self.probe_image(network)
         recorded = Recorded(single=True)
         with torch.no_grad(), recording(network, modules, into=recorded):
-            # An operator may have no shapes on the meta device; what ran before it is known.
-            with suppress(NotImplementedError, RuntimeError):
-                maps = network.extract_feat(image)
-                for name in ('rpn_head', 'bbox_head'):
-                    if hasattr(network, name):
-                        getattr(network, name)(maps)
+            self.run_probe(network, image)
             if any(name.startswith('roi_head.') for name in modules):
                 _run_box_heads(network.roi_head)
         return {name: tuple(recorded[name].shape) for name in modules if name in recorded}
+
+    def run_probe(self, network: nn.Module, image: Tensor) -> None:
+        # An operator may have no shapes on the meta device; what ran before it is known.
+        with suppress(NotImplementedError, RuntimeError):
+            maps = network.extract_feat(image)
+            for name in ('rpn_head', 'bbox_head'):
+                if hasattr(network, name):
+                    getattr(network, name)(maps)
 
     def _views(
         self, inputs: Tensor, targets: Sequence[Any]
@@ -96,8 +102,11 @@ class DistilledMixin(DistilledModel):
     def _load_teacher(self) -> Teacher | None:
         teacher = super()._load_teacher()
         if teacher is not None:
-            own, other = self.data_preprocessor, teacher.module.data_preprocessor
-            self._teacher_input = TeacherInput(own, other)
+            self._teacher_input = TeacherInput(
+                self.data_preprocessor,
+                teacher.module.data_preprocessor,
+                repeats=self._repeats_grey(teacher),
+            )
         return teacher
 
 

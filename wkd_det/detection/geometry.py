@@ -60,6 +60,18 @@ def level_strides(model: nn.Module) -> list[int] | None:
     return None
 
 
+def without_image(model: nn.Module, place: str, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Maps of a place, without the image that some backbones hand to the neck before them.
+
+    Args:
+        model: A detector, e.g. a DetectoRS, whose recursive pyramid reads the image.
+        place: ``'neck'`` or ``'backbone'``.
+        maps: Output of this part.
+    """
+    hands_on = place == 'backbone' and getattr(model.backbone, 'output_img', False)
+    return maps[1:] if hands_on else maps
+
+
 def roi_width(model: Any, stage: int) -> int:
     """Channels of the RoI features, read from a detector or its model config."""
     extractor = _get(_get(model, 'roi_head'), 'bbox_roi_extractor')
@@ -124,7 +136,10 @@ def image_mask(
 
 
 def fitted_maps(
-    maps: Sequence[Tensor], own: tuple[int, int], other: tuple[int, int]
+    maps: Sequence[Tensor],
+    own: tuple[int, int],
+    other: tuple[int, int],
+    strides: Sequence[int] | None = None,
 ) -> tuple[Tensor, ...]:
     """Maps of a batch of one size as a batch of another size would have them.
 
@@ -135,37 +150,52 @@ def fitted_maps(
         maps: Each ``(N, C, H, W)``.
         own: Height and width of the batch that the result is for.
         other: Height and width of the batch that the maps come from.
+        strides: Of the first maps, where they are known.
     """
     if own == other:
         return tuple(maps)
     fitted = []
-    for features in maps:
-        sizes = zip(own, other, features.shape[-2:])
-        height, width = (_map_length(own, other, length) for own, other, length in sizes)
+    stride = None
+    for index, features in enumerate(maps):
+        lengths = tuple(features.shape[-2:])
+        known = strides is not None and index < len(strides)
+        stride = strides[index] if known else _stride(lengths, other, stride)
+        height, width = (_map_length(*each, stride) for each in zip(own, other, lengths))
         extra = (0, width - features.shape[-1], 0, height - features.shape[-2])
         fitted.append(F.pad(features, extra))
     return tuple(fitted)
 
 
-def common_part(own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Two maps of one level, cut to the size that both have.
+def _stride(lengths: tuple[int, int], sizes: tuple[int, int], below: int | None) -> int | None:
+    """Stride of a map, a power of two; None if no such stride gives it.
 
-    Networks round the size of a level up or down where it does not divide the image's, so maps of
-    one stride may differ by a pixel at the lower and the right border. Maps that differ by more
-    are returned as they are.
+    A small map may be one of a stride, rounded down, or one of twice the stride, rounded up: the
+    level below decides.
+
+    Args:
+        lengths: Height and width of the map.
+        sizes: Height and width of the batch.
+        below: Stride of the level below, if it is known.
     """
-    sizes = [(a, b) for a, b in zip(own.shape[-2:], other.shape[-2:])]
-    if own.shape[-2:] == other.shape[-2:] or any(abs(a - b) > 1 for a, b in sizes):
-        return own, other
-    height, width = (min(pair) for pair in sizes)
-    return own[..., :height, :width], other[..., :height, :width]
 
+    def fits(stride: int) -> bool:
+        return all(
+            size // stride <= length <= -(-size // stride) for length, size in zip(lengths, sizes)
+        )
 
-def _map_length(own: int, other: int, length: int) -> int:
-    """Length of the map of ``own`` pixels if ``other`` pixels give ``length``."""
     stride = 1
-    while -(-other // stride) > length:  # strides are powers of two, and maps are rounded up
+    while any(-(-size // stride) > length for length, size in zip(lengths, sizes)):
         stride *= 2
-    if -(-other // stride) != length:
-        stride = other / length
-    return int(-(-own // stride))
+    candidates = [stride, stride // 2]
+    if below is not None and 2 * below < stride:
+        candidates.insert(0, 2 * below)
+    return next((one for one in candidates if one and fits(one)), None)
+
+
+def _map_length(own: int, other: int, length: int, stride: int | None) -> int:
+    """Length of the map of ``own`` pixels if ``other`` pixels give ``length``."""
+    if stride is not None and length == -(-other // stride):
+        return -(-own // stride)
+    if stride is not None and length == other // stride:
+        return max(own // stride, 1)
+    return int(-(-own // (other / length)))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -104,6 +106,32 @@ def require_plain_forward(model: nn.Module, owner: str) -> None:
         raise ValueError(
             f'the box head of the {owner} {type(roi_head).__name__} needs more than feature maps '
             'and RoIs: use the tap roi_feats, neck or backbone'
+        )
+
+
+def require_offsets(model: nn.Module, stage: int, owner: str) -> None:
+    """Refuse box heads that do not give four offsets per RoI, or per class.
+
+    Heads that take more than the features of RoIs (Double-Head) are not looked at.
+
+    Raises:
+        ValueError: Naming the head.
+    """
+    head = box_head(model, stage, owner)
+    extractor = roi_extractor(model, stage, owner)
+    size = extractor.roi_layers[0].output_size
+    empty = torch.zeros(1, extractor.out_channels, *size, device='meta')
+    try:
+        with torch.no_grad():
+            _, offsets = copy.deepcopy(head).to('meta').eval()(empty)
+    except (NotImplementedError, RuntimeError, TypeError):
+        return
+    widths = (4, 4 * head.num_classes)
+    if not isinstance(offsets, Tensor) or offsets.shape[1] not in widths:
+        found = tuple(offsets.shape) if isinstance(offsets, Tensor) else type(offsets).__name__
+        raise ValueError(
+            f'box offsets need a head that gives four per RoI or per class: the '
+            f'{type(head).__name__} of the {owner} gives a {found}'
         )
 
 

@@ -11,7 +11,7 @@ import torch
 from mmdet.structures.bbox import bbox2roi, get_box_tensor
 from torch import Tensor, nn
 
-from wkd_det.detection.geometry import image_mask
+from wkd_det.detection.geometry import image_mask, without_image
 from wkd_det.detection.heads import HeadOutput, RoIStage, can_record, run_box_head
 from wkd_det.distillation.recording import Recorded, recording, replaced
 from wkd_det.distillation.view import StudentView
@@ -28,7 +28,7 @@ class DetectorStudentView(StudentView):
 
     Args:
         module: The student.
-        inputs: The batch, shape ``(N, 3, H, W)``.
+        inputs: The batch, shape ``(N, C, H, W)``.
         samples: The data sample of each image: size, boxes, labels.
         modules: Names of modules whose outputs are recorded.
     """
@@ -66,7 +66,7 @@ class DetectorStudentView(StudentView):
         return [sample.gt_instances.labels for sample in self.samples]
 
     def maps(self, place: str) -> tuple[Tensor, ...]:
-        return self._maps[place]
+        return without_image(self.module, place, self._maps[place])
 
     def output(self, module: str) -> Tensor:
         return self._outputs[module]

@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
-from wkd_det.detection.geometry import fitted_maps
+from wkd_det.detection.geometry import fitted_maps, level_strides, without_image
 from wkd_det.detection.heads import HeadOutput, run_box_head
 from wkd_det.detection.student_view import PLACES, DetectorStudentView
+from wkd_det.distillation.images import check_pixels
 from wkd_det.distillation.recording import Recorded, recording
 from wkd_det.distillation.teacher import Teacher
-from wkd_det.distillation.view import TeacherView, check_bytes
+from wkd_det.distillation.view import TeacherView
 
 
 class TeacherInput:
@@ -25,15 +26,20 @@ class TeacherInput:
     Mean, standard deviation, channel order, padding value and padding divisor become the
     teacher's. The differences are found once, here, so that a step waits for no device.
 
+    Where the student's preprocessor has no mean and std, its first batch is checked: pixels that
+    the pipeline has normalised must not be normalised again. ``mean=[0, 0, 0]`` and
+    ``std=[1, 1, 1]`` say that they are pixels, whatever they look like.
+
     Args:
         student: The data preprocessor that makes the batches.
         teacher: The data preprocessor of the teacher.
+        repeats: Give the teacher, a network of 3 channels, each grey image three times.
 
     Raises:
         ValueError: If one of them is no ``ImgDataPreprocessor``.
     """
 
-    def __init__(self, student: nn.Module, teacher: nn.Module) -> None:
+    def __init__(self, student: nn.Module, teacher: nn.Module, *, repeats: bool = False) -> None:
         for owner, preprocessor in (('student', student), ('teacher', teacher)):
             if not isinstance(preprocessor, ImgDataPreprocessor):
                 raise ValueError(
@@ -48,30 +54,30 @@ class TeacherInput:
             mean, std = mean.flip(0), std.flip(0)
         teacher_mean, teacher_std = _statistics(teacher)
         scale, shift = std / teacher_std, (mean - teacher_mean) / teacher_std
-        self._same_pixels = bool((scale == 1).all() and (shift == 0).all()) and not self._flips
+        same_units = bool((scale == 1).all() and (shift == 0).all())
+        self._same_pixels = same_units and not self._flips
         self._same_padding = self._same_pixels and student.pad_value == teacher.pad_value
         self._scale, self._shift = scale.float(), shift.float()
-        # The student's pixels are taken for bytes where its preprocessor does not normalise.
-        self._takes_bytes = not student._enable_normalize and not self._same_pixels
+        self._unchecked = not student._enable_normalize and not same_units
+        self._repeats = repeats
 
     def __call__(self, inputs: Tensor, image_sizes: list[tuple[int, int]]) -> Tensor:
         """The teacher's batch.
 
         Args:
-            inputs: The student's batch, shape ``(N, 3, H, W)``.
+            inputs: The student's batch, shape ``(N, C, H, W)``.
             image_sizes: Height and width of each image without padding.
 
         Returns:
-            Shape ``(N, 3, H', W')``; the batch itself if nothing differs.
+            Shape ``(N, C', H', W')``; the batch itself if nothing differs.
 
         Raises:
-            ValueError: In the first batch, if the student's preprocessor does not normalise but
-                the batch is normalised.
+            ValueError: In the first batch, if the pipeline has normalised it.
         """
         pixels = inputs
-        if self._takes_bytes:
-            check_bytes(inputs)
-            self._takes_bytes = False  # once is enough, and waits for the device
+        if self._unchecked:
+            check_pixels(inputs)
+            self._unchecked = False  # once is enough, and waits for the device
         if not self._same_pixels:
             self._scale, self._shift = (
                 value.to(inputs.device) for value in (self._scale, self._shift)
@@ -79,6 +85,8 @@ class TeacherInput:
             if self._flips:
                 pixels = pixels.flip(1)
             pixels = (pixels * self._scale + self._shift).to(inputs.dtype)
+        if self._repeats and pixels.shape[1] == 1:
+            pixels = pixels.repeat(1, 3, 1, 1)
         if not self._same_padding:
             pixels = pixels.masked_fill(~_inside(image_sizes, pixels), self._pad_value)
         extra = [
@@ -137,15 +145,25 @@ class DetectorTeacherView(TeacherView):
     @cached_property
     @torch.no_grad()
     def inputs(self) -> Tensor:
-        """The batch as the teacher's own preprocessor would make it, shape ``(N, 3, H', W')``."""
+        """The batch as the teacher's own preprocessor would make it, shape ``(N, C, H', W')``."""
         return self._teacher_input(self._student.inputs, self._student.image_sizes)
 
     def start(self) -> None:
         self._maps('backbone')
 
     def maps(self, place: str) -> tuple[Tensor, ...]:
-        own = tuple(self._student.inputs.shape[-2:])
-        return fitted_maps(self._maps(place), own, tuple(self.inputs.shape[-2:]))
+        strides = level_strides(self.module) if place == 'neck' else None
+        maps = without_image(self.module, place, self._maps(place))
+        return fitted_maps(maps, *self._batch_sizes(), strides)
+
+    def fitted(self, module: str, features: Tensor) -> Tensor:
+        if module.startswith('roi_head.'):  # one row per RoI
+            return features
+        return fitted_maps((features,), *self._batch_sizes())[0]
+
+    def _batch_sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Height and width of the student's batch and of the teacher's own."""
+        return tuple(tuple(one.shape[-2:]) for one in (self._student.inputs, self.inputs))
 
     def output(self, module: str) -> Tensor:
         if module not in self._outputs:
@@ -183,7 +201,10 @@ class DetectorTeacherView(TeacherView):
         return extractor(self._maps('neck')[: extractor.num_inputs], rois)
 
     def _ordered(self, raw: HeadOutput) -> HeadOutput:
-        return HeadOutput(self._teacher.logits(raw.logits), self._teacher.offsets(raw.offsets))
+        offsets = raw.offsets
+        if isinstance(offsets, Tensor):  # a SABL head gives buckets, which no tap reads
+            offsets = self._teacher.offsets(offsets)
+        return HeadOutput(self._teacher.logits(raw.logits), offsets)
 
     def _maps(self, place: str) -> tuple[Tensor, ...]:
         """Maps of a place in the sizes of the teacher's own batch."""

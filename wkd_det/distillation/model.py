@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 
 from wkd_det.distillation.classes import NamesInTraining, match_classes
 from wkd_det.distillation.distiller import Distiller, check_on_non_finite
+from wkd_det.distillation.images import first_convolution, image_channels, repeats_grey
 from wkd_det.distillation.tap import Tap
 from wkd_det.distillation.teacher import Teacher, TeacherSource
 from wkd_det.distillation.view import StudentView, TeacherView
@@ -130,6 +133,20 @@ class DistilledModel:
         """The network whose modules a tap names, of a student or teacher of this task."""
         return model
 
+    @property
+    def probe_size(self) -> int:
+        """Side of the images with which networks are probed, in pixels."""
+        raise NotImplementedError
+
+    def probe_image(self, network: nn.Module) -> Tensor:
+        """An image, on the meta device, as a network of this task takes it."""
+        channels = image_channels(network, partial(self.run_probe, network), self.probe_size)
+        return torch.zeros(1, channels, self.probe_size, self.probe_size, device='meta')
+
+    def run_probe(self, network: nn.Module, image: Tensor) -> None:
+        """Run a network on an image; both are on the meta device."""
+        raise NotImplementedError
+
     def probe(self, network: nn.Module, modules: Sequence[str]) -> dict[str, tuple[int, ...]]:
         """Shapes of the outputs of modules, for one image.
 
@@ -171,3 +188,19 @@ class DistilledModel:
         if source.classes != 'any' and teacher.class_names is not None:
             self._names_in_training = NamesInTraining(own, teacher.class_names)
         return teacher
+
+    def _repeats_grey(self, teacher: Teacher) -> bool:
+        """Whether the teacher gets each grey image of the student three times.
+
+        Raises:
+            ValueError: If the networks take other numbers of channels.
+        """
+        own, other = self.network_of(self), self.network_of(teacher.module)
+        first = [first_convolution(network) for network in (own, other)]
+        if None in first or first[0][1].in_channels == first[1][1].in_channels:
+            return False  # as good as always; the way below copies both networks
+        channels = []
+        for network in (own, other):
+            copied = copy.deepcopy(network).to('meta').eval()
+            channels.append(self.probe_image(copied).shape[1])
+        return repeats_grey(*channels)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from wkd_det import registry
 from wkd_det.connectors import Connector
-from wkd_det.distillation.tap import Binding, Slot, Tap
+from wkd_det.distillation.tap import Binding, Slot, Tap, common_part
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
 from wkd_det.ops.checks import check_integers
 from wkd_det.runtime.config import near_matches
@@ -138,10 +138,18 @@ class ModuleTap(Tap):
         self, student: StudentView, teacher: TeacherView, connectors: Sequence[Connector]
     ) -> list[Pair]:
         target = self._to_map('teacher', teacher.output(self.teacher_module))
+        if self.same_size:
+            target = teacher.fitted(self.teacher_module, target)
         features = self._to_map('student', student.output(self.module))
-        pair = dict(student=connectors[0](features, target.shape[-2:]), teacher=target)
+        own = connectors[0](features, target.shape[-2:])
         mask = student.image_mask(self.module, target)
-        return [pair if mask is None else dict(pair, mask=mask)]
+        if self.same_size:
+            own, target = common_part(own, target)
+        pair = dict(student=own, teacher=target)
+        if mask is not None:
+            height, width = target.shape[-2:]
+            pair['mask'] = mask[:, :height, :width]
+        return [pair]
 
     def _to_map(self, owner: str, output: Tensor) -> Tensor:
         layout = self._student if owner == 'student' else self._teacher
@@ -216,11 +224,3 @@ def _tokens(shape: tuple[int, ...], prefix: int | None) -> FeatureLayout:
         prefix = length - math.isqrt(length) ** 2  # of 197 tokens, 14 x 14 are patches
     side = math.isqrt(length - prefix)
     return FeatureLayout('tokens', channels, side, side, prefix)
-
-
-def image_channels(network: nn.Module) -> int:
-    """Number of channels of the images that a network takes: those of its first convolution."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            return module.in_channels
-    return 3

@@ -49,6 +49,20 @@ class Binding:
     """Reason why no slot serves a level of the pyramid, for terms that want to borrow one."""
 
 
+def common_part(own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Two maps of one level, cut to the size that both have.
+
+    Networks round the size of a level up or down where it does not divide the image's, so maps of
+    one stride may differ by a pixel at the lower and the right border. Maps that differ by more
+    are returned as they are.
+    """
+    sizes = [(a, b) for a, b in zip(own.shape[-2:], other.shape[-2:])]
+    if own.shape[-2:] == other.shape[-2:] or any(abs(a - b) > 1 for a, b in sizes):
+        return own, other
+    height, width = (min(pair) for pair in sizes)
+    return own[..., :height, :width], other[..., :height, :width]
+
+
 class Tap:
     """A place in both networks whose values a term compares.
 

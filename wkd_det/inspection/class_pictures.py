@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
+from wkd_det.inspection.text import literal, literals
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -82,17 +84,17 @@ def heat_map(distance: Tensor, class_names: Sequence[str], *, title: str = '') -
     side = min(max(3.2 + 0.16 * len(order), 5.0), 22.0) if labelled else 9.0
     figure = Figure(figsize=(side + 1.2, side), layout='constrained')
     axes = figure.subplots()
+    names = literals(class_names[index] for index in order)
     axes.set_facecolor('0.85')
     image = axes.imshow(square, cmap='viridis_r', interpolation='nearest')
     figure.colorbar(image, ax=axes, label='distance (1 - interrelation)', shrink=0.8)
     if labelled:
-        names = [class_names[index] for index in order]
         size = 9 if len(order) <= 20 else 7
         axes.set_xticks(range(len(order)), names, rotation=90, fontsize=size)
         axes.set_yticks(range(len(order)), names, fontsize=size)
     else:
         axes.set_xlabel(f'{len(order)} classes in clustered order')
-    axes.set_title(title)
+    axes.set_title(literal(title))
     return figure
 
 
@@ -125,7 +127,7 @@ def dendrogram(
         linkage_of(distance),
         ax=axes,
         orientation='right',
-        labels=list(class_names),
+        labels=literals(class_names),
         leaf_font_size=8,
         truncate_mode=None if labelled else 'lastp',
         p=leaves,
@@ -138,7 +140,7 @@ def dendrogram(
         colors = group_colors(groups)
         for label, leaf in zip(axes.get_yticklabels(), tree['leaves']):
             label.set_color(colors[groups[leaf]])
-    axes.set_title(title)
+    axes.set_title(literal(title))
     return figure
 
 
@@ -184,7 +186,7 @@ def class_map(
         for point, name in zip(points, class_names):
             left = point[0] > middle  # names run towards the middle, not out of the picture
             axes.annotate(
-                name,
+                literal(name),
                 point,
                 xytext=(-4 if left else 4, 3),
                 textcoords='offset points',
@@ -193,14 +195,15 @@ def class_map(
             )
     if len(colors) > 1:
         handles = [
-            axes.scatter([], [], color=color, s=28, label=group) for group, color in colors.items()
+            axes.scatter([], [], color=color, s=28, label=literal(group))
+            for group, color in colors.items()
         ]
         figure.legend(handles=handles, loc='outside right upper', fontsize=8, frameon=False)
     axes.set_aspect('equal', adjustable='datalim')
     axes.margins(0.06)
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_title(title)
+    axes.set_title(literal(title))
     return figure
 
 

@@ -15,6 +15,7 @@ from pycocotools.coco import COCO
 
 from wkd_det.detection.export import plain_config
 from wkd_det.distillation.teacher import Teacher, TeacherSource
+from wkd_det.inspection.text import literal
 from wkd_det.runtime.config import read_config
 
 _TRUTH = 'ground truth'
@@ -97,7 +98,7 @@ def paint_detections(
             ]
             _paint(axis, pixels, boxes)
     for axis, title in zip(axes[0], titles):
-        axis.set_title(title, fontsize=10)
+        axis.set_title(literal(title), fontsize=10)
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(output, dpi=100)
@@ -123,7 +124,7 @@ def _paint(
         axis.add_patch(
             Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor=color, linewidth=1.2)
         )
-        text = name if score is None else f'{name} {score:.2f}'
+        text = literal(name if score is None else f'{name} {score:.2f}')
         axis.text(
             x, y - 2, text, fontsize=6, color='black', bbox=dict(facecolor=color, pad=0.6, lw=0)
         )

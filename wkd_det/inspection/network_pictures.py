@@ -10,6 +10,7 @@ from torch import Tensor
 
 from wkd_det.costs.gaussians import class_gaussian_distance
 from wkd_det.inspection.class_pictures import group_colors
+from wkd_det.inspection.text import literal, literals
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,13 +62,14 @@ def correlation_difference(
     for axis, (name, gap) in zip(axes[1:], gaps.items()):
         image = axis.imshow(gap, cmap='RdBu_r', vmin=-largest, vmax=largest)
         mean = float(gap.abs().sum()) / (classes * (classes - 1))
-        axis.set_title(f'{name} minus teacher\nmean |difference| {mean:.3f}', fontsize=10)
+        axis.set_title(f'{literal(name)} minus teacher\nmean |difference| {mean:.3f}', fontsize=10)
     if gaps:
         figure.colorbar(image, ax=axes[-1], shrink=0.7, label='difference')
     for index, axis in enumerate(axes):
-        axis.set_xticks(range(classes), class_names, rotation=90, fontsize=7)
-        axis.set_yticks(range(classes), class_names if index == 0 else [], fontsize=7)
-    figure.suptitle(title, fontsize=10)
+        names = literals(class_names)
+        axis.set_xticks(range(classes), names, rotation=90, fontsize=7)
+        axis.set_yticks(range(classes), names if index == 0 else [], fontsize=7)
+    figure.suptitle(literal(title), fontsize=10)
     return figure
 
 
@@ -111,13 +113,13 @@ def plot_class_discrepancy(
     for index, (name, values) in enumerate(students.items()):
         places = torch.arange(classes) + (index - (len(students) - 1) / 2) * width
         mean = float(values[~values.isnan()].mean())
-        axis.bar(places, values, width=width * 0.95, label=f'{name} (mean {mean:.3g})')
-    axis.set_xticks(range(classes), class_names, rotation=45, ha='right', fontsize=8)
+        axis.bar(places, values, width=width * 0.95, label=f'{literal(name)} (mean {mean:.3g})')
+    axis.set_xticks(range(classes), literals(class_names), rotation=45, ha='right', fontsize=8)
     axis.set_ylabel('squared W2 to the teacher')
     axis.grid(axis='y', alpha=0.3)
     axis.set_axisbelow(True)
     axis.legend(fontsize=8, frameon=False, loc='upper left', bbox_to_anchor=(1, 1))
-    axis.set_title(title, fontsize=10)
+    axis.set_title(literal(title), fontsize=10)
     return figure
 
 
@@ -223,13 +225,15 @@ def feature_scatter(
         for label, class_name in enumerate(class_names):
             own = points[(labels == label).numpy()]
             if len(own):
-                axis.scatter(*own.T, s=9, color=colors[class_name], label=class_name, linewidths=0)
-        axis.set_title(name, fontsize=10)
+                axis.scatter(
+                    *own.T, s=9, color=colors[class_name], label=literal(class_name), linewidths=0
+                )
+        axis.set_title(literal(name), fontsize=10)
         axis.set_xticks([])
         axis.set_yticks([])
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc='outside right upper', fontsize=8, frameon=False)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(literal(title), fontsize=10)
     return figure
 
 
@@ -276,6 +280,7 @@ def plot_transport_plan(
     plan, cost, student, teacher = (
         tensor.detach().cpu().double() for tensor in (plan, cost, student, teacher)
     )
+    names = literals(class_names)
     side = max(3.6, 0.32 * classes)
     figure = Figure(figsize=(2 * side + 3.6, side + 1.8), layout='constrained')
     grid = figure.add_gridspec(2, 3, width_ratios=[1, side, side + 0.4], height_ratios=[1, side])
@@ -300,12 +305,12 @@ def plot_transport_plan(
     figure.colorbar(image, ax=main, shrink=0.7, label='mass')
     figure.colorbar(spent, ax=right, shrink=0.7)
     for axis in (main, right):
-        axis.set_xticks(range(classes), class_names, rotation=90, fontsize=7)
-    left.set_yticks(range(classes), class_names, fontsize=7)
-    right.set_yticks(range(classes), class_names, fontsize=7)
+        axis.set_xticks(range(classes), names, rotation=90, fontsize=7)
+    left.set_yticks(range(classes), names, fontsize=7)
+    right.set_yticks(range(classes), names, fontsize=7)
     main.tick_params(labelleft=False)
     top.tick_params(labelbottom=False)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(literal(title), fontsize=10)
     return figure
 
 

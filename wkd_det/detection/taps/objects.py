@@ -14,7 +14,7 @@ from wkd_det.connectors import Connector
 from wkd_det.detection.geometry import num_classes
 from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.taps.maps import PyramidTap
-from wkd_det.distillation.tap import Binding
+from wkd_det.distillation.tap import Binding, common_part
 from wkd_det.distillation.view import Pair, TeacherView
 from wkd_det.ops.checks import is_number
 
@@ -72,7 +72,11 @@ class ImitationTap(PyramidTap):
         connectors: Sequence[Connector],
     ) -> list[Pair]:
         (pair,) = super().read(student, teacher, connectors)
-        near = self._near(student)
+        sizes = [tuple(level.shape[-2:]) for level in pair['teacher']]
+        # A student's map may be a pixel larger than what is compared.
+        near = [
+            level[:, :height, :width] for level, (height, width) in zip(self._near(student), sizes)
+        ]
         inside = pair.get('mask')
         pair['mask'] = near if inside is None else [a & b for a, b in zip(near, inside)]
         return [pair]
@@ -147,14 +151,18 @@ class InstanceTap(PyramidTap):
     ) -> list[Pair]:
         own, other = student.maps('neck'), teacher.maps('neck')
         targets = [other[level] for level in self.teacher_levels]
+        levels = zip((own[level] for level in self.levels), targets)
+        maps, cut = zip(*(common_part(*pair) for pair in levels))
         pair = dict(
-            student=[own[level] for level in self.levels],
-            teacher=targets,
+            student=list(maps),
+            teacher=list(cut),
             boxes=student.boxes,
             labels=student.classes,
             image_sizes=student.image_sizes,
         )
         masks = [student.image_mask('neck', target) for target in targets]
         if masks[0] is not None:
-            pair['mask'] = masks
+            pair['mask'] = [
+                mask[:, : level.shape[-2], : level.shape[-1]] for mask, level in zip(masks, cut)
+            ]
         return [pair]

@@ -15,6 +15,7 @@ from wkd_det.detection.heads import (
     box_head,
     can_record,
     chosen_rois,
+    require_offsets,
     require_plain_forward,
     require_same_coding,
     stage_pairs,
@@ -244,6 +245,8 @@ class RoIOffsetsTap(RoIHeadTap):
     ) -> None:
         super().attach(student, teacher, connectors)
         for stage, teacher_stage in self.stages:
+            require_offsets(student, stage, 'student')
+            require_offsets(teacher, teacher_stage, 'teacher')
             require_same_coding(student, teacher, stage, teacher_stage)
 
     def _pair(
