@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from wkd_det.distillation.teacher import TeacherSource
+from wkd_det.runtime.class_names import same_names
 from wkd_det.runtime.state import weights_hash
 
 SPLITS = ('train', 'val', 'test')
@@ -40,7 +41,7 @@ def trained_network(
     """
     teacher = TeacherSource(config=dict(model=config.model), checkpoint=checkpoint).load()
     known = teacher.class_names
-    if known is not None and list(known) != list(class_names):
+    if known is not None and not same_names(known, class_names):
         raise ValueError(
             f'the data have the classes {list(class_names)[:8]} and the checkpoint {known[:8]}'
             ' (the first 8 each): they must be the same, in the same order'
