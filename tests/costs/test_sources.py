@@ -11,16 +11,9 @@ from mmdet.registry import MODELS
 from torch.testing import assert_close
 
 from wkd_det.costs.files import write_cost_file
+from wkd_det.costs.interface import ClassTable, CostSource, adopt
 from wkd_det.costs.similarity import cosine_interrelation
-from wkd_det.costs.sources import (
-    ClassifierCost,
-    ClassTable,
-    ConstantCost,
-    CostSource,
-    FileCost,
-    PrototypeCost,
-    adopt,
-)
+from wkd_det.costs.sources import ClassifierCost, ConstantCost, FileCost, PrototypeCost
 
 # Float64 rounding of a cosine.
 EXACT = dict(rtol=1e-12, atol=1e-12)

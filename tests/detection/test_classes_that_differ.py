@@ -178,7 +178,7 @@ def test_joined_data_sets_that_name_different_classes(teacher_section, tmp_path,
     path = tmp_path / 'joined.pth'
     section = with_metas(teacher_section, path, CLASSES, CLASSES[::-1])
     rule = 'name different classes, so a label does not say which class it is: '
-    both = rf"\['ant', 'bee', 'cat', 'dog'\] and \['dog', 'cat', 'bee', 'ant'\]"
+    both = r"\['ant', 'bee', 'cat', 'dog'\] and \['dog', 'cat', 'bee', 'ant'\]"
     message = (
         rf"^the data sets of the teacher's checkpoint {rule}{both} \(teacher.checkpoint {path}\); "
         r"teacher.class_names=\[...\] says what the teacher's classes are called$"
