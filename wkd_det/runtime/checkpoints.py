@@ -25,8 +25,8 @@ def read_checkpoint(source: str | os.PathLike) -> dict[str, Any]:
     """Read a checkpoint file, or one behind an address (kept in torch's hub cache).
 
     Args:
-        source: Path (of ``torch.save`` or of safetensors), http(s) address, or ``torchvision://NAME`` or ``timm://NAME`` for weights
-            that these libraries publish.
+        source: Path (of ``torch.save`` or of safetensors), http(s) address, or
+            ``torchvision://NAME`` or ``timm://NAME`` for weights that these libraries publish.
 
     Returns:
         The content of the file, a dict, on the CPU.
@@ -144,9 +144,10 @@ def allow_mmengine_checkpoints() -> None:
 
     In addition to tensors, a training checkpoint of mmengine holds ``HistoryBuffer`` objects (the
     log) with numpy arrays, numpy scalars and references to four methods of that class; one of
-    torchvision's references and of torchdistill an ``argparse.Namespace``, which is plain data. From torch
-    2.6 on, mmengine's own ``--resume`` and tests load with ``weights_only=True`` and fail without
-    this; before, torch knows no allow-list of this kind and mmengine does not ask for one.
+    torchvision's references and of torchdistill an ``argparse.Namespace``, which is plain data.
+    From torch 2.6 on, mmengine's own ``--resume`` and tests load with ``weights_only=True`` and
+    fail without this; before, torch knows no allow-list of this kind and mmengine does not ask
+    for one.
     """
     if digit_version(torch.__version__) < digit_version('2.6'):
         return

@@ -100,8 +100,8 @@ def read_saved(path: str | os.PathLike) -> Any:
             ) from None
         raise ValueError(
             f'{path} was refused: it is damaged or holds more than weights, and reading it might '
-            f'run code. {_refusal(error)}. Where it was trained, torch.save(model.state_dict(), PATH) '
-            'writes the weights alone'
+            f'run code. {_refusal(error)}. Where it was trained, '
+            'torch.save(model.state_dict(), PATH) writes the weights alone'
         ) from None
     except Exception as error:  # damaged bytes end in IndexError, struct.error and many more
         raise ValueError(f'{path} is damaged or no checkpoint: {reason(error)}') from None

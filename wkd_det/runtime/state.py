@@ -14,7 +14,6 @@ from torch import nn
 
 from wkd_det.ops.checks import listed
 
-
 _PLACES = ('state_dict', 'model', 'model_state_dict', 'net', 'module')
 """Where checkpoints hold weights: mmengine, torchvision's references and the CIFAR archives
 (``model``), tutorials of PyTorch, kuangliu's CIFAR networks (``net``), DeepSpeed (``module``)."""
