@@ -154,17 +154,20 @@ def weights_hash(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def random_state() -> dict[str, Any]:
+def random_state(*, cuda: bool = True) -> dict[str, Any]:
     """Return the states of Python, numpy and torch, as numbers and tensors.
 
     So ``torch.load(weights_only=True)`` reads them.
+
+    Args:
+        cuda: With those of the GPUs, which a forked worker must not touch.
     """
     kind, keys, *rest = np.random.get_state()
     return dict(
         python=random.getstate(),
         numpy=(str(kind), keys.tolist(), *rest),
         torch=torch.get_rng_state(),
-        cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        cuda=torch.cuda.get_rng_state_all() if cuda and torch.cuda.is_available() else [],
     )
 
 
