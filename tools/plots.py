@@ -47,6 +47,7 @@ from wkd_det.inspection.network_pictures import (
 from wkd_det.inspection.opening import SPLITS, annotated_dataset
 from wkd_det.inspection.shared_examples import SharedExamples, shared_examples
 from wkd_det.losses.wkd_logit import WKDLogitLoss
+from wkd_det.runtime.class_names import names_in, same_names
 from wkd_det.runtime.config import read_config
 
 if TYPE_CHECKING:
@@ -83,14 +84,16 @@ def open_all(args: argparse.Namespace) -> Opened:
         networks[name] = open_detector(config, checkpoint)
     source = args.data or args.teacher[0]
     dataset = annotated_dataset(read_config(source), args.split)
-    class_names = list(dataset.metainfo['classes'])
+    class_names = names_in(dataset.metainfo)
+    if class_names is None:
+        raise ValueError(f'the data of {source} have no class names')
     for name, network in networks.items():
         if args.draw is not attention and getattr(network.module, 'roi_head', None) is None:
             raise ValueError(
                 f'{args.figure} compares RoIs, and {name}, a {type(network.module).__name__}, has '
                 'no RoI head: of one-stage detectors only attention is drawn'
             )
-        if network.class_names is not None and network.class_names != class_names:
+        if network.class_names is not None and not same_names(network.class_names, class_names):
             raise ValueError(
                 f'{name} has the classes {network.class_names}, the data have {class_names}'
             )

@@ -1,8 +1,10 @@
 """Test a model: MMDetection's ``tools/test.py`` with its flags, wkd_det imported.
 
 ``tools/test.py CONFIG --teacher [flags]`` tests the teacher of a distilled config on the student's
-test data; no student is needed. ``--cfg-options`` change the distilled config, so options of the
-teacher's own model are under ``model.teacher.overrides``.
+test data; no student is needed. Its classes are matched with those of the data by name: they may
+be in another order, and with ``model.teacher.classes='subset'`` it may have more. ``--cfg-options``
+change the distilled config, so options of the teacher's own model are under
+``model.teacher.overrides``.
 """
 
 from __future__ import annotations
@@ -13,13 +15,14 @@ import tempfile
 from pathlib import Path
 
 import torch
-from mmdet.registry import DATASETS
 from mmengine.config import Config, DictAction
-from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 
 from mmdet_tool import mistakes_in_one_sentence, run
+from wkd_det.distillation.classes import order_of
 from wkd_det.distillation.teacher import Teacher, TeacherSource
+from wkd_det.inspection.opening import class_names_of
+from wkd_det.inspection.student_classes import StudentClassesEvaluator
 from wkd_det.runtime.config import read_config
 
 
@@ -43,7 +46,7 @@ def teacher_arguments(arguments: list[str], folder: Path) -> list[str]:
     init_default_scope(config.get('default_scope', 'mmdet'))
     source = TeacherSource.from_config(section)
     teacher = source.load()
-    check_class_names(teacher, config)
+    evaluate_in_classes_of_data(teacher, source.classes, config)
     config.model = source.model_config()
     path = folder / f'{Path(args.config).stem}_teacher.py'
     config.dump(path)
@@ -52,18 +55,28 @@ def teacher_arguments(arguments: list[str], folder: Path) -> list[str]:
     return [str(path), str(weights), *rest]
 
 
-def check_class_names(teacher: Teacher, config: Config) -> None:
-    """Exit if the test data have other classes, or another order of them, than the teacher."""
-    dataset = config.test_dataloader.dataset
-    while 'dataset' in dataset:
-        dataset = dataset.dataset
-    lazy = dict(lazy_init=True) if issubclass(DATASETS.get(dataset.type), BaseDataset) else {}
-    names = DATASETS.build(dict(dataset, **lazy)).metainfo.get('classes')
-    if names is None or teacher.class_names is None or list(names) == teacher.class_names:
+def evaluate_in_classes_of_data(teacher: Teacher, rule: str, config: Config) -> None:
+    """Let the evaluator see the teacher's predictions in the classes of the test data.
+
+    Exits if the teacher lacks a class, or has more although ``teacher.classes`` is ``'same'``.
+    """
+    names = class_names_of(config.test_dataloader.dataset)
+    if names is None or teacher.class_names is None:
         return
-    sys.exit(
-        f'error: the test data have the classes {list(names)} and the teacher has '
-        f'{teacher.class_names}'
+    both = f'the test data have the classes {names} and the teacher has {teacher.class_names}'
+    if rule == 'same' and len(names) != len(teacher.class_names):
+        sys.exit(f"error: {both}; one that has more is taken with teacher.classes='subset'")
+    try:
+        order = order_of(names, teacher.class_names)
+    except ValueError as error:
+        sys.exit(f'error: {both}: {error}')
+    if order.is_identity:
+        return
+    metrics = config.test_evaluator
+    config.test_evaluator = dict(
+        type=f'{StudentClassesEvaluator.__module__}.{StudentClassesEvaluator.__name__}',
+        metrics=metrics.metrics if 'metrics' in metrics else metrics,
+        indices=order.indices,
     )
 
 

@@ -11,16 +11,9 @@ from mmdet.registry import MODELS
 from torch.testing import assert_close
 
 from wkd_det.costs.files import write_cost_file
+from wkd_det.costs.interface import ClassTable, CostSource, adopt
 from wkd_det.costs.similarity import cosine_interrelation
-from wkd_det.costs.sources import (
-    ClassifierCost,
-    ClassTable,
-    ConstantCost,
-    CostSource,
-    FileCost,
-    PrototypeCost,
-    adopt,
-)
+from wkd_det.costs.sources import ClassifierCost, ConstantCost, FileCost, PrototypeCost
 
 # Float64 rounding of a cosine.
 EXACT = dict(rtol=1e-12, atol=1e-12)
@@ -119,10 +112,44 @@ def test_a_class_that_the_file_lacks(path):
         FileCost(path)(table(names=['ant', 'dog']))
 
 
+def test_names_in_another_spelling(path):
+    write_cost_file(path, distances(), ['traffic light', 'Bee', 'cat', 'background'])
+    distance = FileCost(path)(table(names=['background', 'Traffic_Light', 'bee']))
+    order = [3, 0, 1]
+    assert torch.equal(distance, distances()[order][:, order])
+
+
+def test_names_that_occur_twice(path, prototype_path):
+    write_cost_file(path, distances(), NAMES)
+    names = ['ant', 'background', 'cat', 'background']  # an object class, and the real one
+    for source in (FileCost(path), PrototypeCost(prototype_path)):
+        if isinstance(source, PrototypeCost):
+            names = ['ant', 'bee', 'ant', 'background']
+        twice = 'background' if isinstance(source, FileCost) else 'ant'
+        message = (
+            f"^the teacher, background included, has more than one class called '{twice}': classes "
+            'are matched by name, so each name must occur once$'
+        )
+        with pytest.raises(ValueError, match=message):
+            source(table(names=names))
+
+
+def test_which_sources_go_by_name(path, prototype_path):
+    assert FileCost(path).by_name
+    assert PrototypeCost(prototype_path).by_name
+    for source in (FileCost(path, by_position=True), ClassifierCost(), ConstantCost()):
+        assert not source.by_name
+
+
 def test_names_are_needed_on_both_sides(path, tmp_path):
     write_cost_file(path, distances(), NAMES)
     torch.save(distances(), tmp_path / 'cost.pth')
-    with pytest.raises(ValueError, match="the teacher's checkpoint has no class names to match"):
+    message = (
+        r"^the teacher's checkpoint has no class names to match: use one that has "
+        r'\(meta.dataset_meta.classes\), say them with teacher.class_names=\[...\], or take '
+        'distances that go by_position$'
+    )
+    with pytest.raises(ValueError, match=message):
         FileCost(path)(table(names=None))
     message = 'the file .*cost.pth has no class names to match; set by_position=True'
     with pytest.raises(ValueError, match=message):
@@ -164,7 +191,12 @@ def test_background_of_the_file_or_of_the_user(tmp_path, prototype_path):
 def test_classes_that_are_missing(prototype_path):
     with pytest.raises(ValueError, match=r"text.npz has nothing for the class 'cow'; it has 'ant'"):
         PrototypeCost(prototype_path)(table(names=['ant', 'cow']))
-    with pytest.raises(ValueError, match="the teacher's checkpoint has no class names to match"):
+    message = (
+        r"^the teacher's checkpoint has no class names to match: use one that has "
+        r'\(meta.dataset_meta.classes\), say them with teacher.class_names=\[...\], or take '
+        'distances that go by_position$'
+    )
+    with pytest.raises(ValueError, match=message):
         PrototypeCost(prototype_path)(table(names=None))
 
 

@@ -2,12 +2,14 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
 from mmengine.logging import MessageHub
 from mmengine.visualization import Visualizer
 
+from wkd_det.costs.files import write_cost_file
 from wkd_det.distillation.classes import ClassOrder
 from wkd_det.testing import (
     distilled_config,
@@ -129,8 +131,132 @@ def test_checkpoint_that_names_other_than_it_has(teacher_section, tmp_path, trai
     checkpoint = torch.load(teacher_section['checkpoint'], weights_only=True)
     checkpoint['meta']['dataset_meta']['classes'] = CLASSES[:3]
     torch.save(checkpoint, tmp_path / 'three.pth')
-    with pytest.raises(ValueError, match='teacher has 4 classes, its checkpoint names 3'):
-        build(dict(teacher_section, checkpoint=str(tmp_path / 'three.pth')), L)
+    section = dict(teacher_section, checkpoint=str(tmp_path / 'three.pth'))
+    message = '^the teacher has 4 classes, its checkpoint or teacher.class_names names 3$'
+    with pytest.raises(ValueError, match=message):
+        build(section, L)
+    assert build(dict(section, class_names=CLASSES), L).distiller.teacher.order.is_identity
+    with pytest.raises(ValueError, match=message):
+        build(dict(teacher_section, class_names=CLASSES[:3]), L)
+
+
+def test_names_of_the_teacher_that_the_user_says(teacher_section, trains_on):
+    trains_on('dog', 'cow')
+    section = dict(teacher_section, classes='subset')
+    message = (
+        "^class 1 is 'cow' for the student and 'bee' for the teacher, which has no 'cow'; "
+        r'teacher.class_names=\[...\] says what its classes are called$'
+    )
+    with pytest.raises(ValueError, match=message):
+        build(section, L, num_classes=2)
+    model = build(dict(section, class_names=['ant', 'bee', 'Cow', 'dog']), L, num_classes=2)
+    assert model.distiller.teacher.order.indices == [3, 2]
+
+
+def with_metas(section, path, *names):
+    """The same teacher, trained on joined data sets."""
+    checkpoint = torch.load(section['checkpoint'], weights_only=True)
+    checkpoint['meta']['dataset_meta'] = [dict(classes=one, palette=one) for one in names]
+    torch.save(checkpoint, path)
+    return dict(section, checkpoint=str(path))
+
+
+def test_student_and_teacher_of_joined_data_sets(teacher_section, tmp_path, monkeypatch):
+    visualizer = Visualizer.get_instance('names')
+    visualizer.dataset_meta = [dict(classes=CLASSES), dict(classes=CLASSES, palette=[])]
+    hub = MessageHub.get_instance('training')
+    monkeypatch.setitem(hub.runtime_info, 'dataset_meta', {})
+    section = with_metas(teacher_section, tmp_path / 'joined.pth', CLASSES[::-1], CLASSES[::-1])
+    model = build(section, L)
+    assert model.distiller.teacher.order.indices == [3, 2, 1, 0]
+    monkeypatch.setitem(hub.runtime_info, 'dataset_meta', list(visualizer.dataset_meta))
+    assert losses_of(model)['loss_wkd_l'].isfinite()
+
+
+def test_joined_data_sets_that_name_different_classes(teacher_section, tmp_path, trains_on):
+    trains_on(*CLASSES)
+    path = tmp_path / 'joined.pth'
+    section = with_metas(teacher_section, path, CLASSES, CLASSES[::-1])
+    rule = 'name different classes, so a label does not say which class it is: '
+    both = r"\['ant', 'bee', 'cat', 'dog'\] and \['dog', 'cat', 'bee', 'ant'\]"
+    message = (
+        rf"^the data sets of the teacher's checkpoint {rule}{both} \(teacher.checkpoint {path}\); "
+        r"teacher.class_names=\[...\] says what the teacher's classes are called$"
+    )
+    with pytest.raises(ValueError, match=message):
+        build(section, L)
+    assert build(dict(section, class_names=CLASSES), L).distiller.teacher.order.is_identity
+    build(dict(section, classes='any'), F)  # does not ask for names
+    Visualizer.get_current_instance().dataset_meta = [
+        dict(classes=CLASSES),
+        dict(classes=CLASSES[::-1]),
+    ]
+    with pytest.raises(ValueError, match=f'^the joined data sets {rule}{both}$'):
+        build(teacher_section, L)
+    build(dict(teacher_section, classes='any'), F)
+
+
+def test_a_file_of_the_students_classes_is_enough(teacher_section, tmp_path, trains_on):
+    """The teacher has two classes more, of which the file knows nothing."""
+    trains_on('dog', 'bee')
+    names = ['bee', 'background', 'dog']
+    distance = torch.tensor([[0, 0.25, 0.5], [0.25, 0, 0.75], [0.5, 0.75, 0]])
+    write_cost_file(tmp_path / 'cost.safetensors', distance, names)
+    np.savez(tmp_path / 'text.npz', names=names, prototypes=[[1.0, 0], [0, 1], [1, 1]])
+    section = dict(teacher_section, classes='subset')
+    half = 1 - 0.5**0.5
+    for cost, expected in [
+        (
+            dict(type='FileCost', path=tmp_path / 'cost.safetensors'),
+            [[0, 0.5, 0.75], [0.5, 0, 0.25], [0.75, 0.25, 0]],
+        ),
+        (
+            dict(type='PrototypeCost', path=tmp_path / 'text.npz'),
+            [[0, half, half], [half, 0, 1], [half, 1, 0]],
+        ),
+    ]:
+        term = wkd_l_term()
+        term['loss'] = dict(term['loss'], cost=cost, sharpness=1.0)
+        model = build(section, dict(loss_wkd_l=term), num_classes=2)
+        cost = model.distiller.terms['loss_wkd_l'].loss.cost
+        # Float32 of costs up to 1.
+        torch.testing.assert_close(cost, 1 - (-torch.tensor(expected)).exp(), rtol=0, atol=1e-6)
+        assert losses_of(model, num_classes=2)['loss_wkd_l'].isfinite()
+
+
+def test_a_file_by_position_is_of_all_classes_of_the_teacher(teacher_section, tmp_path, trains_on):
+    trains_on('dog', 'bee')
+    upper = torch.arange(1.0, 26).view(5, 5).triu(1) / 32
+    write_cost_file(tmp_path / 'cost.safetensors', upper + upper.t(), list('abcde'))
+    term = wkd_l_term()
+    cost = dict(type='FileCost', path=str(tmp_path / 'cost.safetensors'), by_position=True)
+    term['loss'] = dict(term['loss'], cost=cost, sharpness=1.0)
+    section = dict(teacher_section, classes='subset')
+    model = build(section, dict(loss_wkd_l=term), num_classes=2)
+    order = [3, 1, 4]
+    expected = 1 - (-(upper + upper.t())[order][:, order]).exp()
+    cost = model.distiller.terms['loss_wkd_l'].loss.cost
+    torch.testing.assert_close(cost, expected, rtol=0, atol=1e-6)
+
+
+def test_an_object_class_called_background(teacher_section, tmp_path, trains_on):
+    names = ['ant', 'background', 'cat', 'dog']
+    trains_on(*names)
+    section = dict(teacher_section, class_names=names)
+    assert build(section, L).distiller.teacher.order.is_identity  # costs of rows ask for no name
+    write_cost_file(tmp_path / 'cost.safetensors', torch.ones(4, 4).fill_diagonal_(0), names)
+    term = wkd_l_term()
+    term['loss'] = dict(
+        term['loss'], cost=dict(type='FileCost', path=str(tmp_path / 'cost.safetensors'))
+    )
+    message = (
+        "^the teacher, background included, has more than one class called 'background': classes "
+        'are matched by name, so each name must occur once$'
+    )
+    with pytest.raises(ValueError, match=message):
+        build(section, dict(loss_wkd_l=term))
+    objects = dict(term, rois='foreground', background=False)  # the real one is not compared
+    assert losses_of(build(section, dict(loss_wkd_l=objects)))['loss_wkd_l'].isfinite()
 
 
 def test_features_of_a_teacher_of_any_classes(teacher_section, trains_on):

@@ -2,8 +2,12 @@
 
 import pytest
 import torch
+from mmdet.datasets import CocoDataset
+from mmdet.evaluation import get_classes
+from mmengine.visualization import Visualizer
 
-from wkd_det.distillation.classes import ClassOrder
+from wkd_det.costs.interface import ClassTable
+from wkd_det.distillation.classes import ClassOrder, match_classes, order_of
 
 
 def test_permutation_of_logits_and_matrix():
@@ -60,3 +64,90 @@ def test_offsets_follow_their_classes():
     assert order.offsets(shared) is shared
     with pytest.raises(ValueError, match='3 classes, which gives 4 or 12 offsets, got 8'):
         order.offsets(torch.zeros(1, 8))
+
+
+def test_a_table_of_the_students_classes():
+    rows = torch.arange(8.0).reshape(4, 2)
+    table = ClassTable(4, ['ant', 'bee', 'cat', 'background'], lambda: rows)
+    asked = ClassOrder([2, 0], 3).table(table)
+    assert (asked.count, asked.names) == (3, ['cat', 'ant', 'background'])
+    assert asked.rows().tolist() == [[4, 5], [0, 1], [6, 7]]
+    without = ClassOrder([2, 0], 3).table(ClassTable(3, None, lambda: rows[:3]))
+    assert (without.count, without.names) == (2, None)
+    assert without.rows().tolist() == [[4, 5], [0, 1]]
+    assert ClassOrder().table(table) is table
+    with pytest.raises(ValueError, match='3 classes, which gives 3 logits, .* got 5'):
+        ClassOrder([2, 0], 3).table(ClassTable(5, None, lambda: rows))
+
+
+# Matching
+
+
+COCO = list(CocoDataset.METAINFO['classes'])
+
+
+@pytest.mark.parametrize(
+    ('own', 'other', 'indices'),
+    [
+        (['a', 'b'], ['a', 'b'], None),
+        (['a', 'b'], ['A', 'B'], None),
+        (COCO, list(get_classes('coco')), None),  # as mmdet spells it elsewhere
+        (COCO[::-1], list(get_classes('coco')), list(range(79, -1, -1))),
+        (COCO, [name.title() for name in COCO], None),  # as Objects365 does
+        (['b', 'a'], ['a', 'b', 'c'], [1, 0]),
+        (['a', 'b'], ['a', 'b', 'c'], [0, 1]),  # the teacher has more: no identity
+        (['stop sign'], ['cat', 'Stop_Sign'], [1]),
+        (['cat', 'crane', 'crane'], ['cat', 'crane', 'crane'], None),  # class by class
+        (['cat'], ['crane', 'cat', 'crane'], [1]),  # nobody asks for a crane
+    ],
+)
+def test_order_by_name(own, other, indices):
+    order = order_of(own, other)
+    assert order.is_identity == (indices is None)
+    assert indices is None or order.indices == indices
+
+
+@pytest.mark.parametrize(
+    ('own', 'other', 'message'),
+    [
+        (
+            ['cat', 'crane', 'crane'],
+            ['crane', 'cat', 'crane'],
+            "the student has more than one class called 'crane': classes are matched by name",
+        ),
+        (
+            ['cat', 'crane', 'bus'],
+            ['crane', 'cat', 'crane'],
+            "the teacher has more than one class called 'crane': classes are matched by name",
+        ),
+        (
+            ['cat', 'US'],
+            ['us', 'Us', 'cat'],
+            "class 1 is 'US' for the student and 'Us' for the teacher, which has no 'US'; ",
+        ),
+        (['a', 'b'], ['a'], "class 1 is 'b' for the student and nothing for the teacher, which "),
+    ],
+)
+def test_names_that_cannot_be_matched(own, other, message):
+    with pytest.raises(ValueError, match=f'^{message}'):
+        order_of(own, other)
+
+
+@pytest.mark.parametrize(
+    'meta',
+    [
+        dict(classes=('ant', 'bee')),
+        [dict(classes=('ant', 'bee')), dict(classes=('ant', 'bee'), palette=[])],
+        [
+            dict(classes=('ant', 'bee')),
+            [dict(classes=('Ant', 'bee')), dict(classes=['ant', 'bee'])],
+        ],
+    ],
+    ids=['one set', 'joined', 'joined twice'],
+)
+def test_names_of_the_training_data(meta):
+    Visualizer.get_instance('matching').dataset_meta = meta
+    assert match_classes(2, 2, ['bee', 'ant'], 'same').indices == [1, 0]
+    assert match_classes(2, 3, ['cow', 'bee', 'ant'], 'subset').indices == [2, 1]
+    assert match_classes(2, 2, None, 'same').is_identity
+    assert match_classes(2, 5, ['bee', 'ant'], 'any').is_identity

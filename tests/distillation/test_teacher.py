@@ -9,7 +9,7 @@ import pickle
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from torch import nn
 
 from wkd_det.distillation.distiller import Distiller
@@ -134,13 +134,21 @@ def test_config_from_a_path_a_name_and_a_dict_with_overrides(tmp_path):
     path = tmp_path / 'teacher.py'
     Config(dict(model=model)).dump(path)
     name = 'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
-    for config in (str(path), model, dict(model=model), name):
+    places = (str(path), path, name)
+    contents = (model, dict(model=model), ConfigDict(model), Config(model), Config.fromfile(path))
+    for config in (*places, *contents):
         source = TeacherSource(config, overrides=overrides)
         read = source.model_config()
         assert read.type == 'FasterRCNN'
         assert read.roi_head.bbox_head.num_classes == 3
         assert read.backbone.depth == 34
     assert model.roi_head.bbox_head.num_classes == 4  # the dict of the user is left alone
+
+
+def test_a_config_without_a_model(tmp_path):
+    (tmp_path / 'empty.py').write_text('epochs = 3')
+    with pytest.raises(KeyError, match=f'teacher.config {tmp_path}/empty.py has no model section'):
+        TeacherSource(tmp_path / 'empty.py').model_config()
 
 
 def test_checkpoint_is_needed(teacher_section):
@@ -159,6 +167,16 @@ def test_wrong_path(teacher_section):
         (dict(cfg='x'), KeyError, "unknown keys .'cfg'.*checkpoint.*classes.*config.*overrides"),
         (dict(config='x', classes='equal'), ValueError, "one of .'same', 'subset', 'any'.*'equal'"),
         (dict(checkpoint='x'), KeyError, 'teacher.config is missing'),
+        (
+            dict(config='x', class_names='cat'),
+            TypeError,
+            "^teacher.class_names must be a list of names, got 'cat'$",
+        ),
+        (
+            dict(config='x', class_names=[0, 1]),
+            TypeError,
+            r'^teacher.class_names must be a list of names, got \[0, 1\]$',
+        ),
         (dict(config=3), TypeError, 'path, a name or a dict'),
         (dict(config={}, overrides='a=1'), TypeError, "overrides must be a dict .* got 'a=1'"),
         ('teacher.py', TypeError, 'teacher must be a dict'),

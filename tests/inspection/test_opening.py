@@ -5,13 +5,21 @@ import json
 
 import pytest
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from torch.testing import assert_close
 
 from commands import ROOT
-from make_mini_dataset import make_dataset
+from make_mini_dataset import CLASSES, make_dataset
 from tiny_files import truth_of
-from wkd_det.inspection.opening import annotated_dataset, check_plain, unaugmented_data_of
+from wkd_det.inspection.opening import (
+    annotated_dataset,
+    check_plain,
+    class_names_of,
+    plain_sets,
+    unaugmented_data_of,
+)
+from wkd_det.inspection.roi_features import open_roi_features
+from wkd_det.testing import save_detector
 
 
 @pytest.fixture(scope='module')
@@ -48,6 +56,75 @@ def test_wrappers_are_taken_off_and_sets_joined(folder):
         type='RepeatDataset', times=5, dataset=dict(type='ConcatDataset', datasets=[one, one])
     )
     assert len(annotated_dataset(config, 'train')) == 12
+
+
+def joined(*parts):
+    return dict(type='ConcatDataset', datasets=list(parts))
+
+
+def repeated(part):
+    return dict(type='RepeatDataset', times=3, dataset=part)
+
+
+def balanced(part):
+    return dict(type='ClassBalancedDataset', oversample_thr=0.1, dataset=part)
+
+
+def mixed(part):
+    return dict(type='MultiImageMixDataset', dataset=part, pipeline=[dict(type='Mosaic')])
+
+
+@pytest.mark.parametrize(
+    ('wrap', 'length'),
+    [
+        (lambda one: joined(repeated(one), one), 12),
+        (lambda one: joined(balanced(one), one), 12),
+        (lambda one: mixed(joined(balanced(one), one)), 12),
+        (lambda one: repeated(joined(one, mixed(repeated(one)), balanced(one))), 18),
+        (lambda one: joined(joined(one, repeated(one)), one), 18),
+        (lambda one: mixed(repeated(one)), 6),
+    ],
+)
+def test_wrappers_at_any_depth(folder, wrap, length):
+    config = config_of(folder)
+    one = copy.deepcopy(config.train_dataloader.dataset)
+    config.train_dataloader.dataset = wrap(one)
+    config = Config(config.to_dict())  # parts are no longer one object
+    dataset = annotated_dataset(config, 'train')
+    assert len(dataset) == length
+    assert dataset[length - 1]['inputs'].shape == (3, 96, 96)  # the pipeline of the test data
+    assert len(plain_sets(config.train_dataloader.dataset)) == length // 6
+    assert class_names_of(config.train_dataloader.dataset) == list(CLASSES)
+
+
+def test_class_names_of_joined_sets(folder):
+    one = config_of(folder).train_dataloader.dataset
+    other = copy.deepcopy(one)
+    other.metainfo = dict(classes=tuple(CLASSES), palette=[(i, i, i) for i in range(10)])
+    section = ConfigDict(joined(repeated(one), other))
+    assert class_names_of(section) == list(CLASSES)
+    other.metainfo = dict(classes=tuple(CLASSES[::-1]))
+    section = ConfigDict(repeated(joined(one, repeated(other))))
+    with pytest.raises(ValueError, match=r'^the joined data sets name different classes, so a '):
+        class_names_of(section)
+
+
+def test_joined_sets_that_differ_in_colours_have_one_list_of_classes(folder):
+    config = config_of(folder)
+    one = config.train_dataloader.dataset
+    other = copy.deepcopy(one)
+    other.metainfo = dict(classes=tuple(CLASSES), palette=[(i, i, i) for i in range(10)])
+    config.train_dataloader.dataset = joined(one, other)
+    config = Config(config.to_dict())
+    assert isinstance(annotated_dataset(config, 'train').metainfo, list)
+    save_detector(config.model, folder / 'teacher.pth', class_names=list(CLASSES))
+    config.dump(folder / 'config.py')
+    for given in (config, config.to_dict(), folder / 'config.py', str(folder / 'config.py')):
+        source = open_roi_features(given, folder / 'teacher.pth')
+        assert source.class_names == [*CLASSES, 'background']
+    config.train_dataloader.dataset.datasets[1].metainfo.classes = tuple(CLASSES[::-1])
+    with pytest.raises(ValueError, match=r'^the joined data sets name different classes, so a '):
+        open_roi_features(config, folder / 'teacher.pth')
 
 
 def test_splits_that_are_not_there_or_empty(folder):

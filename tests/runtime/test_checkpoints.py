@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _codecs
+import argparse
 import functools
 import io
 import os
@@ -17,11 +18,17 @@ import torch
 import torchvision
 from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner.checkpoint import save_checkpoint
+from safetensors.torch import save_file
 from torch import nn
 
 from wkd_det.runtime import checkpoints
-from wkd_det.runtime.checkpoints import allow_mmengine_checkpoints, read_checkpoint
+from wkd_det.runtime.checkpoints import (
+    allow_mmengine_checkpoints,
+    is_first_of_machine,
+    read_checkpoint,
+)
 from wkd_det.runtime.files import read_tensor
+from wkd_det.runtime.state import weights_of
 
 needs_allow_list = pytest.mark.skipif(
     not hasattr(torch.serialization, 'clear_safe_globals'), reason='torch has no allow-list'
@@ -138,7 +145,7 @@ def test_training_checkpoint_written_with_the_other_numpy(tmp_path):
 @pytest.mark.usefixtures('no_safe_globals')
 def test_without_the_allow_list_such_a_checkpoint_is_refused(tmp_path):
     mmengine_checkpoint(tmp_path / 'iter_7.pth')
-    with pytest.raises(ValueError, match='iter_7.pth was refused: .*GLOBAL'):
+    with pytest.raises(ValueError, match=r'iter_7.pth was refused: .* It asks for numpy.*scalar. '):
         read_checkpoint(tmp_path / 'iter_7.pth')
 
 
@@ -147,6 +154,62 @@ def test_the_allow_list_may_be_asked_for_twice():
     before = torch.serialization.get_safe_globals()
     allow_mmengine_checkpoints()
     assert set(torch.serialization.get_safe_globals()) == set(before)
+
+
+@needs_allow_list
+@pytest.mark.parametrize('zipped', [True, False])
+def test_arguments_of_a_command_line_are_plain_data(tmp_path, zipped):
+    allow_mmengine_checkpoints()
+    inner = argparse.Namespace(lr=0.1, names=['a'], schedule=dict(milestones=[3]))
+    content = dict(model=network().state_dict(), args=argparse.Namespace(inner=inner), epoch=3)
+    torch.save(content, tmp_path / 'run.pth', _use_new_zipfile_serialization=zipped)
+    read = read_checkpoint(tmp_path / 'run.pth')
+    assert vars(read['args'].inner) == vars(inner)
+    assert set(weights_of(read)) == set(content['model'])
+
+
+@needs_allow_list
+@pytest.mark.parametrize(
+    'hostile', [Call(os.system, 'touch MARKER'), Call(eval, "open('MARKER', 'w')")]
+)
+def test_arguments_that_hold_code_are_refused(tmp_path, monkeypatch, hostile):
+    allow_mmengine_checkpoints()
+    monkeypatch.chdir(tmp_path)
+    torch.save(dict(args=argparse.Namespace(a=hostile)), tmp_path / 'run.pth')
+    with pytest.raises(ValueError, match='run.pth was refused: '):
+        read_checkpoint(tmp_path / 'run.pth')
+    assert not (tmp_path / 'MARKER').exists()
+
+
+def test_the_refusal_says_what_it_asks_for_and_how_to_write_weights(tmp_path):
+    torch.save(dict(state_dict={}, args=Call(functools.partial, print)), tmp_path / 'run.pth')
+    message = (
+        f'^{tmp_path}/run.pth was refused: it is damaged or holds more than weights, and reading '
+        r'it might run code. It asks for functools.partial. Where it was trained, '
+        r'torch.save\(model.state_dict\(\), PATH\) writes the weights alone$'
+    )
+    with pytest.raises(ValueError, match=message):
+        read_checkpoint(tmp_path / 'run.pth')
+
+
+@pytest.mark.parametrize('name', ['model.safetensors', 'f00d'])  # caches of hubs name by hash
+@pytest.mark.parametrize('metadata', [None, dict(format='pt')])
+def test_safetensors(tmp_path, name, metadata):
+    state = {key: value.contiguous() for key, value in network().state_dict().items()}
+    save_file(state, tmp_path / name, metadata)
+    weights = weights_of(read_checkpoint(tmp_path / name))
+    assert set(weights) == set(state)
+    assert all(torch.equal(weights[key], value) for key, value in state.items())
+
+
+@pytest.mark.parametrize('cut', [4, 30, -5])
+def test_damaged_safetensors(tmp_path, cut):
+    save_file(dict(a=torch.ones(8)), tmp_path / 'a.safetensors')
+    data = (tmp_path / 'a.safetensors').read_bytes()
+    (tmp_path / 'a.safetensors').write_bytes(data[:cut])
+    message = f'^{tmp_path}/a.safetensors is a damaged file of safetensors: '
+    with pytest.raises(ValueError, match=message):
+        read_checkpoint(tmp_path / 'a.safetensors')
 
 
 def test_home_folder_is_understood(tmp_path, monkeypatch):
@@ -188,6 +251,36 @@ def test_addresses_that_end_in_the_same_name_are_different_files(served):
 def test_a_process_that_has_not_met_the_others_fetches_by_itself(served, monkeypatch):
     monkeypatch.setenv('LOCAL_RANK', '1')
     assert read_checkpoint('https://example.com/remote.pth')['a'] == 1
+
+
+@pytest.mark.parametrize(
+    ('hosts', 'locals_', 'fetching'),
+    [
+        ('aabb', [0, 1, 0, 1], [0, 2]),  # torchrun, slurm
+        ('aabb', [None] * 4, [0, 2]),  # mpi says no local rank
+        ('abab', [None] * 4, [0, 1]),  # dealt out in turn
+        ('aaaa', [None] * 4, [0]),
+        ('aaaa', [0, 1, 0, 1], [0, 2]),  # containers of one name: the launcher knows
+    ],
+)
+def test_one_process_of_each_machine_fetches(monkeypatch, hosts, locals_, fetching):
+    said = list(zip(hosts, locals_))
+    monkeypatch.setattr(checkpoints, 'is_distributed', lambda: True)
+    found = []
+    for rank, (host, local) in enumerate(said):
+
+        def gathered(own, expected=said[rank]):
+            assert own == (expected[0], None if expected[1] is None else str(expected[1]))
+            return said
+
+        monkeypatch.delenv('LOCAL_RANK', raising=False)
+        if local is not None:
+            monkeypatch.setenv('LOCAL_RANK', str(local))
+        monkeypatch.setattr(checkpoints.socket, 'gethostname', lambda host=host: host)
+        monkeypatch.setattr(checkpoints, 'get_rank', lambda rank=rank: rank)
+        monkeypatch.setattr(checkpoints, 'all_gather_object', gathered)
+        found += [rank] if is_first_of_machine() else []
+    assert found == fetching
 
 
 def test_a_failed_download_is_one_sentence_and_leaves_nothing(served, tmp_path):

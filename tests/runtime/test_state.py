@@ -58,6 +58,106 @@ def test_a_distilled_parallel_checkpoint_loads_into_the_plain_network():
         assert torch.equal(fresh.state_dict()[key], value)
 
 
+@pytest.mark.parametrize('place', ['state_dict', 'model', 'model_state_dict', 'net', 'module'])
+def test_where_checkpoints_hold_weights(place):
+    state = network().state_dict()
+    beside = dict(epoch=3, optimizer=dict(state={}), args=None, ema_state_dict=dict(steps=1))
+    weights = weights_of({place: state, **beside})
+    assert list(weights) == list(state)
+    assert weights._metadata == state._metadata
+
+
+def test_a_checkpoint_without_weights():
+    message = (
+        '^the checkpoint holds epoch, generator and no weights under any of the names state_dict, '
+        'model, model_state_dict, net, module$'
+    )
+    with pytest.raises(ValueError, match=message):
+        weights_of(dict(epoch=3, generator=network().state_dict()))
+
+
+def flat_copy(state):
+    """What the moving average of MMDetection 2 keeps."""
+    return {f'ema_{key.replace(".", "_")}': value + 1 for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda s: {f'module.{key}': value for key, value in s.items()},
+        lambda s: {f'_orig_mod.{key}': value for key, value in s.items()},
+        lambda s: {f'module._orig_mod.{key}': value for key, value in s.items()},
+        lambda s: {f'_orig_mod.module.{key}': value for key, value in s.items()},
+        lambda s: {key.replace('conv.', 'conv._orig_mod.'): value for key, value in s.items()},
+        lambda s: {f'_fsdp_wrapped_module.{key}': value for key, value in s.items()},
+        lambda s: {
+            key.replace('norm.', 'norm._checkpoint_wrapped_module.'): v for key, v in s.items()
+        },
+        lambda s: dict(
+            {f'module.{key}': value for key, value in s.items()}, n_averaged=torch.tensor(5)
+        ),
+        lambda s: dict(
+            {f'module.module.{key}': value for key, value in s.items()}, steps=torch.tensor(5)
+        ),
+        lambda s: {**s, **flat_copy(s)},
+        lambda s: {f'module.{key}': value for key, value in {**s, **flat_copy(s)}.items()},
+        lambda s: {**s, **flat_copy({key: v for key, v in s.items() if 'running' not in key})},
+        lambda s: {
+            **s,
+            'data_preprocessor.mean': torch.zeros(3, 1, 1),
+            'data_preprocessor.std': torch.ones(3, 1, 1),
+        },
+        lambda s: {**s, 'pixel_mean': torch.zeros(3, 1, 1), 'd2_model.pixel_std': torch.ones(3)},
+    ],
+    ids=[
+        'parallel',
+        'compiled',
+        'compiled, then parallel',
+        'parallel, then compiled',
+        'a part compiled',
+        'FSDP',
+        'recomputed',
+        'average of torch',
+        'average of mmengine over parallel',
+        'average of MMDetection 2',
+        'the same, parallel',
+        'the same without buffers',
+        'old preprocessor',
+        'Detectron2',
+    ],
+)
+def test_real_checkpoints_load_strictly(change):
+    trained, fresh = network(), network()
+    trained.norm.running_mean += 3
+    load_strictly(fresh, weights_of(dict(state_dict=change(trained.state_dict()))), 'here')
+    for key, value in trained.state_dict().items():
+        assert torch.equal(fresh.state_dict()[key], value), key
+
+
+def test_names_of_wrappers_are_whole_parts_of_a_key():
+    keys = ['head.module.weight', 'module_list.0.weight', 'ema_head_weight', 'steps', 'n_averaged']
+    state = OrderedDict((key, torch.ones(1)) for key in keys)
+    assert list(weights_of(state)) == keys
+
+
+def test_the_module_of_the_same_name_gets_its_pixels():
+    """A preprocessor that keeps its statistics is loaded as any module."""
+    module = nn.Module()
+    module.data_preprocessor = nn.Module()
+    module.data_preprocessor.register_buffer('mean', torch.zeros(3))
+    load_strictly(module, weights_of({'data_preprocessor.mean': torch.ones(3)}), 'here')
+    assert module.data_preprocessor.mean.tolist() == [1, 1, 1]
+    with pytest.raises(ValueError, match='missing keys: data_preprocessor.mean$'):
+        load_strictly(module, {}, 'here')
+
+
+def test_other_keys_that_begin_with_ema_are_unexpected():
+    weights = network().state_dict()
+    weights['ema_head_weight'] = torch.ones(1)
+    with pytest.raises(ValueError, match='^here does not fit Seq.*: unexpected keys: ema_head_wei'):
+        load_strictly(network(), weights_of(weights), 'here')
+
+
 @pytest.mark.parametrize(
     ('spoil', 'message'),
     [

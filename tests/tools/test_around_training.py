@@ -94,6 +94,83 @@ def test_teacher_that_cannot_be_tested(workplace, config, file, message):
     assert all(part in sentence(output) for part in message.split(' .* '))
 
 
+ORDER = [3, 0, 9, 1, 2, 8, 7, 4, 6, 5]
+"""Of each class of the other teacher, its index among those of the data."""
+
+
+def reordered(state, more):
+    """The same detector with its classes in another order, and some more that it never finds."""
+    for name, rows in (('fc_cls', 1), ('fc_reg', 4)):
+        for part in ('weight', 'bias'):
+            key = f'roi_head.bbox_head.{name}.{part}'
+            groups = [state[key][rows * i : rows * (i + 1)] for i in range(10)]
+            rest = state[key][10 * rows :]  # background
+            extra = torch.zeros_like(torch.cat(groups[:1] * more)) if more else rest[:0]
+            if name == 'fc_cls' and part == 'bias':
+                extra -= 100
+            state[key] = torch.cat([*(groups[i] for i in ORDER), extra, rest])
+    return state
+
+
+@pytest.mark.parametrize('joined', [False, True], ids=['one set', 'joined'])
+@pytest.mark.parametrize('more', [0, 2])
+def test_teacher_of_other_order_and_more_classes(workplace, more, joined):
+    """mAP and detections are those of the same teacher in the order of the data."""
+    folder, options = workplace
+    content = torch.load(folder / 'teacher.pth', weights_only=True)
+    names = [*(CLASSES[i].title() for i in ORDER), *['car', 'bus'][:more]]
+    meta = dict(dataset_meta=dict(classes=names))
+    state = reordered(content['state_dict'], more)
+    torch.save(dict(state_dict=state, meta=meta), folder / 'other.pth')
+    config = Config.fromfile(ROOT / DISTILLED)
+    config.model.teacher.config = Config.fromfile(ROOT / TEACHER).model
+    config.model.teacher.classes = 'subset' if more else 'same'
+    if joined:
+        one = config.test_dataloader.dataset
+        one.data_root = f'{folder}/data/'
+        config.test_dataloader.dataset = dict(
+            type='RepeatDataset', times=1, dataset=dict(type='ConcatDataset', datasets=[one])
+        )
+        options = [option for option in options if 'test_dataloader' not in option]
+    config.dump(folder / 'other.py')
+    found = {}
+    for name, more_options in (
+        ('teacher', ['model.teacher.classes=same']),
+        ('other', [f'model.teacher.overrides.roi_head.bbox_head.num_classes={10 + more}']),
+    ):
+        output = run(
+            'tools/test.py', folder / 'other.py', '--teacher', '--work-dir', folder / 'other',
+            '--out', folder / f'{name}.pkl', *options, teacher_at(folder / f'{name}.pth'),
+            'model.teacher.overrides.test_cfg.rcnn.score_thr=0.01', *more_options,
+        )  # fmt: skip
+        found[name] = pickle.loads((folder / f'{name}.pkl').read_bytes())
+        found[f'{name} mAP'] = re.findall(r'coco/bbox_mAP\w*: [-\d.]+', output)
+    assert found['teacher mAP'] == found['other mAP'] != []
+    for one, other in zip(found['teacher'], found['other']):
+        one, other = one['pred_instances'], other['pred_instances']
+        assert len(one['scores']) == len(other['scores']) > 0
+        torch.testing.assert_close(other['scores'], one['scores'], rtol=0, atol=1e-6)
+        pairs, others = (
+            sorted(zip(each['labels'].tolist(), each['scores'].tolist())) for each in (one, other)
+        )
+        assert [label for label, _ in pairs] == [label for label, _ in others]
+
+
+def test_teacher_of_more_classes_has_to_be_asked_for(workplace):
+    folder, options = workplace
+    content = torch.load(folder / 'teacher.pth', weights_only=True)
+    meta = dict(dataset_meta=dict(classes=[*CLASSES, 'car']))
+    torch.save(dict(state_dict=reordered(content['state_dict'], 1), meta=meta), folder / 'more.pth')
+    output = run(
+        'tools/test.py', DISTILLED, '--teacher', *options, teacher_at(folder / 'more.pth'),
+        'model.teacher.overrides.roi_head.bbox_head.num_classes=11', code=1,
+    )  # fmt: skip
+    assert sentence(output).startswith('error: the test data have the classes [')
+    assert sentence(output).endswith(
+        "'car']; one that has more is taken with teacher.classes='subset'"
+    )
+
+
 def test_teacher_of_a_classifier_is_tested(tmp_path):
     teacher = Config.fromfile(ROOT / 'configs/classification/digits/baseline/resnet20_teacher.py')
     torch.save(MODELS.build(teacher.model).network.state_dict(), tmp_path / 'network.pth')

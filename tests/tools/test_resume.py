@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.runner import Runner
 
 import tiny_training
 from commands import run_apart
@@ -79,7 +80,13 @@ def workers(config):
     config.custom_hooks = [SCHEDULE, dict(type='EMAHook')]
 
 
-@pytest.mark.parametrize('change', [workers, epochs])
+def persistent(config):
+    """As MMDetection's COCO configs: workers that live from epoch to epoch."""
+    epochs(config)
+    config.train_dataloader.update(num_workers=2, persistent_workers=True)
+
+
+@pytest.mark.parametrize('change', [workers, epochs, persistent])
 def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(folder, change):
     whole, resumed = interrupted_and_not(folder, change)
     assert any('loss_wkd_f.connectors' in key for key in whole['state_dict'])
@@ -92,6 +99,70 @@ def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(folder, change):
         assert same(logs[0][name].data, logs[1][name].data), name
     scales = logs[0]['train/scale_wkd_f'].data[0]
     assert len(set(scales.tolist())) > 1
+
+
+FIT = dict(tap='neck', connector=dict(type='ConvConnector'), loss=dict(type='FitNetLoss'))
+
+
+@pytest.fixture(scope='module')
+def begun(folder):
+    """Checkpoint of step 2, of the terms wkd_l (a class cost) and wkd_f (connectors)."""
+    config = config_of(folder, folder / 'begun', 2, 2)
+    config.val_cfg = config.val_dataloader = config.val_evaluator = None
+    train(config)
+    return folder / 'begun/iter_2.pth'
+
+
+NEEDS = 'resuming needs the terms that the checkpoint was trained with: '
+INSTEAD = (
+    r'\. To begin a new schedule with its weights, set load_from to the checkpoint and leave out '
+    'resume$'
+)
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (lambda d: d.update(loss_fit=FIT), 'the checkpoint has no connectors of loss_fit'),
+        (
+            lambda d: d.update(loss_fit=FIT, loss_more=FIT),
+            'the checkpoint has no connectors of loss_fit, loss_more',
+        ),
+        (lambda d: d.pop('loss_wkd_f'), 'the model has no connectors of loss_wkd_f'),
+        (
+            lambda d: d.update(loss_fit=d.pop('loss_wkd_f')),
+            'the checkpoint has no connectors of loss_fit',  # as many parameters, of another term
+        ),
+        (
+            lambda d: (d.pop('loss_wkd_f'), d.update(loss_fit=FIT)),
+            'the checkpoint has no connectors of loss_fit and the model has no connectors of '
+            'loss_wkd_f',
+        ),
+        (lambda d: d.clear(), 'the model has no connectors of loss_wkd_f, loss_wkd_l'),
+        (lambda d: d.pop('loss_wkd_l'), None),  # its class cost is no parameter
+    ],
+    ids=['one more', 'two more', 'one less', 'renamed', 'another', 'plain', 'no parameters'],
+)
+def test_resuming_with_other_terms(folder, begun, change, message):
+    config = config_of(folder, folder / 'other', 4, 4)
+    config.val_cfg = config.val_dataloader = config.val_evaluator = None
+    change(config.model.distill)
+    if message is None:
+        assert train(config, resume=begun).iter == 4
+        return
+    with pytest.raises(ValueError, match=f'^{NEEDS}{message}{INSTEAD}'):
+        train(config, resume=begun)
+
+
+def test_weights_of_other_terms_begin_a_new_schedule(folder, begun):
+    config = config_of(folder, folder / 'loaded', 1, 1)
+    config.val_cfg = config.val_dataloader = config.val_evaluator = None
+    config.model.distill.loss_fit = FIT
+    config.load_from = str(begun)
+    config.experiment_name = 'loaded'
+    runner = Runner.from_cfg(config)
+    runner.train()
+    assert runner.iter == 1
 
 
 @pytest.mark.slow

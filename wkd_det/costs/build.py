@@ -222,6 +222,12 @@ def _check_counts(
     method: Method,
     source: FeatureSource,
 ) -> None:
+    most = sorted(count)[-2] if len(count) > 1 else 0
+    if len(known) < 2 <= most:
+        raise ValueError(
+            f'min_per_class={options.min_per_class} leaves {len(known)} of '
+            f'{sum(map(bool, count))} classes with examples: at most {most} keeps two'
+        )
     if len(known) < 2:
         raise ValueError(
             f'at least 2 classes with {options.min_per_class} or more examples are needed, got '

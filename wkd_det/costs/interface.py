@@ -14,7 +14,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ClassTable:
-    """The classes of the teacher's logits, in the teacher's order, background last."""
+    """Classes of the teacher's logits, background last.
+
+    They are in the teacher's order, or for a source that goes ``by_name`` those of the student.
+    """
 
     count: int
     """Number of logits."""
@@ -32,13 +35,18 @@ class ClassTable:
         if self.names is None:
             raise ValueError(
                 "the teacher's checkpoint has no class names to match: use one that has "
-                '(meta.dataset_meta.classes), or distances that go by_position'
+                '(meta.dataset_meta.classes), say them with teacher.class_names=[...], or take '
+                'distances that go by_position'
             )
         return self.names
 
 
 class CostSource:
     """Base of the sources of class distances."""
+
+    by_name: bool = False
+    """Whether classes are found by their names alone. Such a source is asked for the student's
+    classes, of which the teacher may have more; others are asked for all classes of the teacher."""
 
     def __call__(self, table: ClassTable) -> Tensor:
         """Class distances of the classes of ``table`` in its order, shape ``(C, C)``."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from wkd_det.ops.checks import listed
+from wkd_det.runtime.class_names import positions_by_name
 
 # Float32 matrices built on a GPU differ from their transpose by a few 1e-7 of the largest entry.
 TOLERANCE = 1e-5
@@ -119,23 +120,31 @@ def listed_classes(classes: Sequence[int], class_names: Sequence[str] | None = N
     return f'class {listed(shown)}'
 
 
-def positions_of(wanted: Sequence[str], available: Sequence[str], holder: str) -> list[int]:
+def positions_of(
+    wanted: Sequence[str],
+    available: Sequence[str],
+    holder: str,
+    *,
+    wanted_by: str = 'the teacher, background included,',
+) -> list[int]:
     """Return the position of each wanted class among those available.
 
     Args:
         wanted: Names in the order of the logits.
         available: Names in the order of the rows.
         holder: Name of the owner of the rows in errors.
+        wanted_by: Name of the owner of the wanted classes in errors.
 
     Raises:
-        ValueError: If a class is missing; the message names it and the available ones.
+        ValueError: If a class is missing; the message names it and the available ones. If a name
+            occurs twice, such as an object class called ``'background'`` and the real one.
     """
-    position = {name: index for index, name in enumerate(available)}
-    missing = [name for name in wanted if name not in position]
+    found = positions_by_name(wanted, available, wanted_by, holder)
+    missing = [name for name, position in zip(wanted, found) if position is None]
     if missing:
         lacking, present = (listed(map(repr, names), 8) for names in (missing, available))
         raise ValueError(f'{holder} has nothing for the class {lacking}; it has {present}')
-    return [position[name] for name in wanted]
+    return found
 
 
 def _check_zero_diagonal(

@@ -13,6 +13,7 @@ from wkd_det.costs.files import CostFile
 from wkd_det.costs.matrix import BACKGROUND, positions_of
 from wkd_det.costs.similarity import distance_to_cost
 from wkd_det.costs.structure import matrix_correlation, off_diagonal_spread, structure_report
+from wkd_det.runtime.class_names import positions_by_name
 from wkd_det.runtime.files import write_whole
 
 _SHIPPED = Path(__file__).parent / 'groupings'
@@ -75,8 +76,9 @@ def groups_of(class_names: Sequence[str], grouping: dict[str, str], holder: str)
         ValueError: If a class has no group; the message names it.
     """
     known = {BACKGROUND: BACKGROUND, **grouping}
-    positions_of(class_names, list(known), holder)
-    return [known[name] for name in class_names]
+    groups = list(known.values())
+    positions = positions_of(class_names, list(known), holder, wanted_by='the file')
+    return [groups[position] for position in positions]
 
 
 def interrelation_report(
@@ -193,15 +195,13 @@ def _correlation(content: CostFile, other: CostFile, title: str) -> dict[str, An
             )
         figures = matrix_correlation(content.distance, other.distance)
         return dict(figures, num_classes=len(content.distance), matched='by position')
-    common = [name for name in content.class_names if name in other.class_names]
-    if len(common) < 3:
-        raise ValueError(
-            f'{title} has {len(common)} of these classes, a correlation needs at least 3'
-        )
-    own = positions_of(common, content.class_names, 'the file')
-    others = positions_of(common, other.class_names, title)
+    found = positions_by_name(content.class_names, other.class_names, 'the file', title)
+    own = [index for index, position in enumerate(found) if position is not None]
+    others = [position for position in found if position is not None]
+    if len(own) < 3:
+        raise ValueError(f'{title} has {len(own)} of these classes, a correlation needs at least 3')
     figures = matrix_correlation(content.distance[own][:, own], other.distance[others][:, others])
-    return dict(figures, num_classes=len(common), matched='by name')
+    return dict(figures, num_classes=len(own), matched='by name')
 
 
 def _made_by(metadata: dict[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ from wkd_det.costs.interface import ClassTable, CostSource
 from wkd_det.costs.matrix import BACKGROUND, positions_of
 from wkd_det.costs.similarity import cosine_interrelation, with_unknown_classes
 from wkd_det.ops.checks import check_positive
+from wkd_det.runtime.class_names import spelling
 
 
 class ClassifierCost(CostSource):
@@ -58,13 +59,15 @@ class FileCost(CostSource):
 
     Args:
         path: The file.
-        by_position: Trust the order of the classes. Needed for files without class names, such
-            as the matrices of the reference repository.
+        by_position: Trust the order of the teacher's classes. Needed for files without class
+            names, such as the matrices of the reference repository. By name, a file of the
+            student's classes is enough where the teacher has more.
     """
 
     def __init__(self, path: str | os.PathLike, *, by_position: bool = False) -> None:
         self.path = path
         self.by_position = by_position
+        self.by_name = not by_position
 
     def __call__(self, table: ClassTable) -> Tensor:
         """Class distances of the classes of ``table`` in its order, shape ``(C, C)``.
@@ -91,7 +94,8 @@ class PrototypeCost(CostSource):
     Any vectors do: text embeddings of the class names, word vectors, attributes. Distances lie
     in ``[0, 2]``.
 
-    Background is the prototype named ``'background'`` if the file has one. If not, it is equally
+    Prototypes of the student's classes are enough where the teacher has more. Background is the
+    prototype named ``'background'`` if the file has one. If not, it is equally
     far from all classes: ``background_distance``, by default the median distance between two
     classes, see :func:`with_unknown_classes`.
 
@@ -104,6 +108,8 @@ class PrototypeCost(CostSource):
     Raises:
         ValueError: If ``background_distance`` is not positive and finite.
     """
+
+    by_name = True
 
     def __init__(
         self,
@@ -126,7 +132,8 @@ class PrototypeCost(CostSource):
         """
         prototypes, names = read_prototypes(self.path)
         wanted = table.require_names()
-        known = [index for index, name in enumerate(wanted) if name in names or name != BACKGROUND]
+        has_background = BACKGROUND in map(spelling, names)
+        known = [i for i, name in enumerate(wanted) if has_background or name != BACKGROUND]
         chosen = [wanted[index] for index in known]
         rows = prototypes[positions_of(chosen, names, str(self.path))]
         interrelation = cosine_interrelation(rows, center=self.center, class_names=chosen)

@@ -19,7 +19,7 @@ from wkd_det.detection.detectors import DistilledMixin
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.config import keyword_names, read_config
 from wkd_det.runtime.files import write_together
-from wkd_det.runtime.state import load_strictly, weights_of
+from wkd_det.runtime.state import load_strictly, unwrapped_key, weights_of
 
 CONFIG_NAME, CHECKPOINT_NAME = 'student.py', 'student.pth'
 WEIGHTS = ('averaged', 'last')
@@ -162,7 +162,7 @@ def _is_distilled(config: Mapping[str, Any]) -> bool:
 
 def _has_distiller(content: dict[str, Any]) -> bool:
     state = content.get('state_dict', content)
-    return any(key.removeprefix('module.').startswith('distiller.') for key in state)
+    return any(unwrapped_key(key).startswith('distiller.') for key in state)
 
 
 def _meta(content: dict[str, Any]) -> dict[str, Any]:
@@ -184,7 +184,8 @@ def _weights(
         raise ValueError(f'{source} was not trained with EMAHook: leave out --ema')
     weights = weights_of(content)
     if ema == 'last':
-        weights = {key: content['ema_state_dict'][f'module.{key}'] for key in weights}
+        last = weights_of(dict(state_dict=content['ema_state_dict']))
+        weights = {key: last[key] for key in weights}
     return weights
 
 

@@ -10,7 +10,8 @@ from mmengine.logging import MessageHub, print_log
 from mmengine.visualization import Visualizer
 from torch import Tensor
 
-from wkd_det.runtime.class_names import check_unique, names_in, positions_by_name
+from wkd_det.costs.interface import ClassTable
+from wkd_det.runtime.class_names import names_in, positions_by_name, same_names
 
 
 class ClassOrder:
@@ -87,9 +88,27 @@ class ClassOrder:
         """
         if self.is_identity:
             return values
-        background = [self.teacher_classes] if self._has_background(len(values)) else []
-        order = self.indices + background
+        order = self._rows(len(values))
         return values[order][:, order]
+
+    def table(self, table: ClassTable) -> ClassTable:
+        """The student's classes of a table of the teacher's, by the teacher's names.
+
+        Raises:
+            ValueError: If the table covers other classes.
+        """
+        if self.is_identity:
+            return table
+        order = self._rows(table.count)
+        return ClassTable(
+            count=len(order),
+            names=None if table.names is None else [table.names[index] for index in order],
+            rows=lambda: table.rows()[order],
+        )
+
+    def _rows(self, count: int) -> list[int]:
+        background = [self.teacher_classes] if self._has_background(count) else []
+        return self.indices + background
 
     def _has_background(self, width: int) -> bool:
         if width not in (self.teacher_classes, self.teacher_classes + 1):
@@ -149,15 +168,23 @@ def match_classes(
             logger='current',
         )
         return ClassOrder()
-    return _order(names, teacher_names)
+    return order_of(names, teacher_names)
 
 
-def _order(names: list[str], teacher_names: list[str]) -> ClassOrder:
-    if names == teacher_names:
+def order_of(names: list[str], teacher_names: list[str]) -> ClassOrder:
+    """Find each of the student's names among the teacher's.
+
+    Returns:
+        The identity if both name the same classes in the same order, in any spelling.
+
+    Raises:
+        ValueError: If the teacher lacks a name, or one to be matched occurs twice.
+    """
+    if same_names(names, teacher_names):
+        if names != teacher_names:
+            print_log('class names of student and teacher differ in spelling', logger='current')
         return ClassOrder()
-    check_unique(names, 'the student')
-    check_unique(teacher_names, 'the teacher')
-    positions = positions_by_name(names, teacher_names)
+    positions = positions_by_name(names, teacher_names, 'the student', 'the teacher')
     for index, (name, position) in enumerate(zip(names, positions)):
         if position is not None:
             continue
@@ -166,9 +193,6 @@ def _order(names: list[str], teacher_names: list[str]) -> ClassOrder:
             f'class {index} is {name!r} for the student and {other} for the teacher, which has '
             f'no {name!r}; teacher.class_names=[...] says what its classes are called'
         )
-    if positions == list(range(len(teacher_names))):
-        print_log('class names of student and teacher differ in spelling only', logger='current')
-        return ClassOrder()
     print_log(
         f"the teacher's {len(teacher_names)} classes are brought into the order of the student's "
         f'{len(names)} by name',
@@ -222,12 +246,13 @@ class NamesInTraining:
         trained = names_in(told)
         if trained is None or len(trained) != self._own:
             return
-        if self._names is None and trained != self._teacher_names:  # as with FlexibleRunner
+        late = self._names is None and not same_names(trained, self._teacher_names)
+        if late:  # as with FlexibleRunner
             raise ValueError(
                 f'the training data have the classes {trained}, the teacher '
                 f'{self._teacher_names}, and this runner names the former too late to match them'
             )
-        if self._names is not None and trained != self._names:
+        if self._names is not None and not same_names(trained, self._names):
             raise ValueError(
                 f'the training data have the classes {trained}, the validation data '
                 f"{self._names}: give both the same metainfo, or the teacher's classes cannot be "

@@ -16,7 +16,7 @@ from wkd_det.costs.interface import ClassTable, CostSource
 from wkd_det.distillation.classes import RULES, ClassOrder
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.class_names import checkpoint_class_names
-from wkd_det.runtime.config import check_keys, keyword_names, read_config
+from wkd_det.runtime.config import check_keys, read_config
 from wkd_det.runtime.state import load_strictly, weights_of
 
 _OF_A_STUDENT = ('teacher', 'distill', 'on_non_finite')
@@ -66,9 +66,12 @@ class Teacher:
     def distances(self, source: CostSource, table: ClassTable) -> Tensor:
         """Class distances of a source in the student's classes, shape ``(C, C)``.
 
-        The finished matrix is reordered: a centred cosine over all of the teacher's rows is not
-        that over the student's classes, and files by position are in the teacher's order.
+        A source that goes by name is asked for these classes. Of others the finished matrix is
+        reordered: a centred cosine over all of the teacher's rows is not that over the student's
+        classes, and files by position are in the teacher's order.
         """
+        if getattr(source, 'by_name', False):
+            return source(self.order.table(table))
         return self.order.matrix(source(table))
 
     def __repr__(self) -> str:
@@ -82,8 +85,9 @@ class TeacherSource:
     """Where a teacher comes from: the section ``teacher`` of a config.
 
     Args:
-        config: Path of a config, an ``mmdet::`` name, a config, or a model dict.
-        checkpoint: Path or http(s) address of its weights.
+        config: Path of a config, an ``mmdet::`` name, a config, or a model dict; see
+            :func:`~wkd_det.runtime.config.read_config`.
+        checkpoint: Path or http(s) address of its weights, ``.pth`` or ``.safetensors``.
         overrides: Merged into the model section of ``config``, nested or with dotted keys.
         classes: ``'same'``: the student's classes, in any order. ``'subset'``: the student has
             some of the teacher's; the others are background to it. ``'any'``: classes are not
@@ -144,10 +148,9 @@ class TeacherSource:
             FileNotFoundError: If the config is not there.
             KeyError: If it has no model section.
         """
-        config = self.config
-        if isinstance(config, Mapping) and 'model' not in config:
-            config = dict(model=config)
-        config = read_config(config)
+        config = read_config(self.config)
+        if 'model' not in config and not isinstance(self.config, (str, os.PathLike)):
+            config = Config(dict(model=config.to_dict()))
         if 'model' not in config:
             raise KeyError(f'teacher.config {self.config} has no model section')
         config.merge_from_dict({f'model.{key}': value for key, value in self.overrides.items()})
@@ -171,5 +174,17 @@ class TeacherSource:
             module = registry.build(self.model_config())
         load_strictly(module, weights_of(checkpoint), f'teacher.checkpoint {self.checkpoint}')
         print_log(f'teacher: loaded {self.checkpoint}', logger='current')
-        names = self.class_names
-        return Teacher(module, checkpoint_class_names(checkpoint) if names is None else names)
+        return Teacher(module, self._names(checkpoint))
+
+    def _names(self, checkpoint: Mapping[str, Any]) -> list[str] | None:
+        if self.class_names is not None:
+            return self.class_names
+        try:
+            return checkpoint_class_names(checkpoint)
+        except ValueError as error:
+            if self.classes == 'any':
+                return None
+            raise ValueError(
+                f'{error} (teacher.checkpoint {self.checkpoint}); teacher.class_names=[...] says '
+                "what the teacher's classes are called"
+            ) from None

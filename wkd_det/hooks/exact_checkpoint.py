@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,13 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_p
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+from torch import nn
+from torch.utils.data import DataLoader
 
+from wkd_det.hooks.worker_states import WorkerStates
 from wkd_det.runtime.files import write_whole
-from wkd_det.runtime.state import random_state, set_random_state
+from wkd_det.runtime.state import random_state, set_random_state, unwrapped_key
 
 
 @register_backend('atomic_local')
@@ -51,10 +55,13 @@ class ExactCheckpointHook(CheckpointHook):
       then are outdated checkpoints, or the best one so far, removed. mmengine removes them first,
       which with ``max_keep_ckpts=1`` leaves none if the run is killed while it writes.
 
+    - A checkpoint of a run with other terms is refused in one sentence.
+
     Not exact, for reasons outside this hook: in an ``EpochBasedTrainLoop`` a checkpoint within an
-    epoch (the place in the data is in no checkpoint) and ``persistent_workers=True`` (the workers
-    start again); a checkpoint within gradient accumulation; ``randomness`` without a seed (the
-    order of the data is drawn again); GPU kernels that are not deterministic.
+    epoch (the place in the data is in no checkpoint), and images that a transform keeps for later
+    in workers that live from epoch to epoch (``CachedMosaic``); a checkpoint within gradient
+    accumulation; ``randomness`` without a seed (the order of the data is drawn again); GPU kernels
+    that are not deterministic.
 
     Args:
         *args, **kwargs: Arguments of ``CheckpointHook``. With ``backend_args``, or an address as
@@ -69,15 +76,21 @@ class ExactCheckpointHook(CheckpointHook):
         self._before_val: dict[str, Any] | None = None
         self._states: list[dict[str, Any]] | None = None
         self._loaded: list[dict[str, Any]] | None = None
+        self._workers: WorkerStates | None = None
 
     # Resuming
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        if getattr(runner, '_resume', False):
+            check_terms(_plain(runner.model), checkpoint)
         self._loaded = checkpoint.get(_KEY)
 
     def before_train(self, runner: Any) -> None:
         super().before_train(runner)
         states, self._loaded = self._loaded, None
+        loader = _persistent_loader(runner)
+        if loader is not None:
+            self._workers = WorkerStates(loader, self._states_of_workers(runner, loader, states))
         if runner.iter == 0:  # weights were loaded, but nothing is resumed
             return
         if states is None or len(states) != get_world_size():
@@ -95,6 +108,22 @@ class ExactCheckpointHook(CheckpointHook):
             loop.dataloader_iterator = _restoring(loop.dataloader_iterator, runner.iter, state)
         else:
             set_random_state(state)
+
+    def _states_of_workers(
+        self, runner: Any, loader: DataLoader, states: list[dict[str, Any]] | None
+    ) -> list[Any] | None:
+        if runner.iter == 0 or states is None or len(states) != get_world_size():
+            return None
+        found = states[get_rank()].get('workers', [])
+        if len(found) == loader.num_workers:
+            return found
+        print_log(
+            f'resuming is not exact: the checkpoint holds the random states of {len(found)} '
+            f'persistent workers, {loader.num_workers} go on',
+            logger='current',
+            level=logging.WARNING,
+        )
+        return None
 
     # Saving
 
@@ -171,7 +200,57 @@ class ExactCheckpointHook(CheckpointHook):
 
     def _gather(self) -> None:
         """Collect the states of all processes; only the first one writes the file."""
-        self._states = all_gather_object(self._before_val or random_state())
+        state = dict(self._before_val or random_state())
+        if self._workers is not None:
+            state['workers'] = self._workers.read()
+        self._states = all_gather_object(state)
+
+
+def check_terms(model: nn.Module, checkpoint: Mapping[str, Any]) -> None:
+    """Refuse to resume from a checkpoint of other distillation terms.
+
+    Their connectors are among the parameters of the optimizer, whose state fits no others.
+
+    Raises:
+        ValueError: With the terms that checkpoint or model lacks.
+    """
+    parameters = {unwrapped_key(name) for name, _ in model.named_parameters()}
+    saved = {unwrapped_key(name) for name in checkpoint.get('state_dict', {})}
+    lacking = _terms(parameters - saved)
+    extra = _terms(saved - {unwrapped_key(name) for name in model.state_dict()})
+    groups = checkpoint.get('optimizer', {}).get('param_groups')
+    if groups is None or sum(len(group['params']) for group in groups) == len(parameters):
+        extra = []  # without parameters of their own: class costs
+    faults = [
+        f'{holder} has no connectors of {", ".join(terms)}'
+        for holder, terms in (('the checkpoint', lacking), ('the model', extra))
+        if terms
+    ]
+    if faults:
+        raise ValueError(
+            'resuming needs the terms that the checkpoint was trained with: '
+            f'{" and ".join(faults)}. To begin a new schedule with its weights, set load_from to '
+            'the checkpoint and leave out resume'
+        )
+
+
+def _terms(keys: Iterable[str]) -> list[str]:
+    start = 'distiller.terms.'
+    return sorted({key[len(start) :].split('.')[0] for key in keys if key.startswith(start)})
+
+
+def _persistent_loader(runner: Any) -> DataLoader | None:
+    """Return the loader of an epoch-based loop if its workers live from epoch to epoch."""
+    loop = getattr(runner, 'train_loop', None)
+    loader = getattr(loop, 'dataloader', None)
+    if hasattr(loop, 'dataloader_iterator') or not isinstance(loader, DataLoader):
+        return None
+    return loader if loader.persistent_workers and loader.num_workers else None
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    """Return the model behind a parallel wrapper of mmengine."""
+    return model.module if is_model_wrapper(model) else model
 
 
 def _restoring(batches: Iterator[Any], skipped: int, state: dict[str, Any]) -> Iterator[Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +22,8 @@ from wkd_det.inspection.opening import (
     trained_network,
     unaugmented_data_of,
 )
+from wkd_det.runtime.class_names import names_in
+from wkd_det.runtime.config import read_config
 
 LAYERS = ('penultimate', 'logits')
 IMAGES_AT_ONCE = 64
@@ -118,12 +121,18 @@ class ImageFeatureSource(FeatureSource):
 
 
 def open_image_features(
-    config: Config, checkpoint: str, *, split: str = 'train', name: str = '', **options: Any
+    config: str | os.PathLike | Mapping[str, Any] | Config,
+    checkpoint: str | os.PathLike,
+    *,
+    split: str = 'train',
+    name: str = '',
+    **options: Any,
 ) -> ImageFeatureSource:
     """Load a classifier, strictly, and the images of a split as at test time.
 
     Args:
-        config: Config of the classifier and its data.
+        config: Config of the classifier and its data; see
+            :func:`~wkd_det.runtime.config.read_config`.
         checkpoint: Path, http(s) address, ``torchvision://NAME`` or ``timm://NAME``.
         split: ``'train'``, ``'val'`` or ``'test'``.
         name: Name of the config, for the metadata.
@@ -133,10 +142,11 @@ def open_image_features(
         FileNotFoundError, KeyError, ValueError: If checkpoint, config and data are not there or
             do not fit together.
     """
+    config = read_config(config)
     init_default_scope(config.get('default_scope') or 'mmdet')
     check_plain(config)
     dataset = _plain_dataset(config, split)
-    names = [str(one) for one in dataset.metainfo['classes']]
+    names = names_in(dataset.metainfo) or []
     classifier, account = trained_network(config, checkpoint, names)
     description = dict(account, config=name, split=split)
     return ImageFeatureSource(classifier, dataset, names, description=description, **options)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
+from mmengine.dataset import BaseDataset
 from mmengine.device import get_device
 from torch import nn
 from torch.utils.data import Dataset
 
 from wkd_det.distillation.teacher import TeacherSource
+from wkd_det.runtime.class_names import names_in, same_names
 from wkd_det.runtime.state import weights_hash
 
 SPLITS = ('train', 'val', 'test')
 
 
 def trained_network(
-    config: Config, checkpoint: str, class_names: Sequence[str]
+    config: Config, checkpoint: str | os.PathLike, class_names: Sequence[str]
 ) -> tuple[nn.Module, dict[str, Any]]:
     """Build the network of a config and load its weights, strictly.
 
@@ -40,7 +44,7 @@ def trained_network(
     """
     teacher = TeacherSource(config=dict(model=config.model), checkpoint=checkpoint).load()
     known = teacher.class_names
-    if known is not None and list(known) != list(class_names):
+    if known is not None and not same_names(known, class_names):
         raise ValueError(
             f'the data have the classes {list(class_names)[:8]} and the checkpoint {known[:8]}'
             ' (the first 8 each): they must be the same, in the same order'
@@ -94,7 +98,8 @@ def annotated_dataset(config: Config, split: str) -> Dataset:
 
     Images are loaded and resized by the pipeline of the test data. Boxes are read before the
     resize, so that they are resized too: the test pipelines of MMDetection read them after it,
-    since there they only serve evaluation. Wrappers that repeat or mix images are taken off.
+    since there they only serve evaluation. Wrappers that repeat or mix images are taken off at
+    any depth; joined sets stay joined.
 
     Args:
         config: A config with ``<split>_dataloader`` and the pipeline of ``test_dataloader`` or
@@ -104,9 +109,9 @@ def annotated_dataset(config: Config, split: str) -> Dataset:
     Raises:
         ValueError: If the split is not there or has no images.
     """
-    section = _innermost(data_of(config, split))
+    section = _unwrapped(data_of(config, split))
     pipeline = _pipeline(config)
-    for one in section.get('datasets', [section]):
+    for one in plain_sets(section):
         one.pipeline = copy.deepcopy(pipeline)
         one.test_mode = True  # an image that cannot be read is an error, not another image
     try:
@@ -121,15 +126,41 @@ def annotated_dataset(config: Config, split: str) -> Dataset:
     return dataset
 
 
-def _innermost(section: ConfigDict) -> ConfigDict:
-    while 'dataset' in section:
-        section = section.dataset
+def plain_sets(section: ConfigDict) -> list[ConfigDict]:
+    """Return the sections that name files, behind wrappers and joined sets at any depth."""
+    if 'dataset' in section:
+        return plain_sets(section.dataset)
+    if 'datasets' in section:
+        return [one for part in section.datasets for one in plain_sets(part)]
+    return [section]
+
+
+def class_names_of(section: ConfigDict) -> list[str] | None:
+    """Return the class names of a data set's section, which is built without its images.
+
+    Raises:
+        ValueError: If joined sets name different classes.
+    """
+    return names_in([_metainfo(one) for one in plain_sets(section)])
+
+
+def _metainfo(section: ConfigDict) -> Any:
+    kind = section.type if inspect.isclass(section.type) else DATASETS.get(section.type)
+    if inspect.isclass(kind) and issubclass(kind, BaseDataset):
+        section = dict(section, lazy_init=True)
+    return DATASETS.build(section).metainfo
+
+
+def _unwrapped(section: ConfigDict) -> ConfigDict:
+    if 'dataset' in section:
+        return _unwrapped(section.dataset)
+    if 'datasets' in section:
+        section.datasets = [_unwrapped(part) for part in section.datasets]
     return section
 
 
 def _pipeline(config: Config) -> list[dict[str, Any]]:
-    section = _innermost(unaugmented_data_of(config))
-    section = section.get('datasets', [section])[0]
+    section = plain_sets(unaugmented_data_of(config))[0]
     steps = [step for step in section.pipeline if not _is(step, 'LoadAnnotations')]
     first = next((i for i, step in enumerate(steps) if _is(step, 'LoadImage')), None)
     if first is None:
@@ -148,5 +179,5 @@ def _is(step: ConfigDict, start: str) -> bool:
 
 
 def _place(section: ConfigDict) -> str:
-    files = [one.get('ann_file') for one in section.get('datasets', [section])]
+    files = [one.get('ann_file') for one in plain_sets(section)]
     return ', '.join(str(file) for file in files)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from wkd_det.detection.heads import box_head, num_stages, run_box_head
 from wkd_det.distillation.recording import recording
 from wkd_det.inspection.opening import annotated_dataset, check_plain, trained_network
 from wkd_det.ops.checks import listed
+from wkd_det.runtime.class_names import names_in
+from wkd_det.runtime.config import read_config
 from wkd_det.runtime.state import random_state, set_random_state
 
 LAYERS = ('penultimate', 'roi_feats', 'logits')
@@ -260,12 +263,18 @@ class RoIFeatureSource(FeatureSource):
 
 
 def open_roi_features(
-    config: Config, checkpoint: str, *, split: str = 'train', name: str = '', **options: Any
+    config: str | os.PathLike | Mapping[str, Any] | Config,
+    checkpoint: str | os.PathLike,
+    *,
+    split: str = 'train',
+    name: str = '',
+    **options: Any,
 ) -> RoIFeatureSource:
     """Load a detector, strictly, and the data of a split.
 
     Args:
-        config: Config of the detector and its data.
+        config: Config of the detector and its data; see
+            :func:`~wkd_det.runtime.config.read_config`.
         checkpoint: Path or http(s) address of its weights.
         split: ``'train'``, ``'val'`` or ``'test'``.
         name: Name of the config, for the metadata.
@@ -275,10 +284,11 @@ def open_roi_features(
         FileNotFoundError, KeyError, ValueError: If checkpoint, config and data are not there or
             do not fit together.
     """
+    config = read_config(config)
     init_default_scope(config.get('default_scope') or 'mmdet')
     check_plain(config)
     dataset = annotated_dataset(config, split)
-    names = [str(one) for one in dataset.metainfo.get('classes') or ()]
+    names = names_in(dataset.metainfo) or []
     detector, account = trained_network(config, checkpoint, names)
     description = dict(account, config=name, split=split)
     return RoIFeatureSource(detector, dataset, names, description=description, **options)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,8 @@ def read_checkpoint(source: str | os.PathLike) -> dict[str, Any]:
     """Read a checkpoint file, or one behind an address (kept in torch's hub cache).
 
     Args:
-        source: Path, http(s) address, or ``torchvision://NAME`` or ``timm://NAME`` for weights
-            that these libraries publish.
+        source: Path (of ``torch.save`` or of safetensors), http(s) address, or
+            ``torchvision://NAME`` or ``timm://NAME`` for weights that these libraries publish.
 
     Returns:
         The content of the file, a dict, on the CPU.
@@ -105,8 +107,7 @@ def _download(address: str) -> Path:
     path = Path(torch.hub.get_dir()) / 'checkpoints' / place / address.rsplit('/', 1)[-1]
     fault = None
     # Processes that have not met yet cannot wait for one of them; torch renames a finished file.
-    mine = not is_distributed() or int(os.environ.get('LOCAL_RANK', get_rank())) == 0
-    if mine and not path.is_file():
+    if is_first_of_machine() and not path.is_file():
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(address, str(path))
@@ -118,17 +119,35 @@ def _download(address: str) -> Path:
     return path
 
 
+def is_first_of_machine() -> bool:
+    """Whether this process is the first one on its machine, or alone; all processes must ask.
+
+    Launchers say it (``LOCAL_RANK``) or, as mpi does, do not: then machines are known by their
+    host names.
+    """
+    if not is_distributed():
+        return True
+    host, local = socket.gethostname(), os.environ.get('LOCAL_RANK')
+    firsts: dict[str, int] = {}
+    for rank, (other, number) in enumerate(all_gather_object((host, local))):
+        if number is None:
+            firsts.setdefault(other, rank)
+    return firsts[host] == get_rank() if local is None else int(local) == 0
+
+
 _STATISTICS = ('min', 'max', 'current', 'mean')
 _DTYPES = {type(np.dtype(kind)) for kind in ('f4', 'f8', 'i4', 'i8', 'u8', '?')}
 
 
 def allow_mmengine_checkpoints() -> None:
-    """Let ``torch.load(weights_only=True)`` read what mmengine's runner writes, and no more.
+    """Let ``torch.load(weights_only=True)`` read what training loops write, and no more.
 
     In addition to tensors, a training checkpoint of mmengine holds ``HistoryBuffer`` objects (the
-    log) with numpy arrays, numpy scalars and references to four methods of that class. From torch
-    2.6 on, mmengine's own ``--resume`` and tests load with ``weights_only=True`` and fail without
-    this; before, torch knows no allow-list of this kind and mmengine does not ask for one.
+    log) with numpy arrays, numpy scalars and references to four methods of that class; one of
+    torchvision's references and of torchdistill an ``argparse.Namespace``, which is plain data.
+    From torch 2.6 on, mmengine's own ``--resume`` and tests load with ``weights_only=True`` and
+    fail without this; before, torch knows no allow-list of this kind and mmengine does not ask
+    for one.
     """
     if digit_version(torch.__version__) < digit_version('2.6'):
         return
@@ -136,6 +155,7 @@ def allow_mmengine_checkpoints() -> None:
     torch.serialization.add_safe_globals(
         [
             HistoryBuffer,
+            argparse.Namespace,
             (np.ndarray, 'ndarray'),  # may be filled, but no pickle can spell a name without a dot
             (_array_type, 'numpy.ndarray'),
             (_plain_dtype, 'numpy.dtype'),

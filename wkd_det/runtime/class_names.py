@@ -11,7 +11,7 @@ def names_in(metainfo: Any, holder: str = 'the joined data sets') -> list[str] |
     """Return the class names of a data set's metainfo.
 
     MMDetection's ``ConcatDataset`` has a list of metainfos as soon as those of its parts differ in
-    any key. Its names are known if all parts agree on them.
+    any key. Its names are known if all parts agree on them, up to their :func:`spelling`.
 
     Args:
         metainfo: A dict with ``classes`` (``CLASSES`` in MMDetection 2), a list of such dicts, or
@@ -19,20 +19,21 @@ def names_in(metainfo: Any, holder: str = 'the joined data sets') -> list[str] |
         holder: Owner of the metainfo, for the message.
 
     Returns:
-        None if there are no names.
+        Those of the first part; None if a part has no names.
 
     Raises:
         ValueError: If parts name different classes; with two of them.
     """
     if isinstance(metainfo, Sequence) and not isinstance(metainfo, str):
         parts = [names_in(part, holder) for part in metainfo]
-        for part in parts[1:]:
-            if part != parts[0]:
+        known = [part for part in parts if part is not None]
+        for part in known[1:]:
+            if not same_names(part, known[0]):
                 raise ValueError(
-                    f'{holder} name different classes, so none of them is the class of a label: '
-                    f'{parts[0]} and {part}'
+                    f'{holder} name different classes, so a label does not say which class it is: '
+                    f'{known[0]} and {part}'
                 )
-        return parts[0] if parts else None
+        return parts[0] if parts and len(known) == len(parts) else None
     if not isinstance(metainfo, Mapping):
         return None
     classes = metainfo.get('classes') or metainfo.get('CLASSES')
@@ -49,7 +50,9 @@ def checkpoint_class_names(checkpoint: Mapping[str, Any]) -> list[str] | None:
     Raises:
         ValueError: If it was trained on joined data sets that name different classes.
     """
-    meta = checkpoint.get('meta') or {}
+    meta = checkpoint.get('meta')
+    if not isinstance(meta, Mapping):
+        return None
     return names_in(meta.get('dataset_meta') or meta, "the data sets of the teacher's checkpoint")
 
 
@@ -76,12 +79,35 @@ def spelling(name: str) -> str:
     return ''.join(name.casefold().replace('_', ' ').replace('-', ' ').split())
 
 
-def positions_by_name(wanted: Sequence[str], available: Sequence[str]) -> list[int | None]:
-    """Position of each wanted name among those available, None where there is none.
+def same_names(names: Sequence[str], others: Sequence[str]) -> bool:
+    """Return whether two lists name the same classes in the same order, in any spelling."""
+    return [spelling(name) for name in names] == [spelling(name) for name in others]
+
+
+def positions_by_name(
+    wanted: Sequence[str], available: Sequence[str], wanted_by: str, holder: str
+) -> list[int | None]:
+    """Return the position of each wanted name among those available, None where there is none.
 
     Names are compared as they stand. Those that are not found so are compared by their
     :func:`spelling` with the available names that are left, if that is unambiguous.
+
+    Args:
+        wanted: Names to find.
+        available: Names to find them among.
+        wanted_by: Owner of the former, for the message.
+        holder: Owner of the latter, for the message.
+
+    Raises:
+        ValueError: If a wanted name occurs twice, here or there.
+
+    Example:
+        >>> positions_by_name(['stop sign', 'cat'], ['cat', 'Stop_sign'], 'one', 'the other')
+        [1, 0]
     """
+    check_unique(wanted, wanted_by)
+    sought = set(map(spelling, wanted))
+    check_unique([name for name in available if spelling(name) in sought], holder)
     exact = {name: index for index, name in enumerate(available)}
     found = [exact.get(name) for name in wanted]
     taken = {index for index in found if index is not None}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 
@@ -67,7 +70,7 @@ def read_json(path: str | os.PathLike) -> Any:
 
 
 def read_saved(path: str | os.PathLike) -> Any:
-    """Read a file of ``torch.save`` onto the CPU, without running anything that is in it.
+    """Read a file of ``torch.save``, or of safetensors, onto the CPU, and run nothing in it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -79,11 +82,17 @@ def read_saved(path: str | os.PathLike) -> Any:
         raise FileNotFoundError(f'checkpoint not found: {path} (from {os.getcwd()})')
     if path.stat().st_size == 0:
         raise ValueError(f'{path} is empty')
+    with path.open('rb') as file:
+        start = file.read(64)
+    if path.suffix == '.safetensors' or _is_safetensors(start, path.stat().st_size):
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError) as error:
+            raise ValueError(f'{path} is a damaged file of safetensors: {reason(error)}') from None
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
-        with path.open('rb') as file:
-            start = file.read(64).lstrip().lower()
+        start = start.lstrip().lower()
         if start.startswith((b'<!doctype', b'<html', b'<?xml', b'{')):
             raise ValueError(
                 f'{path} is a text page, not a checkpoint: the download went wrong, remove the '
@@ -91,10 +100,22 @@ def read_saved(path: str | os.PathLike) -> Any:
             ) from None
         raise ValueError(
             f'{path} was refused: it is damaged or holds more than weights, and reading it might '
-            f'run code. {reason(error)}'
+            f'run code. {_refusal(error)}. Where it was trained, '
+            'torch.save(model.state_dict(), PATH) writes the weights alone'
         ) from None
     except Exception as error:  # damaged bytes end in IndexError, struct.error and many more
         raise ValueError(f'{path} is damaged or no checkpoint: {reason(error)}') from None
+
+
+def _is_safetensors(start: bytes, size: int) -> bool:
+    """Whether a file begins as those do: with the length of a header in JSON."""
+    return start[8:9] == b'{' and int.from_bytes(start[:8], 'little') <= size - 8
+
+
+def _refusal(error: Exception) -> str:
+    text = reason(error)
+    named = re.search(r'GLOBAL ([\w.]+)', text)
+    return f'It asks for {named[1]}' if named else text.rstrip('.')
 
 
 def read_tensor(path: str | os.PathLike) -> Tensor:

@@ -14,35 +14,75 @@ from torch import nn
 
 from wkd_det.ops.checks import listed
 
+_PLACES = ('state_dict', 'model', 'model_state_dict', 'net', 'module')
+"""Where checkpoints hold weights: mmengine, torchvision's references and the CIFAR archives
+(``model``), tutorials of PyTorch, kuangliu's CIFAR networks (``net``), DeepSpeed (``module``)."""
+_WRAPPERS = ('_orig_mod', '_fsdp_wrapped_module', '_checkpoint_wrapped_module')
+"""Names that torch.compile, FSDP and activation checkpointing give a module they wrap."""
+_COUNTERS = ('n_averaged', 'steps')
+"""Counters of torch's ``AveragedModel`` and of mmengine's."""
+_PIXELS = ('data_preprocessor.mean', 'data_preprocessor.std', 'pixel_mean', 'pixel_std')
+"""Statistics of images that older preprocessors kept among the weights."""
 
-def weights_of(checkpoint: dict[str, Any]) -> dict[str, torch.Tensor]:
+
+def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """Return the plain model's weights in a checkpoint.
 
-    Takes the ``state_dict`` (or ``model``, as the public CIFAR archives call it) out of a
-    training checkpoint, strips the ``module.`` of parallel wrappers and leaves out what a
-    distilled student carries in addition to its own weights.
+    Takes them out of a training checkpoint (``state_dict``, ``model`` and other names), strips
+    the prefixes of wrappers (parallel, averaging, compiling), and leaves out what is there in
+    addition to the model's own weights: what a distilled student carries, counters of averages,
+    and the second copy that the moving average of MMDetection 2 keeps (``ema_backbone_...``).
 
     Raises:
-        ValueError: If ``state_dict`` is no dict.
+        ValueError: If they are no dict, or there are none.
     """
-    state = checkpoint.get('state_dict', checkpoint.get('model', checkpoint))
+    place = next((name for name in _PLACES if name in checkpoint), None)
+    # A network may have a part of one of these names, whose weights are tensors.
+    state = checkpoint if place is None else checkpoint[place]
     if not isinstance(state, Mapping):
-        raise ValueError(f'state_dict of the checkpoint is a {type(state).__name__}, not a dict')
+        raise ValueError(f'{place} of the checkpoint is a {type(state).__name__}, not a dict')
+    if (
+        place is None
+        and state
+        and not any(isinstance(value, torch.Tensor) for value in state.values())
+    ):
+        raise ValueError(
+            f'the checkpoint holds {listed(state, 8)} and no weights under any of the names '
+            f'{", ".join(_PLACES)}'
+        )
     weights = OrderedDict()
+    averaged = False
     for key, value in state.items():
-        key = key.removeprefix('module.')
-        if not key.startswith('distiller.'):
-            weights[key] = value
+        name = unwrapped_key(key)
+        averaged |= key.startswith('module.')
+        if not name.startswith('distiller.'):
+            weights[name] = value
+    second = {f'ema_{name.replace(".", "_")}' for name in weights}
+    for name in second.intersection(weights).union(_COUNTERS if averaged else ()):
+        weights.pop(name, None)
     if hasattr(state, '_metadata'):
         weights._metadata = state._metadata
     return weights
 
 
+def unwrapped_key(key: str) -> str:
+    """Return the key of a weight without the names that wrappers put into it.
+
+    >>> unwrapped_key('module._orig_mod.backbone._orig_mod.conv1.weight')
+    'backbone.conv1.weight'
+    """
+    parts = [part for part in key.split('.') if part not in _WRAPPERS]
+    while len(parts) > 1 and parts[0] == 'module':
+        parts = parts[1:]
+    return '.'.join(parts)
+
+
 def load_strictly(module: nn.Module, weights: dict[str, torch.Tensor], source: str) -> None:
     """Load weights; every key must be there, known and of the right shape.
 
-    On an error the module is as it was before. Only ``num_batches_tracked`` may be missing, which
-    old checkpoints lack and eval mode ignores.
+    On an error the module is as it was before. ``num_batches_tracked`` may be missing, which old
+    checkpoints lack and eval mode ignores. Mean and standard deviation of the pixels may be there
+    where the module keeps none: they are those of its config.
 
     Args:
         module: The network. One that also accepts the weights of its bare network renames them
@@ -54,6 +94,7 @@ def load_strictly(module: nn.Module, weights: dict[str, torch.Tensor], source: s
         ValueError: With the keys at fault.
     """
     own = {key: value.detach().clone() for key, value in module.state_dict().items()}
+    weights = _without(weights, [key for key in weights if _is_of_pixels(key) and key not in own])
     weights = module.own_keys(weights) if hasattr(module, 'own_keys') else weights
     faults = [
         f'{key} {_shape(weights[key])} instead of {_shape(value)}'
@@ -74,6 +115,19 @@ def load_strictly(module: nn.Module, weights: dict[str, torch.Tensor], source: s
             return
         module.load_state_dict(own)
     raise ValueError(f'{source} does not fit {type(module).__name__}: {"; ".join(faults)}')
+
+
+def _is_of_pixels(key: str) -> bool:
+    return any(key == name or key.endswith(f'.{name}') for name in _PIXELS)
+
+
+def _without(weights: dict[str, torch.Tensor], keys: list[str]) -> dict[str, torch.Tensor]:
+    if not keys:
+        return weights
+    rest = OrderedDict((key, value) for key, value in weights.items() if key not in keys)
+    if hasattr(weights, '_metadata'):
+        rest._metadata = weights._metadata
+    return rest
 
 
 def _shape(value: Any) -> Any:
@@ -100,17 +154,20 @@ def weights_hash(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def random_state() -> dict[str, Any]:
+def random_state(*, cuda: bool = True) -> dict[str, Any]:
     """Return the states of Python, numpy and torch, as numbers and tensors.
 
     So ``torch.load(weights_only=True)`` reads them.
+
+    Args:
+        cuda: With those of the GPUs, which a forked worker must not touch.
     """
     kind, keys, *rest = np.random.get_state()
     return dict(
         python=random.getstate(),
         numpy=(str(kind), keys.tolist(), *rest),
         torch=torch.get_rng_state(),
-        cuda=torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        cuda=torch.cuda.get_rng_state_all() if cuda and torch.cuda.is_available() else [],
     )
 
 

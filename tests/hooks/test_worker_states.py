@@ -1,0 +1,74 @@
+"""Workers that live from epoch to epoch go on from where they were."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from wkd_det.hooks.worker_states import WorkerStates
+
+
+class Draws(Dataset):
+    """Items are what their worker draws."""
+
+    def __init__(self, length):
+        self.length = length
+
+    def __len__(self):
+        return self.length
+
+    def __getitem__(self, index):
+        return random.random(), random.gauss(0, 1), np.random.rand(), torch.rand(()).item()
+
+
+def start(worker):
+    random.seed(worker)
+    np.random.seed(worker)
+    torch.manual_seed(worker)
+
+
+def loader_of(length, workers=2, **options):
+    return DataLoader(
+        Draws(length),
+        num_workers=workers,
+        persistent_workers=True,
+        collate_fn=list,
+        worker_init_fn=start,
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    ('length', 'context'), [(1, 'fork'), (3, 'fork'), (5, 'fork'), (3, 'spawn')]
+)
+def test_workers_go_on(length, context):
+    loader = loader_of(length, multiprocessing_context=context)
+    plain = [list(loader) for _ in range(3)]
+    loader = loader_of(length, multiprocessing_context=context)
+    states = WorkerStates(loader)
+    assert states.read() == [None, None]
+    whole = [list(loader)]
+    noted = states.read()
+    whole += [list(loader) for _ in range(2)]
+    assert whole == plain  # following changes nothing
+    assert [state is None for state in noted] == [False, length == 1]
+    before = torch.get_rng_state()
+    loader = loader_of(length, multiprocessing_context=context)
+    resumed = WorkerStates(loader, noted)
+    assert [state is None for state in resumed.read()] == [False, length == 1]
+    assert [list(loader) for _ in range(2)] == whole[1:]
+    assert torch.equal(torch.get_rng_state(), before)  # as if the workers had been there
+
+
+def test_states_are_plain_data(tmp_path):
+    loader = loader_of(3)
+    states = WorkerStates(loader)
+    list(loader)
+    torch.save(states.read(), tmp_path / 'states.pth')
+    read = torch.load(tmp_path / 'states.pth', weights_only=True)
+    assert read[0]['python'] == states.read()[0]['python']
+    again = loader_of(3)
+    WorkerStates(again, read)
+    assert list(again) == list(loader)

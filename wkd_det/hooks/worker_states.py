@@ -1,0 +1,74 @@
+"""Random states of data-loading workers that live from epoch to epoch."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, get_worker_info
+
+from wkd_det.runtime.state import random_state, set_random_state
+
+_BYTES = 2**16  # a state takes about 15 kB
+
+
+class WorkerStates:
+    """Follows the random states of the persistent workers of a loader, and restores them.
+
+    Each worker notes its state in shared memory after each batch. Between epochs no batch is
+    under way, so what is noted is what the next epoch begins with.
+
+    Args:
+        loader: A loader with ``persistent_workers`` whose workers have not started.
+        states: What :meth:`read` gave when the run was stopped; its workers go on from there.
+    """
+
+    def __init__(self, loader: DataLoader, states: Sequence[Any] | None = None) -> None:
+        self._noted = torch.zeros(loader.num_workers, _BYTES, dtype=torch.uint8).share_memory_()
+        self._states = list(states or [None] * loader.num_workers)
+        loader.collate_fn = _Noting(loader.collate_fn, self._noted)
+        if states is not None:
+            loader.worker_init_fn = _Restoring(loader.worker_init_fn, self._states)
+            # A loader that starts its workers draws a seed; the stopped run had started them.
+            loader.generator = torch.Generator()
+
+    def read(self) -> list[Any]:
+        """Return the state of each worker, None for one that has had no batch."""
+        return [_read(row) or state for row, state in zip(self._noted, self._states)]
+
+
+class _Noting:
+    def __init__(self, collate: Callable, noted: Tensor) -> None:
+        self.collate = collate
+        self.noted = noted
+
+    def __call__(self, samples: Any) -> Any:
+        batch = self.collate(samples)
+        worker = get_worker_info()
+        if worker is not None:
+            content = pickle.dumps(random_state(cuda=False))
+            row = self.noted[worker.id]
+            row[8 : 8 + len(content)] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+            row[:8] = torch.tensor(list(len(content).to_bytes(8, 'little')), dtype=torch.uint8)
+        return batch
+
+
+class _Restoring:
+    def __init__(self, init: Callable | None, states: Sequence[Any]) -> None:
+        self.init = init
+        self.states = states
+
+    def __call__(self, worker: int) -> None:
+        if self.init is not None:
+            self.init(worker)
+        if self.states[worker] is not None:
+            set_random_state(self.states[worker])
+
+
+def _read(row: Tensor) -> Any:
+    content = row.numpy().tobytes()
+    length = int.from_bytes(content[:8], 'little')
+    return pickle.loads(content[8 : 8 + length]) if length else None
