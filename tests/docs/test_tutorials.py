@@ -35,6 +35,7 @@ class Copy:
     def follow(self, name: str, *, commands: bool = True) -> None:
         """Do all that a tutorial says."""
         text = (TUTORIALS / name).read_text(encoding='utf-8')
+        sessions = []
         for block in BLOCK.finditer(text):
             before, kind, code = block['before'], block['kind'], block['code']
             new, lines = NEW_FILE.search(before), LINES.search(before)
@@ -46,8 +47,10 @@ class Copy:
                 for line in code.replace('\\\n', ' ').splitlines():
                     self.run(line.split('  #')[0].split())
             elif '>>>' in code:
-                (self.root / 'session.txt').write_text(code)
-                self.run(['python', '-m', 'doctest', '-o', 'ELLIPSIS', 'session.txt'])
+                sessions.append(code)
+        if sessions:  # in one process, as each imports torch
+            (self.root / 'session.txt').write_text('\n'.join(sessions))
+            self.run(['python', '-m', 'doctest', 'session.txt'])
         written = sorted(path for path in self.files if path.endswith('.py'))
         self.run(['python', '-m', 'ruff', 'check', '--ignore', 'D100', *written])
         self.run(['python', '-m', 'ruff', 'format', '--check', *written])
