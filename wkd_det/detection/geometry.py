@@ -150,7 +150,7 @@ def fitted_maps(
         maps: Each ``(N, C, H, W)``.
         own: Height and width of the batch that the result is for.
         other: Height and width of the batch that the maps come from.
-        strides: Of the first maps, where they are known.
+        strides: Strides of the first maps, where they are known.
     """
     if own == other:
         return tuple(maps)
