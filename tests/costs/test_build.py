@@ -174,8 +174,34 @@ def test_no_examples_at_all():
 
 
 def test_one_class_only():
+    message = (
+        '^at least 2 classes with 1 or more examples are needed, got 1 in 20 images: is it the '
+        r'right split, with annotations\?$'
+    )
+    with pytest.raises(ValueError, match=message):
+        build(source_of(counts=(9, 0, 0, 0, 0)), 'cosine-centroid')
     with pytest.raises(ValueError, match='at least 2 classes with 5 or more examples are needed'):
-        build(source_of(counts=(9, 4, 3, 2, 1)), 'cosine-centroid', min_per_class=5)
+        build(source_of(counts=(9, 0, 0, 0, 0)), 'cosine-centroid', min_per_class=5)
+
+
+@pytest.mark.parametrize('method', ['cosine-centroid', 'gaussian-diag', 'cka-linear'])
+@pytest.mark.parametrize(
+    ('counts', 'least', 'left', 'there', 'most'),
+    [
+        ((9, 4, 3, 2, 1), 5, 1, 5, 4),
+        ((9, 4, 0, 0, 2), 5, 1, 3, 4),
+        ((30, 30, 30, 30, 30), 31, 0, 5, 30),
+    ],
+)
+def test_min_per_class_is_to_blame_and_not_the_data(method, counts, least, left, there, most):
+    message = (
+        f'^min_per_class={least} leaves {left} of {there} classes with examples: at most {most} '
+        'keeps two$'
+    )
+    source = source_of(counts=counts)
+    with pytest.raises(ValueError, match=message):
+        build(source, method, min_per_class=least)
+    build(source, method, min_per_class=most)
 
 
 @pytest.mark.parametrize('method', SPREAD)

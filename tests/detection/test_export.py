@@ -128,6 +128,53 @@ def test_weights_of_a_training_with_moving_average(place, tmp_path):
         export_student(place / 'ema.pth', tmp_path / 'x', ema='both')
 
 
+PYTHON_CONFIG = """
+from mmdet.models.backbones import ResNet
+from mmdet.models.necks import FPN
+from mmengine.hooks import EMAHook
+from torch.optim import AdamW
+
+from wkd_det.detection.detectors import DistilledFasterRCNN
+from wkd_det.hooks import ExactCheckpointHook, TermScheduleHook
+from wkd_det.losses.wkd_feature import WKDFeatureLoss
+from wkd_det.losses.wkd_logit import WKDLogitLoss
+
+"""
+
+
+@pytest.mark.parametrize('scope', ["default_scope = 'mmdet'", 'default_scope = None', ''])
+@pytest.mark.parametrize('named', [False, True], ids=['in the checkpoint', 'by --config'])
+def test_configs_in_python(place, tmp_path, scope, named):
+    """New-style configs name classes in place of strings."""
+    config = Config.fromfile(place / 'wkd-lf.py')
+    config.pop('custom_imports', None)
+    config.custom_hooks = [dict(type='TermScheduleHook'), dict(type='EMAHook')]
+    text = config.pretty_text.replace("default_scope = 'mmdet'", scope)
+    for line in PYTHON_CONFIG.strip().splitlines():
+        for name in line.partition(' import ')[2].split(', '):
+            assert not name or f"type='{name}'" in text, name
+            text = text.replace(f"type='{name}'", f'type={name}')
+    (tmp_path / 'lazy.py').write_text(PYTHON_CONFIG + text)
+    lazy = Config.fromfile(tmp_path / 'lazy.py')
+    content = torch.load(place / 'iter_3.pth', weights_only=True)
+    content['meta']['cfg'] = lazy.pretty_text  # as the runner writes it
+    torch.save(content, tmp_path / 'iter_3.pth')
+    given = tmp_path / 'lazy.py' if named else None
+    config, checkpoint = export_student(tmp_path / 'iter_3.pth', tmp_path / 'out', config=given)
+    assert 'wkd' not in config.read_text()
+    read = Config.fromfile(config)
+    assert read.model.type == 'FasterRCNN'
+    assert read.default_hooks.checkpoint.type == 'CheckpointHook'
+    assert [hook.type for hook in read.custom_hooks] == ['mmengine.hooks.EMAHook']
+    detector = init_detector(str(config), str(checkpoint), device='cpu')
+    student = init_detector(str(place / 'wkd-lf.py'), str(place / 'iter_3.pth'), device='cpu')
+    found, expected = (
+        inference_detector(one, str(place / 'image.png')).pred_instances
+        for one in (detector, student)
+    )
+    assert torch.equal(found.scores, expected.scores)
+
+
 def test_what_is_there_stays_unless_forced(place, tmp_path):
     (tmp_path / 'student.py').write_text('mine')
     last = sentence(tool(place / 'iter_3.pth', '--output', tmp_path, code=1))

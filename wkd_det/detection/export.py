@@ -72,6 +72,8 @@ def export_student(
             f'{source["model"]["type"]}'
         )
     plain = plain_config(source)
+    if not plain.get('default_scope'):  # configs in Python name classes and need none
+        plain.default_scope = 'mmdet'
     student = registry.build(plain.model)
     load_strictly(student, _weights(content, ema, checkpoint), str(checkpoint))
     meta = {key: value for key, value in _meta(content).items() if key in _KEPT_META}

@@ -23,7 +23,7 @@ class WorkerStates:
 
     Args:
         loader: A loader with ``persistent_workers`` whose workers have not started.
-        states: What :meth:`read` gave when the run was stopped; its workers go on from there.
+        states: Result of :meth:`read` in the run that was stopped; the workers go on from there.
     """
 
     def __init__(self, loader: DataLoader, states: Sequence[Any] | None = None) -> None:
