@@ -751,11 +751,10 @@ def test_a_checkpoint_written_before_goes_on(kind, tmp_path):
     [
         ('classifier', ['random_states']),
         ('classifier', ['optimizer', 'state', 0]),
-        ('detector', ['state_dict', 'distiller.terms.loss_icd.loss.decoder.query.bias']),
     ],
 )
 def test_what_is_lost_on_the_way_would_show(kind, path, tmp_path):
-    """Without the random states, the momentum of one layer or one vector the run is another one."""
+    """Without the random states or the momentum of one layer the run is another one."""
     checkpoint = torch.load(DATA / f'{kind}.pth', weights_only=True)
     part = checkpoint
     for key in path[:-1]:
@@ -764,6 +763,15 @@ def test_what_is_lost_on_the_way_would_show(kind, path, tmp_path):
     torch.save(checkpoint, tmp_path / 'before.pth')
     content = TRAININGS[kind](tmp_path)
     assert differences(kind, train(content, tmp_path / 'work', tmp_path / 'before.pth')) != []
+
+
+def test_a_vector_that_is_lost_stops_the_resumed_run(tmp_path):
+    checkpoint = torch.load(DATA / 'detector.pth', weights_only=True)
+    del checkpoint['state_dict']['distiller.terms.loss_icd.loss.decoder.query.bias']
+    torch.save(checkpoint, tmp_path / 'before.pth')
+    content = TRAININGS['detector'](tmp_path)
+    with pytest.raises(ValueError, match='the checkpoint lacks weights of loss_icd. To begin a'):
+        train(content, tmp_path / 'work', tmp_path / 'before.pth')
 
 
 def write_training():

@@ -123,22 +123,21 @@ INSTEAD = (
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (lambda d: d.update(loss_fit=FIT), 'the checkpoint has no connectors of loss_fit'),
+        (lambda d: d.update(loss_fit=FIT), 'the checkpoint lacks weights of loss_fit'),
         (
             lambda d: d.update(loss_fit=FIT, loss_more=FIT),
-            'the checkpoint has no connectors of loss_fit, loss_more',
+            'the checkpoint lacks weights of loss_fit, loss_more',
         ),
-        (lambda d: d.pop('loss_wkd_f'), 'the model has no connectors of loss_wkd_f'),
+        (lambda d: d.pop('loss_wkd_f'), 'the model lacks weights of loss_wkd_f'),
         (
             lambda d: d.update(loss_fit=d.pop('loss_wkd_f')),
-            'the checkpoint has no connectors of loss_fit',  # as many parameters, of another term
+            'the checkpoint lacks weights of loss_fit',  # as many parameters, of another term
         ),
         (
             lambda d: (d.pop('loss_wkd_f'), d.update(loss_fit=FIT)),
-            'the checkpoint has no connectors of loss_fit and the model has no connectors of '
-            'loss_wkd_f',
+            'the checkpoint lacks weights of loss_fit and the model lacks weights of loss_wkd_f',
         ),
-        (lambda d: d.clear(), 'the model has no connectors of loss_wkd_f, loss_wkd_l'),
+        (lambda d: d.clear(), 'the model lacks weights of loss_wkd_f, loss_wkd_l'),
         (lambda d: d.pop('loss_wkd_l'), None),  # its class cost is no parameter
     ],
     ids=['one more', 'two more', 'one less', 'renamed', 'another', 'plain', 'no parameters'],

@@ -209,7 +209,8 @@ class ExactCheckpointHook(CheckpointHook):
 def check_terms(model: nn.Module, checkpoint: Mapping[str, Any]) -> None:
     """Refuse to resume from a checkpoint of other distillation terms.
 
-    Their connectors are among the parameters of the optimizer, whose state fits no others.
+    Weights of terms (of their connectors and losses) have a state in the optimizer, which fits no
+    others.
 
     Raises:
         ValueError: With the terms that checkpoint or model lacks.
@@ -220,9 +221,9 @@ def check_terms(model: nn.Module, checkpoint: Mapping[str, Any]) -> None:
     extra = _terms(saved - {unwrapped_key(name) for name in model.state_dict()})
     groups = checkpoint.get('optimizer', {}).get('param_groups')
     if groups is None or sum(len(group['params']) for group in groups) == len(parameters):
-        extra = []  # without parameters of their own: class costs
+        extra = []  # no parameters, as class costs are
     faults = [
-        f'{holder} has no connectors of {", ".join(terms)}'
+        f'{holder} lacks weights of {", ".join(terms)}'
         for holder, terms in (('the checkpoint', lacking), ('the model', extra))
         if terms
     ]
