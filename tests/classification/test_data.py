@@ -184,6 +184,16 @@ def test_dark_deep_and_slightly_negative_pixels_are_pixels(pixels):
     assert torch.allclose(found, images / 255)
 
 
+def test_both_preprocessors_may_take_images_in_0_to_1():
+    student = ImagePreprocessor(mean=[0.5] * 3, std=[0.25] * 3)
+    teacher = ImagePreprocessor(mean=[0.485] * 3, std=[0.229] * 3)
+    images = image_batch()[0].float() / 255
+    labels = torch.zeros(len(images), dtype=torch.long)
+    (batch, _), (expected, _) = student([images, labels]), teacher([images, labels])
+    # float32 rounding of the way back and forth
+    assert torch.allclose(TeacherImages(student, teacher)(batch), expected, atol=1e-5)
+
+
 def test_only_the_first_batch_is_checked(monkeypatch):
     """Each check waits for the device."""
     student, teacher = ImagePreprocessor(std=[1, 1, 1]), ImagePreprocessor()

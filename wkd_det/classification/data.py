@@ -244,7 +244,7 @@ class TeacherImages:
             student, teacher = self._student, self._teacher
             pixels = images * student.std + student.mean
             if not self._checked:
-                check_pixels(pixels)
+                check_pixels(pixels, teacher.std)
                 self._checked = True  # once is enough, and waits for the device
             images = (pixels - teacher.mean) / teacher.std
         if self._repeats and images.shape[1] == 1:

@@ -59,6 +59,7 @@ class TeacherInput:
         self._same_padding = self._same_pixels and student.pad_value == teacher.pad_value
         self._scale, self._shift = scale.float(), shift.float()
         self._unchecked = not student._enable_normalize and not same_units
+        self._teacher_std = teacher_std
         self._repeats = repeats
 
     def __call__(self, inputs: Tensor, image_sizes: list[tuple[int, int]]) -> Tensor:
@@ -76,7 +77,7 @@ class TeacherInput:
         """
         pixels = inputs
         if self._unchecked:
-            check_pixels(inputs)
+            check_pixels(inputs, self._teacher_std)
             self._unchecked = False  # once is enough, and waits for the device
         if not self._same_pixels:
             self._scale, self._shift = (

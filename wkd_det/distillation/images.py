@@ -68,15 +68,16 @@ def repeats_grey(own: int, other: int) -> bool:
     return own != other
 
 
-def check_pixels(pixels: Tensor) -> None:
+def check_pixels(pixels: Tensor, teacher_std: Tensor) -> None:
     """Refuse a batch that was normalised before the student's preprocessor.
 
     Args:
         pixels: The batch after undoing what the preprocessor has done.
+        teacher_std: Standard deviations of the teacher's preprocessor; above 1, it takes bytes.
 
     Raises:
-        ValueError: If a tenth of the values is negative, or all of them lie in [0, 1] and are no
-            integers.
+        ValueError: If a tenth of the values is negative, or all of them lie in [0, 1], are no
+            integers, and the teacher takes bytes.
     """
     if not pixels.numel():
         return
@@ -84,7 +85,7 @@ def check_pixels(pixels: Tensor) -> None:
     scaled = (pixels.max() <= 1 + 1e-3) & ((pixels - pixels.round()).abs().max() > 1e-2)
     if negative > _NEGATIVE_SHARE:
         found = f'{negative:.0%} of the values are negative'
-    elif scaled:
+    elif scaled and teacher_std.max() > 1:
         found = 'all values lie in [0, 1]'
     else:
         return
