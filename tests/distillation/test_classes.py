@@ -151,3 +151,8 @@ def test_names_of_the_training_data(meta):
     assert match_classes(2, 3, ['cow', 'bee', 'ant'], 'subset').indices == [2, 1]
     assert match_classes(2, 2, None, 'same').is_identity
     assert match_classes(2, 5, ['bee', 'ant'], 'any').is_identity
+
+
+def test_classes_that_differ_in_case_only_are_ordered_and_not_taken_for_spellings():
+    order = order_of(['cat', 'dog', 'Dog'], ['cat', 'Dog', 'dog'])
+    assert order.indices == [0, 2, 1]

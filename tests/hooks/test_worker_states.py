@@ -1,13 +1,15 @@
 """Workers that live from epoch to epoch go on from where they were."""
 
+import pickle
 import random
+import zlib
 
 import numpy as np
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from wkd_det.hooks.worker_states import WorkerStates
+from wkd_det.hooks.worker_states import _HEAD, WorkerStates
 
 
 class Draws(Dataset):
@@ -72,3 +74,18 @@ def test_states_are_plain_data(tmp_path):
     again = loader_of(3)
     WorkerStates(again, read)
     assert list(again) == list(loader)
+
+
+def test_a_state_that_is_half_written_counts_as_none():
+    """Within an epoch a worker may be writing while the checkpoint is made."""
+    states = WorkerStates(DataLoader(Draws(4), num_workers=1, persistent_workers=True))
+    note = states._noted
+    content = pickle.dumps(dict(state=list(range(100))))
+    whole = _HEAD.pack(len(content), zlib.crc32(content)) + content
+    note[0, : len(whole)] = torch.frombuffer(bytearray(whole), dtype=torch.uint8)
+    assert states.read() == [dict(state=list(range(100)))]
+    for spoiled in (0, 8, _HEAD.size, len(whole) - 1):
+        torn = note.clone()
+        torn[0, spoiled] += 1
+        states._noted = torn
+        assert states.read() == [None]

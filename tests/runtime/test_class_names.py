@@ -140,3 +140,19 @@ def test_names_that_occur_twice_cannot_be_matched():
             ['Crane', 'bat'], ['crane', 'bat', 'bat', 'cow', 'cow', 'crane'], 'one', 'the other'
         )
     check_unique(['a', 'A'], 'one')
+
+
+@pytest.mark.parametrize(
+    ('names', 'others', 'same'),
+    [
+        (['traffic light', 'Bus'], ['traffic_light', 'bus'], True),
+        (['cat', 'dog'], ['dog', 'cat'], False),
+        # Characters: case is what sets these classes apart.
+        (['cat', 'dog', 'Dog'], ['cat', 'Dog', 'dog'], False),
+        (['a', 'A'], ['A', 'a'], False),
+        (['a', 'A'], ['a', 'A'], True),
+        (['-', '_'], ['_', '-'], False),
+    ],
+)
+def test_the_same_names_in_the_same_order(names, others, same):
+    assert same_names(names, others) == same

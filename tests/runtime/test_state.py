@@ -271,3 +271,10 @@ def test_random_states_come_back_through_a_file_of_plain_data(tmp_path):
     draws()
     set_random_state(torch.load(tmp_path / 'state.pth', weights_only=True))
     assert draws() == first
+
+
+@pytest.mark.parametrize('beside', ['resnet50', None, 3])
+def test_the_name_of_a_model_next_to_its_weights(beside):
+    weights = torch.nn.Linear(2, 1).state_dict()
+    for place, other in (('model_state_dict', 'model'), ('model', 'state_dict')):
+        assert set(weights_of({other: beside, place: weights})) == {'weight', 'bias'}

@@ -121,7 +121,7 @@ def _run(owner: str, network: nn.Module, images: Tensor) -> None:
             f'the {owner} {type(network).__name__} does not take images of {height} x {width} '
             f'pixels ({error}): where it has an option for their size, e.g. img_size or '
             'image_size, set it in its network'
-        ) from None
+        ) from error
 
 
 class LogitsTap(Tap):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ from torch.utils.data import DataLoader, get_worker_info
 from wkd_det.runtime.state import random_state, set_random_state
 
 _BYTES = 2**16  # a state takes about 15 kB
+_HEAD = struct.Struct('<QI')  # length and checksum of a state
 
 
 class WorkerStates:
@@ -36,7 +39,11 @@ class WorkerStates:
             loader.generator = torch.Generator()
 
     def read(self) -> list[Any]:
-        """Return the state of each worker, None for one that has had no batch."""
+        """Return the state of each worker, None for one that has had no batch.
+
+        Within an epoch a worker may be writing, and the state of the run's start stands for what
+        cannot be read; resuming from there is not exact anyway.
+        """
         return [_read(row) or state for row, state in zip(self._noted, self._states)]
 
 
@@ -51,8 +58,8 @@ class _Noting:
         if worker is not None:
             content = pickle.dumps(random_state(cuda=False))
             row = self.noted[worker.id]
-            row[8 : 8 + len(content)] = torch.frombuffer(bytearray(content), dtype=torch.uint8)
-            row[:8] = torch.tensor(list(len(content).to_bytes(8, 'little')), dtype=torch.uint8)
+            noted = _HEAD.pack(len(content), zlib.crc32(content)) + content
+            row[: len(noted)] = torch.frombuffer(bytearray(noted), dtype=torch.uint8)
         return batch
 
 
@@ -70,5 +77,7 @@ class _Restoring:
 
 def _read(row: Tensor) -> Any:
     content = row.numpy().tobytes()
-    length = int.from_bytes(content[:8], 'little')
-    return pickle.loads(content[8 : 8 + length]) if length else None
+    length, checksum = _HEAD.unpack_from(content)
+    state = content[_HEAD.size : _HEAD.size + length]
+    whole = len(state) == length > 0 and zlib.crc32(state) == checksum
+    return pickle.loads(state) if whole else None

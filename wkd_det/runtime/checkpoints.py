@@ -147,15 +147,16 @@ def allow_mmengine_checkpoints() -> None:
     torchvision's references and of torchdistill an ``argparse.Namespace``, which is plain data.
     From torch 2.6 on, mmengine's own ``--resume`` and tests load with ``weights_only=True`` and
     fail without this; before, torch knows no allow-list of this kind and mmengine does not ask
-    for one.
+    for one. Namespaces are read from torch 2.4 on.
     """
+    if hasattr(torch.serialization, 'add_safe_globals'):
+        torch.serialization.add_safe_globals([argparse.Namespace])
     if digit_version(torch.__version__) < digit_version('2.6'):
         return
     scalar = np.float64(0).__reduce__()[0]
     torch.serialization.add_safe_globals(
         [
             HistoryBuffer,
-            argparse.Namespace,
             (np.ndarray, 'ndarray'),  # may be filled, but no pickle can spell a name without a dot
             (_array_type, 'numpy.ndarray'),
             (_plain_dtype, 'numpy.dtype'),

@@ -80,8 +80,15 @@ def spelling(name: str) -> str:
 
 
 def same_names(names: Sequence[str], others: Sequence[str]) -> bool:
-    """Return whether two lists name the same classes in the same order, in any spelling."""
-    return [spelling(name) for name in names] == [spelling(name) for name in others]
+    """Return whether two lists name the same classes in the same order, in any spelling.
+
+    A name that stands in both lists as it is stands for itself: ``cat, dog, Dog`` and
+    ``cat, Dog, dog`` are in different orders.
+    """
+    if [spelling(name) for name in names] != [spelling(name) for name in others]:
+        return False
+    pairs = [(own, other) for own, other in zip(names, others) if own != other]
+    return not any(own in others or other in names for own, other in pairs)
 
 
 def positions_by_name(

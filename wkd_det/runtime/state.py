@@ -36,8 +36,10 @@ def weights_of(checkpoint: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     Raises:
         ValueError: If they are no dict, or there are none.
     """
-    place = next((name for name in _PLACES if name in checkpoint), None)
-    # A network may have a part of one of these names, whose weights are tensors.
+    # Next to the weights a file may hold e.g. the name of its model under another of these names.
+    found = [name for name in _PLACES if name in checkpoint]
+    holding = [name for name in found if isinstance(checkpoint[name], Mapping)]
+    place = next(iter([*holding, *found]), None)
     state = checkpoint if place is None else checkpoint[place]
     if not isinstance(state, Mapping):
         raise ValueError(f'{place} of the checkpoint is a {type(state).__name__}, not a dict')
