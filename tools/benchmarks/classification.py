@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -16,9 +18,9 @@ from benchmarks.networks import ROOT, training_step
 from benchmarks.report import at_least, at_most, format_table, format_verdicts
 from benchmarks.timing import spread, time_in_turns
 from wkd_det.classification.data import build_transform
-from wkd_det.distillation.teacher import Teacher
 from wkd_det.runtime.config import read_config
 from wkd_det.runtime.state import weights_of
+from wkd_det.testing import save_classifier
 
 _CONFIGS = ROOT / 'configs/classification'
 _CASES = {
@@ -103,13 +105,15 @@ def _case(
 
 
 def _networks(config: Config) -> tuple[nn.Module, nn.Module, nn.Module]:
-    distilled = MODELS.build(config.model)
+    teacher = read_config(ROOT / config.model.teacher.config).model
+    with TemporaryDirectory() as folder:
+        config.model.teacher = save_classifier(teacher, Path(folder) / 'teacher.pth')
+        distilled = MODELS.build(config.model)
+        distilled.init_weights()
     plain = {key: config.model[key] for key in ('network', 'data_preprocessor')}
     plain = MODELS.build(dict(plain, type='Classifier'))
     plain.load_state_dict(weights_of(distilled.state_dict()))
-    teacher = Teacher(MODELS.build(read_config(ROOT / config.model.teacher.config).model))
-    distilled.distiller.attach(distilled, teacher)
-    return distilled.train(), plain.train(), teacher.module
+    return distilled.train(), plain.train(), distilled.distiller.teacher.module
 
 
 @torch.no_grad()
