@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -17,13 +16,10 @@ from wkd_det.classification.classifier import class_rows, last_layer, network_of
 from wkd_det.costs.features import ClassExamples, FeatureSource
 from wkd_det.distillation.recording import recording
 from wkd_det.inspection.opening import (
-    check_plain,
     data_of,
-    trained_network,
+    open_features,
     unaugmented_data_of,
 )
-from wkd_det.runtime.class_names import names_in
-from wkd_det.runtime.config import read_config
 
 LAYERS = ('penultimate', 'logits')
 IMAGES_AT_ONCE = 64
@@ -142,14 +138,9 @@ def open_image_features(
         FileNotFoundError, KeyError, ValueError: If checkpoint, config and data are not there or
             do not fit together.
     """
-    config = read_config(config)
-    init_default_scope(config.get('default_scope') or 'mmdet')
-    check_plain(config)
-    dataset = _plain_dataset(config, split)
-    names = names_in(dataset.metainfo) or []
-    classifier, account = trained_network(config, checkpoint, names)
-    description = dict(account, config=name, split=split)
-    return ImageFeatureSource(classifier, dataset, names, description=description, **options)
+    return open_features(
+        ImageFeatureSource, _plain_dataset, config, checkpoint, split=split, name=name, **options
+    )
 
 
 def _plain_dataset(config: Config, split: str) -> Dataset:

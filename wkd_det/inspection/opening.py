@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,53 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import BaseDataset
 from mmengine.device import get_device
+from mmengine.registry import init_default_scope
 from torch import nn
 from torch.utils.data import Dataset
 
+from wkd_det.costs.features import FeatureSource
 from wkd_det.distillation.teacher import TeacherSource
 from wkd_det.runtime.class_names import names_in, same_names
+from wkd_det.runtime.config import read_config
 from wkd_det.runtime.state import weights_hash
 
 SPLITS = ('train', 'val', 'test')
+
+
+def open_features(
+    source: type[FeatureSource],
+    dataset_of: Callable[[Config, str], Dataset],
+    config: str | os.PathLike | Mapping[str, Any] | Config,
+    checkpoint: str | os.PathLike,
+    *,
+    split: str,
+    name: str,
+    **options: Any,
+) -> FeatureSource:
+    """Load a network, strictly, and the data of a split, as a source of class features.
+
+    Args:
+        source: Class of the source.
+        dataset_of: Builds the data set of a split.
+        config: Config of the network and its data; see
+            :func:`~wkd_det.runtime.config.read_config`.
+        checkpoint: Path or address, as in a ``teacher`` section.
+        split: One of ``SPLITS``.
+        name: Name of the config, for the metadata.
+        **options: Options of the source.
+
+    Raises:
+        FileNotFoundError, KeyError, ValueError: If checkpoint, config and data are not there or
+            do not fit together.
+    """
+    config = read_config(config)
+    init_default_scope(config.get('default_scope') or 'mmdet')
+    check_plain(config)
+    dataset = dataset_of(config, split)
+    names = names_in(dataset.metainfo) or []
+    network, account = trained_network(config, checkpoint, names)
+    description = dict(account, config=name, split=split)
+    return source(network, dataset, names, description=description, **options)
 
 
 def trained_network(

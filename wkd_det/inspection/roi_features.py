@@ -11,7 +11,6 @@ import torch
 from mmdet.structures.bbox import bbox2roi
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import init_default_scope
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
@@ -20,10 +19,8 @@ from wkd_det.costs.features import ClassExamples, FeatureSource
 from wkd_det.costs.matrix import BACKGROUND
 from wkd_det.detection.heads import box_head, num_stages, run_box_head
 from wkd_det.distillation.recording import recording
-from wkd_det.inspection.opening import annotated_dataset, check_plain, trained_network
+from wkd_det.inspection.opening import annotated_dataset, open_features
 from wkd_det.ops.checks import listed
-from wkd_det.runtime.class_names import names_in
-from wkd_det.runtime.config import read_config
 from wkd_det.runtime.state import random_state, set_random_state
 
 LAYERS = ('penultimate', 'roi_feats', 'logits')
@@ -284,11 +281,6 @@ def open_roi_features(
         FileNotFoundError, KeyError, ValueError: If checkpoint, config and data are not there or
             do not fit together.
     """
-    config = read_config(config)
-    init_default_scope(config.get('default_scope') or 'mmdet')
-    check_plain(config)
-    dataset = annotated_dataset(config, split)
-    names = names_in(dataset.metainfo) or []
-    detector, account = trained_network(config, checkpoint, names)
-    description = dict(account, config=name, split=split)
-    return RoIFeatureSource(detector, dataset, names, description=description, **options)
+    return open_features(
+        RoIFeatureSource, annotated_dataset, config, checkpoint, split=split, name=name, **options
+    )
