@@ -2,7 +2,7 @@
 #
 # Teacher:  resnet50 of torchvision
 # Student:  mobilenetv1
-# Kind:     classifier
+# Kind:     cnn
 # Needs:    data/imagenet (train and val, one folder a synset)
 # Costs:    data/interrelation/imagenet_resnet50_cka.safetensors
 # Command:  bash tools/dist_train.sh configs/classification/imagenet/METHOD_resnet50-to-mobilenetv1_paper.py 4 --amp
