@@ -24,4 +24,5 @@ settings = {
     'wkd-l': dict(loss_wkd_l=__wkd_l),
     'wkd-f': dict(loss_wkd_f=__wkd_f),
     'wkd-lf': dict(loss_wkd_l=__wkd_l, loss_wkd_f=__wkd_f),
+    'cat': dict(loss_cat=dict(loss=dict(resolution=2, normalize=False, loss_weight=1.5))),
 }
