@@ -95,7 +95,7 @@ class ImageFeatureSource(FeatureSource):
     def _of_images(
         self, run: Sequence[int], images: list[tuple[Tensor, int] | None]
     ) -> ClassExamples:
-        read = [(key, *one) for key, one in zip(run, images) if one is not None]
+        read = [(key, *one[:2]) for key, one in zip(run, images) if one is not None]
         if not read:
             nothing = torch.zeros(0, dtype=torch.int64)
             return ClassExamples(torch.zeros(0, 0), nothing, nothing)
