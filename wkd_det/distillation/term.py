@@ -35,7 +35,7 @@ class Term(nn.Module):
             for all of them together. A plain tuple if they belong to another term, which saves
             and trains them.
         loss: Takes what the tap yields; returns a scalar, its weight included.
-        extras: What is read for the loss beyond the pairs of the tap; names of
+        extras: Arguments that are read for the loss beyond the pairs of the tap; names of
             :data:`~wkd_det.distillation.extras.EXTRAS`.
     """
 
