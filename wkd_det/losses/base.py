@@ -27,6 +27,10 @@ class Loss(nn.Module):
 
     takes: ClassVar[str]
     """Kind of the tap that feeds it, e.g. ``'features'``, ``'pyramid'``, ``'logits'``."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Keyword arguments of ``forward`` besides student and teacher, e.g. ``'target'``."""
+    needs_teacher: ClassVar[bool] = True
+    """Whether ``forward`` takes ``teacher``."""
     scalable: ClassVar[tuple[str, ...]] = ()
     """Arguments that weigh a part of the loss and that a schedule may scale."""
     fading_part: str | None = None
@@ -75,6 +79,48 @@ class MapLoss(Loss):
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
         """Loss of feature maps ``(N, C, H, W)``, scalar; ``mask`` ``(N, H, W)``: which count."""
         return self.loss_weight * self.function(student, teacher, mask=mask)
+
+
+class LogitLoss(Loss):
+    """A function of the student's and the teacher's logits with its options, times a weight.
+
+    The options are attributes, so that a schedule may scale one and :class:`CTKDLoss
+    <wkd_det.losses.ctkd.CTKDLoss>` train another.
+
+    Args:
+        function: Takes both logits, the target if ``needs`` names it, and the options as keywords;
+            returns a scalar.
+        loss_weight: Factor of the loss, >= 0.
+        **options: Options of the function.
+
+    Raises:
+        ValueError: If ``loss_weight`` is negative.
+    """
+
+    takes: ClassVar[str] = 'logits'
+
+    def __init__(self, function: Callable[..., Tensor], loss_weight: float, **options: Any) -> None:
+        super().__init__(loss_weight)
+        self.function = function
+        self.option_names = tuple(options)
+        for name, value in options.items():
+            setattr(self, name, plain_number(value))
+
+    def forward(
+        self, student: Tensor, teacher: Tensor, target: Tensor | None = None, **changed: Any
+    ) -> Tensor:
+        """Loss of logits ``(N, C)``, scalar.
+
+        ``target``: classes ``(N,)`` or soft labels ``(N, C)``, where the function takes them.
+        ``changed``: options for this call.
+        """
+        tensors = (student, teacher, target) if 'target' in self.needs else (student, teacher)
+        return self.call(*tensors, **changed)
+
+    def call(self, *tensors: Tensor, **changed: Any) -> Tensor:
+        """The function of these tensors with the options of this loss, times the weight."""
+        options = {name: getattr(self, name) for name in self.option_names}
+        return self.loss_weight * self.function(*tensors, **{**options, **changed})
 
 
 def adopt(loss: nn.Module, takes: str) -> nn.Module:
