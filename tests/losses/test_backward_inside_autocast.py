@@ -70,10 +70,10 @@ def from_map(loss, **options):
 
 
 def views():
-    options = dict(target=torch.arange(6), **maps(6, 9))
-    given = dict(teacher_strong=options.pop('student'), **options)
+    weak, strong = maps(6, 9), maps(6, 9)
+    given = dict(teacher=weak['teacher'], teacher_strong=strong['teacher'])
     loss = losses.MLKDLoss()
-    return random(6, 9), lambda student: loss(student, student_strong=2 * student, **given)
+    return weak['student'], lambda student: loss(student, student_strong=2 * student, **given)
 
 
 def features(loss, *shape):

@@ -27,10 +27,12 @@ class Loss(nn.Module):
 
     takes: ClassVar[str]
     """Kind of the tap that feeds it, e.g. ``'features'``, ``'pyramid'``, ``'logits'``."""
-    needs: ClassVar[tuple[str, ...]] = ()
-    """Keyword arguments of ``forward`` besides student and teacher, e.g. ``'target'``."""
     needs_teacher: ClassVar[bool] = True
-    """Whether ``forward`` takes ``teacher``."""
+    """Whether it compares with a teacher; without one the pairs have no ``teacher``."""
+    needs: tuple[str, ...] = ()
+    """Arguments of ``forward`` beyond student and teacher that the networks or the batch give:
+    ``target``, ``index``, ``student_logits``, ``teacher_logits``, ``student_head``,
+    ``teacher_head``, ``student_strong``, ``teacher_strong``; see ``distillation/extras.py``."""
     scalable: ClassVar[tuple[str, ...]] = ()
     """Arguments that weigh a part of the loss and that a schedule may scale."""
     fading_part: str | None = None
@@ -106,19 +108,26 @@ class LogitLoss(Loss):
         for name, value in options.items():
             setattr(self, name, plain_number(value))
 
-    def forward(
-        self, student: Tensor, teacher: Tensor, target: Tensor | None = None, **changed: Any
-    ) -> Tensor:
+    def forward(self, student: Tensor, teacher: Tensor, target: Tensor | None = None) -> Tensor:
         """Loss of logits ``(N, C)``, scalar.
 
         ``target``: classes ``(N,)`` or soft labels ``(N, C)``, where the function takes them.
-        ``changed``: options for this call.
         """
-        tensors = (student, teacher, target) if 'target' in self.needs else (student, teacher)
-        return self.call(*tensors, **changed)
+        return self.call(*self.tensors(student, teacher, target))
 
-    def call(self, *tensors: Tensor, **changed: Any) -> Tensor:
-        """The function of these tensors with the options of this loss, times the weight."""
+    def tensors(
+        self, student: Tensor, teacher: Tensor, target: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        """Return the arguments of the function, with the target if it takes one."""
+        return (student, teacher, target) if 'target' in self.needs else (student, teacher)
+
+    def call(self, *tensors: Tensor | None, **changed: Any) -> Tensor:
+        """Return the function of these tensors times the weight.
+
+        Args:
+            *tensors: Arguments of the function.
+            **changed: Options in place of those of this loss.
+        """
         options = {name: getattr(self, name) for name in self.option_names}
         return self.loss_weight * self.function(*tensors, **{**options, **changed})
 

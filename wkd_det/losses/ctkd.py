@@ -74,8 +74,8 @@ class CTKDLoss(Loss):
 
     def forward(self, student: Tensor, teacher: Tensor, target: Tensor | None = None) -> Tensor:
         """Loss of logits ``(N, C)``, scalar; ``target`` where the wrapped loss takes it."""
-        value = self.loss(student, teacher, target, temperature=self.temperature)
-        return self.loss_weight * value
+        tensors = self.loss.tensors(student, teacher, target)
+        return self.loss_weight * self.loss.call(*tensors, temperature=self.temperature)
 
 
 def _wrapped(config: Mapping[str, Any]) -> LogitLoss:

@@ -170,7 +170,7 @@ class DKDLoss(LogitLoss):
     See :func:`wkd_det.functional.dkd_loss` for formula, conventions and source.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ('target',)
+    needs: tuple[str, ...] = ('target',)
     scalable: ClassVar[tuple[str, ...]] = ('alpha', 'beta')
 
     def __init__(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from wkd_det.losses.base import LogitLoss
 from wkd_det.losses.kd import kd_loss
-from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
-from wkd_det.ops.checks import check_logits, check_nonnegative, check_positive, check_tensors
-from wkd_det.ops.divergences import categorical_cross_entropy, squared_gram_distance
-from wkd_det.ops.logits import target_distribution
+from wkd_det.ops.arithmetic import promote, without_autocast
+from wkd_det.ops.checks import check_logits, check_positive, check_tensors
+from wkd_det.ops.divergences import squared_gram_distance
 
 _BOTH_VIEWS = (3.0, 5.0)  # temperatures, after the configured one
 _WEAK_VIEW = (2.0, 6.0)  # the strong view's are those of the weak one once more, as in the code
@@ -20,20 +17,17 @@ _WEAK_VIEW = (2.0, 6.0)  # the strong view's are those of the weak one once more
 def mlkd_loss(
     student: Tensor,
     teacher: Tensor,
-    target: Tensor,
     student_strong: Tensor,
     teacher_strong: Tensor,
     *,
     temperature: float = 4.0,
-    ce_weight: float = 0.1,
-    kd_weight: float = 0.9,
     standardize: bool = False,
 ) -> Tensor:
-    r"""Multi-level logit distillation: the whole objective, of a weak and a strong view.
+    r"""Multi-level logit distillation of a weak and a strong view of the same images.
 
     .. math::
-        L = w_{CE} (CE_a + CE_b) + w_{KD} \Big[ m_1 \sum_Q KL_\tau(a) + \sum_{T, 3, 5} KL_\tau(b)
-        + \sum_{2, 6} KL_\tau(a) + m_2 \sum_Q B_\tau(a) + m_1 \sum_Q G_\tau(a) \Big]
+        L = m_1 \sum_Q KL_\tau(a) + \sum_{T, 3, 5} KL_\tau(b) + \sum_{2, 6} KL_\tau(a)
+        + m_2 \sum_Q B_\tau(a) + m_1 \sum_Q G_\tau(a)
 
     with the temperatures :math:`Q = \{T, 3, 5, 2, 6\}`, the weak view :math:`a` and the strong one
     :math:`b`, :math:`KL_\tau` as :func:`~wkd_det.functional.kd_loss`, :math:`B` as
@@ -44,20 +38,19 @@ def mlkd_loss(
           which the teacher is at most as confident as in the median one, and :math:`m_2`, that of
           classes whose probabilities sum to at most the median, only scale means that are made
           already; at temperatures 2 and 6 the strong view's part is that of the weak one.
-        - The cross entropies are in it: the classifier's own, ``ce_weight``, should be 0.
+        - The cross entropies of both views are the classifier's. The authors' weights: 0.1 for
+          these, 0.9 for this.
+        - The relations couple the samples of the batch (of each process), so there is no weight
+          per sample.
         - The teacher gets no gradient.
 
     Args:
         student: Logits of the weak view, shape ``(N, C)``; any floating type, computed in at least
             float32.
         teacher: The teacher's, shape ``(N, C)``.
-        target: Class indices, shape ``(N,)``, in ``[0, C)``; or soft labels, shape ``(N, C)``, with
-            which the cross entropies are taken.
         student_strong: Logits of the strong view, shape ``(N, C)``.
         teacher_strong: The teacher's, shape ``(N, C)``.
         temperature: :math:`T` > 0.
-        ce_weight: Weight of the cross entropies, >= 0.
-        kd_weight: Weight of the distillation, >= 0.
         standardize: Standardise the logits of the KL parts first; see
             :func:`~wkd_det.ops.logits.standardize_logits`.
 
@@ -66,26 +59,19 @@ def mlkd_loss(
 
     Raises:
         TypeError: If a list or an array is given for a tensor.
-        ValueError: If shapes disagree, a number is outside its range, ``target`` does not fit the
-            logits, or there is only one class.
+        ValueError: If shapes disagree or a number is outside its range.
 
     References: Jin, Wang, Lin, Multi-Level Logit Distillation, CVPR 2023.
     """
     check_logits(student, teacher)
     _check_strong(student, student_strong=student_strong, teacher_strong=teacher_strong)
     check_positive(temperature=temperature)
-    check_nonnegative(ce_weight=ce_weight, kd_weight=kd_weight)
     with without_autocast(student):
         student, student_strong, teacher, teacher_strong = promote(
             student, student_strong, teacher.detach(), teacher_strong.detach()
         )
-        goal = target_distribution(target, student, 'MLKD')
         if not len(student):
             return student.sum() + student_strong.sum()
-        entropies = [
-            weighted_mean(categorical_cross_entropy(goal, logits.log_softmax(dim=1)))
-            for logits in (student, student_strong)
-        ]
         options = dict(standardize=standardize)
         shared, weak_only = (temperature, *_BOTH_VIEWS), _WEAK_VIEW
         weak = [kd_loss(student, teacher, temperature=t, **options) for t in shared + weak_only]
@@ -95,9 +81,8 @@ def mlkd_loss(
             for part in (mlkd_class_loss, mlkd_batch_loss)
         )
         samples, classes = _shares(teacher)
-        distilled = samples * (sum(weak) + of_batch) + classes * of_classes
-        distilled = distilled + sum(strong) + sum(weak[len(shared) :])
-        return ce_weight * sum(entropies) + kd_weight * distilled
+        masked = samples * (sum(weak) + of_batch) + classes * of_classes
+        return masked + sum(strong) + sum(weak[len(shared) :])
 
 
 def mlkd_class_loss(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
@@ -173,16 +158,14 @@ def _check_strong(logits: Tensor, **strong: Tensor) -> None:
 
 
 class MLKDLoss(LogitLoss):
-    """Multi-level logit distillation: the whole objective, of a weak and a strong view.
+    """Multi-level logit distillation of a weak and a strong view of the same images.
 
-    The cross entropies of both views are in it: the classifier's own, ``ce_weight``, should be 0.
+    The classifier must see two views; its ``ce_weight`` weighs the cross entropies of both.
 
     Args:
         temperature: First of the five temperatures, > 0; the others are 3, 5, 2 and 6.
-        ce_weight: Weight of the cross entropies, >= 0.
-        kd_weight: Weight of the distillation, >= 0.
         standardize: Standardise the logits of the KL parts first (LSKD).
-        loss_weight: Factor of the loss, >= 0.
+        loss_weight: Factor of the loss, >= 0; 0.9 in the authors' experiments.
 
     Raises:
         ValueError: If a number is outside its range.
@@ -190,36 +173,16 @@ class MLKDLoss(LogitLoss):
     See :func:`wkd_det.functional.mlkd_loss` for formula, conventions and source.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ('target', 'student_strong', 'teacher_strong')
-    scalable: ClassVar[tuple[str, ...]] = ('ce_weight', 'kd_weight')
+    needs: tuple[str, ...] = ('student_strong', 'teacher_strong')
 
     def __init__(
-        self,
-        *,
-        temperature: float = 4.0,
-        ce_weight: float = 0.1,
-        kd_weight: float = 0.9,
-        standardize: bool = False,
-        loss_weight: float = 1.0,
+        self, *, temperature: float = 4.0, standardize: bool = False, loss_weight: float = 1.0
     ) -> None:
         check_positive(temperature=temperature)
-        check_nonnegative(ce_weight=ce_weight, kd_weight=kd_weight)
-        super().__init__(
-            mlkd_loss,
-            loss_weight,
-            temperature=temperature,
-            ce_weight=ce_weight,
-            kd_weight=kd_weight,
-            standardize=standardize,
-        )
+        super().__init__(mlkd_loss, loss_weight, temperature=temperature, standardize=standardize)
 
     def forward(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        target: Tensor,
-        student_strong: Tensor,
-        teacher_strong: Tensor,
+        self, student: Tensor, teacher: Tensor, student_strong: Tensor, teacher_strong: Tensor
     ) -> Tensor:
         """Loss of the logits ``(N, C)`` of both views, scalar."""
-        return self.call(student, teacher, target, student_strong, teacher_strong)
+        return self.call(student, teacher, student_strong, teacher_strong)

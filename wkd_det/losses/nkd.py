@@ -90,7 +90,7 @@ class NKDLoss(LogitLoss):
     See :func:`wkd_det.functional.nkd_loss` for formula, conventions and source.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ('target',)
+    needs: tuple[str, ...] = ('target',)
     scalable: ClassVar[tuple[str, ...]] = ('gamma',)
 
     def __init__(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from wkd_det.losses.base import LogitLoss
 from wkd_det.ops.arithmetic import weighted_mean, without_autocast
 from wkd_det.ops.checks import check_logits, check_positive
 from wkd_det.ops.divergences import categorical_cross_entropy
-from wkd_det.ops.logits import hard_target, ready_logits, target_distribution
+from wkd_det.ops.logits import hard_target, one_hot, ready_logits
 
 
 def ofa_loss(
@@ -64,7 +62,7 @@ def ofa_loss(
     check_positive(eps=eps, temperature=temperature)
     with without_autocast(student):
         student, teacher = ready_logits(student, teacher, standardize)
-        is_target = target_distribution(index, student, 'OFA')
+        is_target = one_hot(index, student)
         goal = ((teacher / temperature).softmax(dim=1) + is_target) ** eps - is_target
         per_sample = categorical_cross_entropy(goal, (student / temperature).log_softmax(dim=1))
         return weighted_mean(per_sample, weight, avg_factor)
@@ -85,7 +83,7 @@ class OFALoss(LogitLoss):
     See :func:`wkd_det.functional.ofa_loss` for formula, conventions and source.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ('target',)
+    needs: tuple[str, ...] = ('target',)
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from wkd_det.losses.kd import kd_loss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import check_logits, check_nonnegative, check_positive, check_tensors
 from wkd_det.ops.divergences import categorical_cross_entropy, categorical_kl
-from wkd_det.ops.logits import hard_target, target_distribution
+from wkd_det.ops.logits import hard_target, one_hot, target_distribution
 
 
 def tfkd_loss(
@@ -68,7 +68,7 @@ def tfkd_loss(
     _check_virtual(alpha, multiplier, temperature, correct_prob)
     with without_autocast(student):
         (student,) = promote(student)
-        virtual = _peaked(target_distribution(index, student, 'Tf-KD'), correct_prob)
+        virtual = _peaked(one_hot(index, student), correct_prob)
         divergence = categorical_kl(
             (virtual / temperature).log_softmax(dim=1), student.log_softmax(dim=1)
         )
@@ -221,7 +221,7 @@ class TfKDLoss(LogitLoss):
     See :func:`wkd_det.functional.tfkd_loss` for formula, conventions and source.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ('target',)
+    needs: tuple[str, ...] = ('target',)
     needs_teacher: ClassVar[bool] = False
 
     def __init__(
@@ -298,7 +298,7 @@ class LabelSmoothingLoss(LogitLoss):
     See :func:`wkd_det.functional.label_smoothing_loss` for formula, conventions and source.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ('target',)
+    needs: tuple[str, ...] = ('target',)
     needs_teacher: ClassVar[bool] = False
 
     def __init__(self, *, alpha: float = 0.1, loss_weight: float = 1.0) -> None:

@@ -141,7 +141,7 @@ class USKDLoss(Loss):
     """
 
     takes: ClassVar[str] = 'features'
-    needs: ClassVar[tuple[str, ...]] = ('target', 'student_logits')
+    needs: tuple[str, ...] = ('target', 'student_logits')
     needs_teacher: ClassVar[bool] = False
     scalable: ClassVar[tuple[str, ...]] = ('alpha', 'beta', 'mu')
 

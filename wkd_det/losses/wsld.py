@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
@@ -96,7 +94,7 @@ class WSLDLoss(LogitLoss):
     See :func:`wkd_det.functional.wsld_loss` for formula, conventions and source.
     """
 
-    needs: ClassVar[tuple[str, ...]] = ('target',)
+    needs: tuple[str, ...] = ('target',)
 
     def __init__(
         self,

@@ -142,7 +142,7 @@ class ZipfLoss(Loss):
     """
 
     takes: ClassVar[str] = 'features'
-    needs: ClassVar[tuple[str, ...]] = ('target', 'student_logits', 'student_head')
+    needs: tuple[str, ...] = ('target', 'student_logits', 'student_head')
     needs_teacher: ClassVar[bool] = False
 
     def __init__(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from wkd_det.ops.arithmetic import promote
@@ -93,7 +92,12 @@ def target_distribution(target: Tensor, logits: Tensor, form: str) -> Tensor:
     if _is_soft(target, logits):
         check_target(target.argmax(dim=1), logits, form)
         return target.to(logits.dtype)
-    return F.one_hot(hard_target(target, logits, form), logits.shape[1]).to(logits.dtype)
+    return one_hot(hard_target(target, logits, form), logits)
+
+
+def one_hot(index: Tensor, logits: Tensor) -> Tensor:
+    """1 at the class of each sample ``(N,)``, 0 elsewhere, in shape and type of ``logits``."""
+    return torch.zeros_like(logits).scatter_(1, index[:, None], 1)
 
 
 def _is_soft(target: Tensor, logits: Tensor) -> bool:
