@@ -276,7 +276,6 @@ class WKDLogitLoss(Loss):
         self.sharpness = plain_number(sharpness)
         self.transport_weight = plain_number(transport_weight)
         self.separated = separated
-        self.needs = ('target',) if separated else ()
         self.epsilon = plain_number(epsilon)
         self.num_iters = plain_number(num_iters)
         self.log_domain = log_domain
@@ -288,6 +287,11 @@ class WKDLogitLoss(Loss):
             raise TypeError(f'cost must be a dict with a type or a tensor, got {cost!r}')
         else:
             self.distance_source = adopt(registry.build(cost))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The separated form treats the target class by itself."""
+        return ('target',) if self.separated else ()
 
     @property
     def fading_part(self) -> str | None:
