@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from wkd_det import registry
 from wkd_det.classification.classifier import class_rows, last_layer, network_of
 from wkd_det.costs.features import ClassExamples, FeatureSource
-from wkd_det.distillation.recording import recording
+from wkd_det.distillation.recording import INPUT, recording
 from wkd_det.inspection.opening import (
     data_of,
     open_features,
@@ -106,8 +106,8 @@ class ImageFeatureSource(FeatureSource):
 
     def _features(self, inputs: Tensor) -> Tensor:
         network = network_of(self.classifier)
-        name, _ = last_layer(network, self.classifier.num_classes)
-        with recording(network, [name], inputs=True) as given:
+        name = f'{last_layer(network, self.classifier.num_classes)[0]}{INPUT}'
+        with recording(network, [name]) as given:
             logits = network(inputs)
         if self.layer == 'logits':
             return logits
