@@ -23,14 +23,21 @@ from wkd_det.costs.structure import (
     structure_report,
 )
 from wkd_det.losses.boxes import offset_loss, squared_offset_distance
+from wkd_det.losses.dist import dist_loss
 from wkd_det.losses.fgfi import imitation_loss
 from wkd_det.losses.fitnet import fitnet_loss
 from wkd_det.losses.icd import attended_loss
 from wkd_det.losses.ickd import ickd_loss
 from wkd_det.losses.kd import dkd_loss, kd_loss
+from wkd_det.losses.mlkd import mlkd_batch_loss, mlkd_class_loss, mlkd_loss
+from wkd_det.losses.nkd import nkd_loss
 from wkd_det.losses.nst import nst_loss
+from wkd_det.losses.ofa import ofa_loss
 from wkd_det.losses.pkd import pkd_loss
 from wkd_det.losses.reviewkd import CONTEXT_GRIDS, hierarchical_context_loss
+from wkd_det.losses.tfkd import label_smoothing_loss, tfkd_loss, tfkd_self_loss
+from wkd_det.losses.ttm import ttm_loss, wttm_loss
+from wkd_det.losses.uskd import uskd_loss
 from wkd_det.losses.wkd_feature import (
     COVARIANCES,
     FEATURE_DISTANCES,
@@ -39,8 +46,11 @@ from wkd_det.losses.wkd_feature import (
     wkd_feature_loss,
 )
 from wkd_det.losses.wkd_logit import transported_histograms, wkd_logit_loss, wkd_transport_plan
+from wkd_det.losses.wsld import wsld_loss
+from wkd_det.losses.zipf import zipf_distribution, zipf_loss
 from wkd_det.ops.cells import cell_mean_and_variance
 from wkd_det.ops.divergences import bures_squared
+from wkd_det.ops.logits import standardize_logits
 from wkd_det.ops.transport import sinkhorn_cost, sinkhorn_plan
 
 __all__ = [
@@ -60,6 +70,7 @@ __all__ = [
     'cka',
     'class_gaussian_distance',
     'cosine_interrelation',
+    'dist_loss',
     'distance_to_cost',
     'dkd_loss',
     'effective_rank',
@@ -72,9 +83,15 @@ __all__ = [
     'imitation_loss',
     'interrelation_to_cost',
     'kd_loss',
+    'label_smoothing_loss',
     'matrix_correlation',
+    'mlkd_batch_loss',
+    'mlkd_class_loss',
+    'mlkd_loss',
     'nearest_classes',
+    'nkd_loss',
     'nst_loss',
+    'ofa_loss',
     'off_diagonal_spread',
     'offset_loss',
     'pkd_loss',
@@ -82,9 +99,18 @@ __all__ = [
     'sinkhorn_cost',
     'sinkhorn_plan',
     'squared_offset_distance',
+    'standardize_logits',
     'structure_report',
+    'tfkd_loss',
+    'tfkd_self_loss',
     'transported_histograms',
+    'ttm_loss',
+    'uskd_loss',
     'wkd_feature_loss',
     'wkd_logit_loss',
     'wkd_transport_plan',
+    'wsld_loss',
+    'wttm_loss',
+    'zipf_distribution',
+    'zipf_loss',
 ]

@@ -34,6 +34,12 @@ CONV = dict(type='ConvConnector', kernel_size=1)
 LOGITS = {
     'KD': dict(type='KDLoss'),
     'DKD': dict(type='DKDLoss'),
+    'NKD': dict(type='NKDLoss'),
+    'WSLD': dict(type='WSLDLoss'),
+    'DIST': dict(type='DISTLoss'),
+    'TTM': dict(type='TTMLoss'),
+    'WTTM': dict(type='WTTMLoss'),
+    'CTKD': dict(type='CTKDLoss'),
     'WKD-L': dict(type='WKDLogitLoss', cost=dict(type='ClassifierCost')),
 }
 MAPS = {

@@ -48,12 +48,32 @@ def icd():
 
 def wkd(**options):
     loss = losses.WKDLogitLoss(cost=1 - torch.eye(9), temperature=2.0, **options)
-    return logits(partial(loss, target=torch.arange(6)))
+    return targeted(loss)
 
 
 def logits(loss):
     both = maps(6, 9)
     return both['student'], partial(loss, teacher=both['teacher'])
+
+
+def targeted(loss):
+    return logits(partial(loss, target=torch.arange(6)))
+
+
+def alone(loss, **options):
+    return random(6, 9), partial(loss, target=torch.arange(6), **options)
+
+
+def from_map(loss, **options):
+    given = dict(student=random(6, 8, 3, 3), target=torch.arange(6), **options)
+    return random(6, 9), lambda student: loss(**given, student_logits=student)
+
+
+def views():
+    weak, strong = maps(6, 9), maps(6, 9)
+    given = dict(teacher=weak['teacher'], teacher_strong=strong['teacher'])
+    loss = losses.MLKDLoss()
+    return weak['student'], lambda student: loss(student, student_strong=2 * student, **given)
 
 
 def features(loss, *shape):
@@ -83,7 +103,21 @@ def transport(log_domain):
 
 CASES = {
     'KDLoss': lambda: logits(losses.KDLoss()),
-    'DKDLoss': lambda: logits(partial(losses.DKDLoss(), target=torch.arange(6))),
+    'KDLoss of standardised logits': lambda: logits(losses.KDLoss(standardize=True)),
+    'DKDLoss': lambda: targeted(losses.DKDLoss()),
+    'NKDLoss': lambda: targeted(losses.NKDLoss()),
+    'WSLDLoss': lambda: targeted(losses.WSLDLoss()),
+    'OFALoss': lambda: targeted(losses.OFALoss(eps=1.5)),
+    'DISTLoss': lambda: logits(losses.DISTLoss()),
+    'TTMLoss': lambda: logits(losses.TTMLoss()),
+    'WTTMLoss': lambda: logits(losses.WTTMLoss()),
+    'CTKDLoss': lambda: logits(losses.CTKDLoss()),
+    'TfKDSelfLoss': lambda: logits(losses.TfKDSelfLoss()),
+    'TfKDLoss': lambda: alone(losses.TfKDLoss()),
+    'LabelSmoothingLoss': lambda: alone(losses.LabelSmoothingLoss()),
+    'MLKDLoss': views,
+    'ZipfLoss': lambda: from_map(losses.ZipfLoss(), student_head=torch.nn.Linear(8, 9)),
+    'USKDLoss': lambda: from_map(losses.USKDLoss(num_classes=9, student_channels=8)),
     'WKDLogitLoss': wkd,
     'WKDLogitLoss joint': lambda: wkd(separated=False),
     'WKDLogitLoss log': lambda: wkd(log_domain=True),

@@ -13,6 +13,7 @@ from wkd_det.losses.base import Loss, MapLoss, adopt
 
 REQUIRED = dict(
     ICDLoss=dict(num_classes=4, student_channels=3, teacher_channels=5),
+    USKDLoss=dict(num_classes=4, student_channels=3),
     WKDLogitLoss=dict(cost=1 - torch.eye(3)),
 )
 
