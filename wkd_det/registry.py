@@ -69,6 +69,7 @@ CLASSIFIERS = {
 REGISTERED = {
     'MODELS': {**LOSSES, **CONNECTORS, **COST_SOURCES, **CLASSIFIERS},
     'DATASETS': {
+        'ArraysDataset': 'classification.arrays',
         'CIFAR100Dataset': 'classification.datasets',
         'DigitsDataset': 'classification.datasets',
         'ImageFolderDataset': 'classification.datasets',
