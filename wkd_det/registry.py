@@ -18,16 +18,22 @@ from typing import Any
 
 LOSSES = {
     'BoxLoss': 'losses.boxes',
+    'CCLoss': 'losses.cc',
+    'CRDLoss': 'losses.crd',
     'DKDLoss': 'losses.kd',
     'FGFILoss': 'losses.fgfi',
     'FitNetLoss': 'losses.fitnet',
     'ICDLoss': 'losses.icd',
     'ICKDLoss': 'losses.ickd',
+    'IPOTLoss': 'losses.ipot',
     'KDLoss': 'losses.kd',
     'NSTLoss': 'losses.nst',
     'OffsetLoss': 'losses.boxes',
     'PKDLoss': 'losses.pkd',
+    'PKTLoss': 'losses.pkt',
+    'RKDLoss': 'losses.rkd',
     'ReviewKDLoss': 'losses.reviewkd',
+    'WCoRDLoss': 'losses.wcord',
     'WKDFeatureLoss': 'losses.wkd_feature',
     'WKDLogitLoss': 'losses.wkd_logit',
 }
