@@ -97,11 +97,11 @@ class SampleTable(nn.Module):
         pool = self.num_samples - count
         while True:
             drawn = torch.randint(_WIDE, (len(index), self._draws), device=index.device) % pool
-            repeated = _repeats(drawn) & (pool >= self.negatives)
-            kept = repeated.to(torch.uint8).argsort(dim=1, stable=True)[:, : self.negatives]
-            if not repeated.gather(1, kept).any():
+            new = ~_repeats(drawn) | (pool < self.negatives)
+            rank = new.cumsum(dim=1)
+            if (rank[:, -1] >= self.negatives).all():
                 break
-        place = drawn.gather(1, kept)
+        place = drawn[new & (rank <= self.negatives)].view(len(index), self.negatives)
         return self.order[place + count * (place >= start)]  # the sample's own class is skipped
 
     def _number_of_draws(self, pools: Tensor) -> int:
