@@ -93,6 +93,11 @@ CASES = [
     (functional.pkd_loss, maps, MAPS),
     (functional.fitnet_loss, maps, MAPS),
     (functional.attended_loss, values, (*PAIR, 'attention')),
+    (functional.rkd_loss, logits, PAIR),
+    (functional.pkt_loss, logits, PAIR),
+    (functional.cc_loss, logits, PAIR),
+    (functional.ipot_loss, logits, PAIR),
+    (functional.lckt_loss, logits, PAIR),
     (functional.offset_loss, logits, PAIR),
     (functional.squared_offset_distance, logits, PAIR),
     (partial(functional.sinkhorn_cost, epsilon=1.0), histograms, tuple(histograms())),
@@ -211,6 +216,9 @@ NUMBERS = {
     losses.NSTLoss: dict(loss_weight=0.5),
     losses.ICKDLoss: dict(loss_weight=2),
     losses.BoxLoss: dict(diou_weight=0.5, loss_weight=2),
+    losses.RKDLoss: dict(distance_weight=2, angle_weight=0.5, loss_weight=2),
+    losses.PKTLoss: dict(loss_weight=0.5),
+    losses.IPOTLoss: dict(beta=0.25, outer=3, inner=2, loss_weight=2),
 }
 
 

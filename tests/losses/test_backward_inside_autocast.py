@@ -81,6 +81,18 @@ def features(loss, *shape):
     return both['student'], partial(loss, teacher=both['teacher'])
 
 
+def contrast(name):
+    loss = registry.build(
+        dict(
+            type=name, student_channels=8, teacher_channels=8, width=4, num_samples=20, negatives=5
+        )
+    )
+    loss.eval()  # banks stay, so that both passes see the same
+    negatives = torch.randint(20, (6, 5), generator=GENERATOR)
+    index = torch.arange(6)
+    return features(partial(loss, index=index, negatives=negatives), 6, 8, 2, 2)
+
+
 def boxes():
     both, corners = maps(5, 4), 20 * torch.rand(2, 5, 2, generator=GENERATOR)
     student_boxes, teacher_boxes = torch.cat([corners, corners + 15], dim=2)
@@ -140,6 +152,12 @@ CASES = {
         partial(ickd_loss, normalize=False), 2, 40, 2, 3
     ),
     'PKDLoss': lambda: features(losses.PKDLoss()),
+    'RKDLoss': lambda: features(losses.RKDLoss(), 6, 8, 2, 2),
+    'PKTLoss': lambda: features(losses.PKTLoss(), 6, 8, 2, 2),
+    'CCLoss': lambda: features(losses.CCLoss(student_channels=8, teacher_channels=8), 6, 8, 2, 2),
+    'IPOTLoss': lambda: features(losses.IPOTLoss(), 6, 8, 2, 2),
+    'CRDLoss': lambda: contrast('CRDLoss'),
+    'WCoRDLoss': lambda: contrast('WCoRDLoss'),
     'FitNetLoss': lambda: features(losses.FitNetLoss()),
     'ReviewKDLoss': lambda: pyramid(losses.ReviewKDLoss()),
     'FGFILoss': lambda: pyramid(losses.FGFILoss()),

@@ -11,9 +11,13 @@ from torch import nn
 from wkd_det import registry
 from wkd_det.losses.base import Loss, MapLoss, adopt
 
+WIDTHS = dict(student_channels=3, teacher_channels=5)
 REQUIRED = dict(
-    ICDLoss=dict(num_classes=4, student_channels=3, teacher_channels=5),
+    CCLoss=WIDTHS,
+    CRDLoss=dict(WIDTHS, num_samples=7),
+    ICDLoss=dict(WIDTHS, num_classes=4),
     USKDLoss=dict(num_classes=4, student_channels=3),
+    WCoRDLoss=dict(WIDTHS, num_samples=7),
     WKDLogitLoss=dict(cost=1 - torch.eye(3)),
 )
 
