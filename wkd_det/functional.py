@@ -22,15 +22,25 @@ from wkd_det.costs.structure import (
     off_diagonal_spread,
     structure_report,
 )
+from wkd_det.losses.ab import ab_loss
+from wkd_det.losses.at import at_loss
 from wkd_det.losses.boxes import offset_loss, squared_offset_distance
+from wkd_det.losses.cat_kd import cat_loss
 from wkd_det.losses.fgfi import imitation_loss
 from wkd_det.losses.fitnet import fitnet_loss
+from wkd_det.losses.fsp import fsp_loss
+from wkd_det.losses.ft import ft_loss
 from wkd_det.losses.icd import attended_loss
 from wkd_det.losses.ickd import ickd_loss
 from wkd_det.losses.kd import dkd_loss, kd_loss
+from wkd_det.losses.mgd import mgd_loss
 from wkd_det.losses.nst import nst_loss
+from wkd_det.losses.ofd import ofd_loss, ofd_margin
 from wkd_det.losses.pkd import pkd_loss
 from wkd_det.losses.reviewkd import CONTEXT_GRIDS, hierarchical_context_loss
+from wkd_det.losses.sp import sp_loss
+from wkd_det.losses.srrl import srrl_loss
+from wkd_det.losses.vid import vid_loss
 from wkd_det.losses.wkd_feature import (
     COVARIANCES,
     FEATURE_DISTANCES,
@@ -49,9 +59,12 @@ __all__ = [
     'FEATURE_DISTANCES',
     'KERNELS',
     'SHRINKAGE_TARGETS',
+    'ab_loss',
     'additive_effect',
+    'at_loss',
     'attended_loss',
     'bures_squared',
+    'cat_loss',
     'cell_mean_and_variance',
     'check_cost',
     'check_feature_options',
@@ -65,6 +78,8 @@ __all__ = [
     'effective_rank',
     'feature_distribution_loss',
     'fitnet_loss',
+    'fsp_loss',
+    'ft_loss',
     'gaussian_interrelation',
     'grouping_agreement',
     'hierarchical_context_loss',
@@ -73,17 +88,23 @@ __all__ = [
     'interrelation_to_cost',
     'kd_loss',
     'matrix_correlation',
+    'mgd_loss',
     'nearest_classes',
     'nst_loss',
+    'ofd_loss',
+    'ofd_margin',
     'off_diagonal_spread',
     'offset_loss',
     'pkd_loss',
     'shrink_covariance',
     'sinkhorn_cost',
     'sinkhorn_plan',
+    'sp_loss',
     'squared_offset_distance',
+    'srrl_loss',
     'structure_report',
     'transported_histograms',
+    'vid_loss',
     'wkd_feature_loss',
     'wkd_logit_loss',
     'wkd_transport_plan',

@@ -17,17 +17,27 @@ from importlib.util import find_spec
 from typing import Any
 
 LOSSES = {
+    'ABLoss': 'losses.ab',
+    'ATLoss': 'losses.at',
     'BoxLoss': 'losses.boxes',
+    'CATKDLoss': 'losses.cat_kd',
     'DKDLoss': 'losses.kd',
     'FGFILoss': 'losses.fgfi',
+    'FSPLoss': 'losses.fsp',
+    'FTLoss': 'losses.ft',
     'FitNetLoss': 'losses.fitnet',
     'ICDLoss': 'losses.icd',
     'ICKDLoss': 'losses.ickd',
     'KDLoss': 'losses.kd',
+    'MGDLoss': 'losses.mgd',
     'NSTLoss': 'losses.nst',
+    'OFDLoss': 'losses.ofd',
     'OffsetLoss': 'losses.boxes',
     'PKDLoss': 'losses.pkd',
     'ReviewKDLoss': 'losses.reviewkd',
+    'SPLoss': 'losses.sp',
+    'SRRLLoss': 'losses.srrl',
+    'VIDLoss': 'losses.vid',
     'WKDFeatureLoss': 'losses.wkd_feature',
     'WKDLogitLoss': 'losses.wkd_logit',
 }
@@ -36,6 +46,7 @@ CONNECTORS = {
     'BottleneckConnector': 'connectors',
     'ConvConnector': 'connectors',
     'IdentityConnector': 'connectors',
+    'RegressorConnector': 'connectors',
     'TransposedConvConnector': 'connectors',
 }
 COST_SOURCES = {
