@@ -11,8 +11,14 @@ from torch import nn
 from wkd_det import registry
 from wkd_det.losses.base import Loss, MapLoss, adopt
 
+WIDTHS = dict(student_channels=3, teacher_channels=5)
+STAGES = dict(student_channels=(3, 4), teacher_channels=(5, 6))
 REQUIRED = dict(
-    ICDLoss=dict(num_classes=4, student_channels=3, teacher_channels=5),
+    FTLoss=WIDTHS,
+    ICDLoss=dict(num_classes=4, **WIDTHS),
+    MGDLoss=dict(teacher_channels=5),
+    OFDLoss=dict(teacher_norms=['bn1', 'bn2'], teacher_channels=(5, 6)),
+    VIDLoss=STAGES,
     WKDLogitLoss=dict(cost=1 - torch.eye(3)),
 )
 
