@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -18,6 +18,12 @@ class Loss(nn.Module):
     takes what the tap of the term gives as keyword arguments and returns a scalar, with the
     weight included.
 
+    Where a constructor has them, and the config does not set them, it is told ``num_classes``
+    and, for ``'features'`` and ``'pyramid'``, ``student_channels``, ``teacher_channels``,
+    ``student_size`` and ``teacher_size``: of the maps as ``forward`` gets them, behind connectors.
+    Channels are a number, or one per map of a pyramid; sizes are height and width, None where
+    they are unknown. Networks of its own are trained with the student.
+
     Args:
         loss_weight: Factor of the loss, >= 0.
 
@@ -27,6 +33,12 @@ class Loss(nn.Module):
 
     takes: ClassVar[str]
     """Kind of the tap that feeds it, e.g. ``'features'``, ``'pyramid'``, ``'logits'``."""
+    needs_teacher: ClassVar[bool] = True
+    """Whether it compares with a teacher; without one the pairs have no ``teacher``."""
+    needs: tuple[str, ...] = ()
+    """Arguments of ``forward`` beyond student and teacher that the networks or the batch give:
+    ``target``, ``index``, ``student_logits``, ``teacher_logits``, ``student_head``,
+    ``teacher_head``, ``student_strong``, ``teacher_strong``; see ``distillation/extras.py``."""
     scalable: ClassVar[tuple[str, ...]] = ()
     """Arguments that weigh a part of the loss and that a schedule may scale."""
     fading_part: str | None = None
@@ -35,6 +47,8 @@ class Loss(nn.Module):
     """Whether maps of different widths are compared without a connector."""
     distance_source: Callable[..., Tensor] | None = None
     """Source of class distances, if it needs them; see :mod:`wkd_det.costs.interface`."""
+    teacher_modules: tuple[str, ...] = ()
+    """Names of modules of the teacher's network that it looks at once, before training."""
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
@@ -53,6 +67,20 @@ class Loss(nn.Module):
         Called once, when the teacher is there; only where ``distance_source`` is set.
         """
         raise NotImplementedError
+
+    def set_teacher_modules(self, modules: Sequence[nn.Module]) -> None:
+        """Take what it needs of the modules of ``teacher_modules``, in their order.
+
+        Called once, when the teacher is there; only where ``teacher_modules`` names some. They
+        must not be kept: the teacher is no part of the student.
+        """
+        raise NotImplementedError
+
+    def set_samples(self, labels: Tensor) -> None:
+        """Take the label of every training sample, shape ``(samples,)``.
+
+        Called by ``SampleTableHook`` when training begins, where ``needs`` has ``'index'``.
+        """
 
 
 class MapLoss(Loss):
@@ -96,6 +124,8 @@ def adopt(loss: nn.Module, takes: str) -> nn.Module:
     )
     defaults: dict[str, Any] = dict(
         takes=takes,
+        needs=(),
+        teacher_modules=(),
         scalable=(),
         fading_part=None,
         mixes_widths=False,
