@@ -22,28 +22,38 @@ from wkd_det.costs.structure import (
     off_diagonal_spread,
     structure_report,
 )
+from wkd_det.losses.ab import ab_loss
+from wkd_det.losses.at import at_loss
 from wkd_det.losses.banks import bank_bytes
 from wkd_det.losses.boxes import offset_loss, squared_offset_distance
+from wkd_det.losses.cat_kd import cat_loss
 from wkd_det.losses.cc import cc_loss
 from wkd_det.losses.crd import contrast_constant, crd_loss
 from wkd_det.losses.dist import dist_loss
 from wkd_det.losses.fgfi import imitation_loss
 from wkd_det.losses.fitnet import fitnet_loss
+from wkd_det.losses.fsp import fsp_loss
+from wkd_det.losses.ft import ft_loss
 from wkd_det.losses.icd import attended_loss
 from wkd_det.losses.ickd import ickd_loss
 from wkd_det.losses.ipot import ipot_loss
 from wkd_det.losses.kd import dkd_loss, kd_loss
+from wkd_det.losses.mgd import mgd_loss
 from wkd_det.losses.mlkd import mlkd_batch_loss, mlkd_class_loss, mlkd_loss
 from wkd_det.losses.nkd import nkd_loss
 from wkd_det.losses.nst import nst_loss
 from wkd_det.losses.ofa import ofa_loss
+from wkd_det.losses.ofd import ofd_loss, ofd_margin
 from wkd_det.losses.pkd import pkd_loss
 from wkd_det.losses.pkt import pkt_loss
 from wkd_det.losses.reviewkd import CONTEXT_GRIDS, hierarchical_context_loss
 from wkd_det.losses.rkd import rkd_loss
+from wkd_det.losses.sp import sp_loss
+from wkd_det.losses.srrl import srrl_loss
 from wkd_det.losses.tfkd import label_smoothing_loss, tfkd_loss, tfkd_self_loss
 from wkd_det.losses.ttm import ttm_loss, wttm_loss
 from wkd_det.losses.uskd import uskd_loss
+from wkd_det.losses.vid import vid_loss
 from wkd_det.losses.wcord import gckt_loss, lckt_loss
 from wkd_det.losses.wkd_feature import (
     COVARIANCES,
@@ -67,10 +77,13 @@ __all__ = [
     'FEATURE_DISTANCES',
     'KERNELS',
     'SHRINKAGE_TARGETS',
+    'ab_loss',
     'additive_effect',
+    'at_loss',
     'attended_loss',
     'bank_bytes',
     'bures_squared',
+    'cat_loss',
     'cc_loss',
     'cell_mean_and_variance',
     'check_cost',
@@ -88,6 +101,8 @@ __all__ = [
     'effective_rank',
     'feature_distribution_loss',
     'fitnet_loss',
+    'fsp_loss',
+    'ft_loss',
     'gaussian_interrelation',
     'gckt_loss',
     'grouping_agreement',
@@ -101,6 +116,7 @@ __all__ = [
     'label_smoothing_loss',
     'lckt_loss',
     'matrix_correlation',
+    'mgd_loss',
     'mlkd_batch_loss',
     'mlkd_class_loss',
     'mlkd_loss',
@@ -108,6 +124,8 @@ __all__ = [
     'nkd_loss',
     'nst_loss',
     'ofa_loss',
+    'ofd_loss',
+    'ofd_margin',
     'off_diagonal_spread',
     'offset_loss',
     'pkd_loss',
@@ -116,7 +134,9 @@ __all__ = [
     'shrink_covariance',
     'sinkhorn_cost',
     'sinkhorn_plan',
+    'sp_loss',
     'squared_offset_distance',
+    'srrl_loss',
     'standardize_logits',
     'structure_report',
     'tfkd_loss',
@@ -124,6 +144,7 @@ __all__ = [
     'transported_histograms',
     'ttm_loss',
     'uskd_loss',
+    'vid_loss',
     'wkd_feature_loss',
     'wkd_logit_loss',
     'wkd_transport_plan',

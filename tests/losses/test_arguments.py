@@ -92,6 +92,21 @@ CASES = [
     (functional.ickd_loss, maps, MAPS),
     (functional.pkd_loss, maps, MAPS),
     (functional.fitnet_loss, maps, MAPS),
+    (functional.at_loss, maps, MAPS),
+    (functional.ft_loss, maps, MAPS),
+    (functional.cat_loss, maps, MAPS),
+    (functional.sp_loss, maps, (*PAIR, 'mask')),
+    (partial(functional.mgd_loss, generator=torch.neg), maps, (*PAIR, 'mask')),
+    (
+        partial(
+            functional.srrl_loss,
+            teacher_head=lambda vectors: vectors,
+            teacher_logits=torch.zeros(2, 3),
+        ),
+        maps,
+        (*PAIR, 'mask'),
+    ),
+    (partial(functional.vid_loss, log_scale=torch.zeros(3)), maps, MAPS),
     (functional.attended_loss, values, (*PAIR, 'attention')),
     (functional.rkd_loss, logits, PAIR),
     (functional.pkt_loss, logits, PAIR),
@@ -131,7 +146,16 @@ def test_a_list_or_an_array_for_a_tensor(function, given, names, wrong):
             function(**changed)
 
 
-@pytest.mark.parametrize('loss', [functional.imitation_loss, functional.hierarchical_context_loss])
+@pytest.mark.parametrize(
+    'loss',
+    [
+        functional.imitation_loss,
+        functional.hierarchical_context_loss,
+        functional.ab_loss,
+        functional.fsp_loss,
+        partial(functional.ofd_loss, margin=[torch.zeros(3)]),
+    ],
+)
 def test_one_map_for_a_pyramid(loss):
     both = maps()
     student, teacher = both['student'], both['teacher']
@@ -214,6 +238,7 @@ NUMBERS = {
     partial(losses.WKDFeatureLoss): dict(grid=2, mean_cov_ratio=0.5, eps=0.125, loss_weight=2),
     partial(losses.WKDFeatureLoss, distribution='pmf'): dict(grid=2, epsilon=0.125, num_iters=3),
     losses.NSTLoss: dict(loss_weight=0.5),
+    losses.CATKDLoss: dict(resolution=3, loss_weight=0.5),
     losses.ICKDLoss: dict(loss_weight=2),
     losses.BoxLoss: dict(diou_weight=0.5, loss_weight=2),
     losses.RKDLoss: dict(distance_weight=2, angle_weight=0.5, loss_weight=2),

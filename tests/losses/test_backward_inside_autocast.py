@@ -93,6 +93,29 @@ def contrast(name):
     return features(partial(loss, index=index, negatives=negatives), 6, 8, 2, 2)
 
 
+def seeded(loss, *shape):
+    """A loss that draws, with the same numbers at every call."""
+    student, step = features(loss, *shape)
+
+    def repeated(student):
+        torch.manual_seed(0)
+        return step(student)
+
+    return student, repeated
+
+
+def srrl():
+    weight = random(5, 8)
+    head = partial(torch.nn.functional.linear, weight=weight)
+    return features(partial(losses.SRRLLoss(), teacher_head=head, teacher_logits=random(2, 5)))
+
+
+def ofd():
+    loss = losses.OFDLoss(teacher_norms=['a', 'b'], teacher_channels=(8, 8))
+    loss.set_teacher_modules([torch.nn.BatchNorm2d(8), torch.nn.BatchNorm2d(8)])
+    return pyramid(loss)
+
+
 def boxes():
     both, corners = maps(5, 4), 20 * torch.rand(2, 5, 2, generator=GENERATOR)
     student_boxes, teacher_boxes = torch.cat([corners, corners + 15], dim=2)
@@ -151,6 +174,12 @@ CASES = {
     'ICKDLoss not normalised, few pixels': lambda: features(
         partial(ickd_loss, normalize=False), 2, 40, 2, 3
     ),
+    'ATLoss': lambda: features(losses.ATLoss()),
+    'SPLoss': lambda: features(losses.SPLoss(), 4, 8, 3, 3),
+    'CATKDLoss': lambda: features(losses.CATKDLoss(normalize=True)),
+    'FTLoss': lambda: features(losses.FTLoss(student_channels=8, teacher_channels=8)),
+    'MGDLoss': lambda: seeded(losses.MGDLoss(teacher_channels=8, alpha=1.0)),
+    'SRRLLoss': srrl,
     'PKDLoss': lambda: features(losses.PKDLoss()),
     'RKDLoss': lambda: features(losses.RKDLoss(), 6, 8, 2, 2),
     'PKTLoss': lambda: features(losses.PKTLoss(), 6, 8, 2, 2),
@@ -160,6 +189,10 @@ CASES = {
     'WCoRDLoss': lambda: contrast('WCoRDLoss'),
     'FitNetLoss': lambda: features(losses.FitNetLoss()),
     'ReviewKDLoss': lambda: pyramid(losses.ReviewKDLoss()),
+    'FSPLoss': lambda: pyramid(losses.FSPLoss()),
+    'ABLoss': lambda: pyramid(losses.ABLoss()),
+    'OFDLoss': ofd,
+    'VIDLoss': lambda: pyramid(losses.VIDLoss(student_channels=(8, 8), teacher_channels=(8, 8))),
     'FGFILoss': lambda: pyramid(losses.FGFILoss()),
     'ICDLoss': icd,
     'OffsetLoss': lambda: logits(losses.OffsetLoss()),

@@ -12,11 +12,16 @@ from wkd_det import registry
 from wkd_det.losses.base import Loss, MapLoss, adopt
 
 WIDTHS = dict(student_channels=3, teacher_channels=5)
+STAGES = dict(student_channels=(3, 4), teacher_channels=(5, 6))
 REQUIRED = dict(
     CCLoss=WIDTHS,
     CRDLoss=dict(WIDTHS, num_samples=7),
+    FTLoss=WIDTHS,
     ICDLoss=dict(WIDTHS, num_classes=4),
+    MGDLoss=dict(teacher_channels=5),
+    OFDLoss=dict(teacher_norms=['bn1', 'bn2'], teacher_channels=(5, 6)),
     USKDLoss=dict(num_classes=4, student_channels=3),
+    VIDLoss=STAGES,
     WCoRDLoss=dict(WIDTHS, num_samples=7),
     WKDLogitLoss=dict(cost=1 - torch.eye(3)),
 )
