@@ -19,6 +19,8 @@ from typing import Any
 LOSSES = {
     'BoxLoss': 'losses.boxes',
     'DKDLoss': 'losses.kd',
+    'DiffKDLogitLoss': 'losses.diffkd',
+    'DiffKDLoss': 'losses.diffkd',
     'FGFILoss': 'losses.fgfi',
     'FitNetLoss': 'losses.fitnet',
     'ICDLoss': 'losses.icd',

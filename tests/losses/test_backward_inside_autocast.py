@@ -61,6 +61,16 @@ def features(loss, *shape):
     return both['student'], partial(loss, teacher=both['teacher'])
 
 
+def seeded(loss, **options):
+    def step(student, teacher):
+        torch.manual_seed(0)
+        return module(student, teacher)
+
+    torch.manual_seed(0)
+    module = loss(**options)
+    return step
+
+
 def boxes():
     both, corners = maps(5, 4), 20 * torch.rand(2, 5, 2, generator=GENERATOR)
     student_boxes, teacher_boxes = torch.cat([corners, corners + 15], dim=2)
@@ -108,6 +118,10 @@ CASES = {
     'PKDLoss': lambda: features(losses.PKDLoss()),
     'FitNetLoss': lambda: features(losses.FitNetLoss()),
     'ReviewKDLoss': lambda: pyramid(losses.ReviewKDLoss()),
+    'DiffKDLoss': lambda: features(
+        seeded(losses.DiffKDLoss, student_channels=8, teacher_channels=8, hidden_channels=16)
+    ),
+    'DiffKDLogitLoss': lambda: logits(seeded(losses.DiffKDLogitLoss, num_classes=9)),
     'FGFILoss': lambda: pyramid(losses.FGFILoss()),
     'ICDLoss': icd,
     'OffsetLoss': lambda: logits(losses.OffsetLoss()),

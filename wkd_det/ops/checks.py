@@ -175,7 +175,12 @@ def check_target(target: Tensor, logits: Tensor, form: str) -> None:
 
 
 def check_maps(
-    student: Tensor, teacher: Tensor, mask: Tensor | None, *, same_size: bool = True
+    student: Tensor,
+    teacher: Tensor,
+    mask: Tensor | None,
+    *,
+    same_size: bool = True,
+    same_width: bool = True,
 ) -> None:
     """Raise if feature maps and a mask do not fit together.
 
@@ -184,6 +189,7 @@ def check_maps(
         teacher: Should be of the same shape.
         mask: Should be bool of shape ``(N, H, W)``, or None.
         same_size: Whether ``H`` and ``W`` must agree too.
+        same_width: Whether ``C`` must agree.
 
     Raises:
         TypeError: With the name of what is no tensor.
@@ -192,11 +198,15 @@ def check_maps(
     check_tensors(student=student, teacher=teacher)
     if mask is not None:
         check_tensors(mask=mask)
-    shared = slice(None) if same_size else slice(2)
-    if student.dim() != 4 or teacher.dim() != 4 or student.shape[shared] != teacher.shape[shared]:
+    shared = [True, same_width, same_size, same_size]
+    fit = student.dim() == teacher.dim() == 4 and not any(
+        must and own != other for must, own, other in zip(shared, student.shape, teacher.shape)
+    )
+    if not fit:
+        free = ' and '.join(name for name, must in zip('NCHW', shared) if not must)
         raise ValueError(
             f'student and teacher must share a shape (N, C, H, W), got {tuple(student.shape)} and '
-            f'{tuple(teacher.shape)}{"" if same_size else "; only H and W may differ"}'
+            f'{tuple(teacher.shape)}{free and f"; only {free} may differ"}'
         )
     for features in (student, teacher):
         if 0 in features.shape[1:]:
