@@ -38,6 +38,7 @@ CONNECTORS = {
     'BottleneckConnector': 'connectors',
     'ConvConnector': 'connectors',
     'IdentityConnector': 'connectors',
+    'OFABranch': 'classification.branches',
     'TransposedConvConnector': 'connectors',
 }
 COST_SOURCES = {
