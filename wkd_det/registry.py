@@ -67,6 +67,7 @@ REGISTERED = {
     'FUNCTIONS': {'collate_images': 'classification.data'},
     'HOOKS': {
         'ExactCheckpointHook': 'hooks.exact_checkpoint',
+        'SampleTableHook': 'hooks.sample_table',
         'TermScheduleHook': 'hooks.term_schedule',
     },
     'METRICS': {'TopKAccuracy': 'classification.classifier'},
@@ -87,7 +88,16 @@ TAPS = {
     'roi_logits': 'detection.taps.rois:RoILogitsTap',
     'roi_offsets': 'detection.taps.rois:RoIOffsetsTap',
 }
-"""Taps of detectors. A classifier has ``logits``, and the modules of either have their names."""
+"""Taps of detectors. The modules of detectors and classifiers have their own names."""
+
+CLASSIFIER_TAPS = {
+    'branch': 'classification.taps.branch:BranchTap',
+    'class_activation': 'classification.taps.class_activation:ClassActivationTap',
+    'logits': 'classification.taps.logits:LogitsTap',
+    'pyramid': 'classification.taps.stages:StagePyramidTap',
+    'stages': 'classification.taps.stages:StagesTap',
+}
+"""Taps of classifiers."""
 
 RENAMED = {
     'HierarchicalContextLoss': 'ReviewKDLoss',

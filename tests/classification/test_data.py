@@ -270,13 +270,15 @@ def test_mean_and_std_that_do_not_fit(options, values):
             torch.zeros(2, 3, 4, 4),
             torch.tensor([0.0, 1.0]),
             ValueError,
-            'labels must be integers of the shape (N,), got torch.float32 of the shape (2,)',
+            'labels must be integers of the shape (N,), or probabilities of the shape (N, C), '
+            'got torch.float32 of the shape (2,)',
         ),
         (
             torch.zeros(2, 3, 4, 4),
             torch.tensor([[1], [0]]),
             ValueError,
-            'labels must be integers of the shape (N,), got torch.int64 of the shape (2, 1)',
+            'labels must be integers of the shape (N,), or probabilities of the shape (N, C), '
+            'got torch.int64 of the shape (2, 1)',
         ),
         (
             torch.zeros(2, 1, 4, 4),
@@ -309,6 +311,11 @@ def test_label_outside_the_classes(label):
         f'labels must lie in [0, 10), the classes of the network, got {label} (image 2 of the '
         'batch)'
     )
+    if label == -1:
+        message += (
+            '; where images may lack a label, set allow_unlabelled=True in the data_preprocessor, '
+            'which leaves them out of the cross entropy'
+        )
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
         model.val_step([images, labels])
 

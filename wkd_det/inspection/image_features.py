@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from wkd_det import registry
 from wkd_det.classification.classifier import class_rows, last_layer, network_of
 from wkd_det.costs.features import ClassExamples, FeatureSource
-from wkd_det.distillation.recording import recording
+from wkd_det.distillation.recording import INPUT, recording
 from wkd_det.inspection.opening import (
     data_of,
     open_features,
@@ -95,7 +95,7 @@ class ImageFeatureSource(FeatureSource):
     def _of_images(
         self, run: Sequence[int], images: list[tuple[Tensor, int] | None]
     ) -> ClassExamples:
-        read = [(key, *one) for key, one in zip(run, images) if one is not None]
+        read = [(key, *one[:2]) for key, one in zip(run, images) if one is not None]
         if not read:
             nothing = torch.zeros(0, dtype=torch.int64)
             return ClassExamples(torch.zeros(0, 0), nothing, nothing)
@@ -106,8 +106,8 @@ class ImageFeatureSource(FeatureSource):
 
     def _features(self, inputs: Tensor) -> Tensor:
         network = network_of(self.classifier)
-        name, _ = last_layer(network, self.classifier.num_classes)
-        with recording(network, [name], inputs=True) as given:
+        name = f'{last_layer(network, self.classifier.num_classes)[0]}{INPUT}'
+        with recording(network, [name]) as given:
             logits = network(inputs)
         if self.layer == 'logits':
             return logits

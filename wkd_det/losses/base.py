@@ -18,6 +18,12 @@ class Loss(nn.Module):
     takes what the tap of the term gives as keyword arguments and returns a scalar, with the
     weight included.
 
+    Where a constructor has them, and the config does not set them, it is told ``num_classes``
+    and, for ``'features'`` and ``'pyramid'``, ``student_channels``, ``teacher_channels``,
+    ``student_size`` and ``teacher_size``: of the maps as ``forward`` gets them, behind connectors.
+    Channels are a number, or one per map of a pyramid; sizes are height and width, None where
+    they are unknown. Networks of its own are trained with the student.
+
     Args:
         loss_weight: Factor of the loss, >= 0.
 
@@ -27,6 +33,12 @@ class Loss(nn.Module):
 
     takes: ClassVar[str]
     """Kind of the tap that feeds it, e.g. ``'features'``, ``'pyramid'``, ``'logits'``."""
+    needs_teacher: ClassVar[bool] = True
+    """Whether it compares with a teacher; without one the pairs have no ``teacher``."""
+    needs: tuple[str, ...] = ()
+    """Arguments of ``forward`` beyond student and teacher that the networks or the batch give:
+    ``target``, ``index``, ``student_logits``, ``teacher_logits``, ``student_head``,
+    ``teacher_head``, ``student_strong``, ``teacher_strong``; see ``distillation/extras.py``."""
     scalable: ClassVar[tuple[str, ...]] = ()
     """Arguments that weigh a part of the loss and that a schedule may scale."""
     fading_part: str | None = None
@@ -53,6 +65,12 @@ class Loss(nn.Module):
         Called once, when the teacher is there; only where ``distance_source`` is set.
         """
         raise NotImplementedError
+
+    def set_samples(self, labels: Tensor) -> None:
+        """Take the label of every training sample, shape ``(samples,)``.
+
+        Called by ``SampleTableHook`` when training begins, where ``needs`` has ``'index'``.
+        """
 
 
 class MapLoss(Loss):
@@ -96,6 +114,7 @@ def adopt(loss: nn.Module, takes: str) -> nn.Module:
     )
     defaults: dict[str, Any] = dict(
         takes=takes,
+        needs=(),
         scalable=(),
         fading_part=None,
         mixes_widths=False,

@@ -180,6 +180,7 @@ class DKDLoss(Loss):
     """
 
     takes: ClassVar[str] = 'logits'
+    needs = ('target',)
     scalable: ClassVar[tuple[str, ...]] = ('alpha', 'beta')
 
     def __init__(

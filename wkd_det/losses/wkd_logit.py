@@ -278,6 +278,11 @@ class WKDLogitLoss(Loss):
             self.distance_source = adopt(registry.build(cost))
 
     @property
+    def needs(self) -> tuple[str, ...]:
+        """The separated form treats the target class by itself."""
+        return ('target',) if self.separated else ()
+
+    @property
     def fading_part(self) -> str | None:
         """The reference's decay leaves the target part alone."""
         return 'transport_weight' if self.separated else None
