@@ -36,6 +36,7 @@ LOSSES = {
 CONNECTORS = {
     'ABFConnector': 'connectors',
     'BottleneckConnector': 'connectors',
+    'BridgeConnector': 'classification.bridges',
     'ConvConnector': 'connectors',
     'IdentityConnector': 'connectors',
     'OFABranch': 'classification.branches',
@@ -93,6 +94,8 @@ TAPS = {
 CLASSIFIER_TAPS = {
     'branch': 'classification.taps.branch:BranchTap',
     'class_activation': 'classification.taps.class_activation:ClassActivationTap',
+    'crossed_features': 'classification.taps.crossed:CrossedFeaturesTap',
+    'crossed_logits': 'classification.taps.crossed:CrossedLogitsTap',
     'logits': 'classification.taps.logits:LogitsTap',
     'pyramid': 'classification.taps.stages:StagePyramidTap',
     'stages': 'classification.taps.stages:StagesTap',

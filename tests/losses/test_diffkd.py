@@ -6,9 +6,9 @@ import re
 
 import pytest
 import torch
-from support.golden import check, golden, state
 from torch.testing import assert_close
 
+from golden import check, golden, state
 from wkd_det.losses import DiffKDLogitLoss, DiffKDLoss
 from wkd_det.losses.diffkd_networks import Noise
 from wkd_det.ops.diffusion import inference_times, kept_shares
