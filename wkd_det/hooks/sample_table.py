@@ -1,4 +1,4 @@
-"""Labels of all training samples for losses that keep something of each: the hook that gives them."""
+"""The table of samples: labels of the whole training set for losses that keep track of it."""
 
 from __future__ import annotations
 

@@ -43,8 +43,9 @@ class TermScheduleHook(Hook):
 
     Raises:
         TypeError: If ``terms`` is no list of names.
-        ValueError: If a number is outside its range or ``ramp`` neither; when training starts, if epochs are asked
-            for in an iteration-based loop, or the decay would begin after the end.
+        ValueError: If a number is outside its range or ``ramp`` is neither; when training starts,
+            if epochs are asked for in an iteration-based loop, or the decay would begin after the
+            end.
         KeyError: When training starts, if a name is unknown; it lists the valid ones.
 
     See :class:`wkd_det.distillation.schedule.TermSchedule` for the formula.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -47,6 +47,8 @@ class Loss(nn.Module):
     """Whether maps of different widths are compared without a connector."""
     distance_source: Callable[..., Tensor] | None = None
     """Source of class distances, if it needs them; see :mod:`wkd_det.costs.interface`."""
+    teacher_modules: tuple[str, ...] = ()
+    """Names of modules of the teacher's network that it looks at once, before training."""
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
@@ -63,6 +65,14 @@ class Loss(nn.Module):
         """Take the class distances, shape ``(C, C)``, in the order of the student's logits.
 
         Called once, when the teacher is there; only where ``distance_source`` is set.
+        """
+        raise NotImplementedError
+
+    def set_teacher_modules(self, modules: Sequence[nn.Module]) -> None:
+        """Take what it needs of the modules of ``teacher_modules``, in their order.
+
+        Called once, when the teacher is there; only where ``teacher_modules`` names some. They
+        must not be kept: the teacher is no part of the student.
         """
         raise NotImplementedError
 
@@ -115,6 +125,7 @@ def adopt(loss: nn.Module, takes: str) -> nn.Module:
     defaults: dict[str, Any] = dict(
         takes=takes,
         needs=(),
+        teacher_modules=(),
         scalable=(),
         fading_part=None,
         mixes_widths=False,
