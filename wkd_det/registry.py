@@ -24,6 +24,8 @@ LOSSES = {
     'CCLoss': 'losses.cc',
     'CRDLoss': 'losses.crd',
     'CTKDLoss': 'losses.ctkd',
+    'DiffKDLogitLoss': 'losses.diffkd',
+    'DiffKDLoss': 'losses.diffkd',
     'DISTLoss': 'losses.dist',
     'DKDLoss': 'losses.kd',
     'FGFILoss': 'losses.fgfi',
@@ -63,8 +65,10 @@ LOSSES = {
 CONNECTORS = {
     'ABFConnector': 'connectors',
     'BottleneckConnector': 'connectors',
+    'BridgeConnector': 'classification.bridges',
     'ConvConnector': 'connectors',
     'IdentityConnector': 'connectors',
+    'OFABranch': 'classification.branches',
     'RegressorConnector': 'connectors',
     'TransposedConvConnector': 'connectors',
 }
@@ -121,6 +125,8 @@ TAPS = {
 CLASSIFIER_TAPS = {
     'branch': 'classification.taps.branch:BranchTap',
     'class_activation': 'classification.taps.class_activation:ClassActivationTap',
+    'crossed_features': 'classification.taps.crossed:CrossedFeaturesTap',
+    'crossed_logits': 'classification.taps.crossed:CrossedLogitsTap',
     'logits': 'classification.taps.logits:LogitsTap',
     'pyramid': 'classification.taps.stages:StagePyramidTap',
     'stages': 'classification.taps.stages:StagesTap',

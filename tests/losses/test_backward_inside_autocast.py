@@ -116,6 +116,16 @@ def ofd():
     return pyramid(loss)
 
 
+def drawing(loss, **options):
+    def step(student, teacher):
+        torch.manual_seed(0)
+        return module(student, teacher)
+
+    torch.manual_seed(0)
+    module = loss(**options)
+    return step
+
+
 def boxes():
     both, corners = maps(5, 4), 20 * torch.rand(2, 5, 2, generator=GENERATOR)
     student_boxes, teacher_boxes = torch.cat([corners, corners + 15], dim=2)
@@ -193,6 +203,10 @@ CASES = {
     'ABLoss': lambda: pyramid(losses.ABLoss()),
     'OFDLoss': ofd,
     'VIDLoss': lambda: pyramid(losses.VIDLoss(student_channels=(8, 8), teacher_channels=(8, 8))),
+    'DiffKDLoss': lambda: features(
+        drawing(losses.DiffKDLoss, student_channels=8, teacher_channels=8, hidden_channels=16)
+    ),
+    'DiffKDLogitLoss': lambda: logits(drawing(losses.DiffKDLogitLoss, num_classes=9)),
     'FGFILoss': lambda: pyramid(losses.FGFILoss()),
     'ICDLoss': icd,
     'OffsetLoss': lambda: logits(losses.OffsetLoss()),
