@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import broadcast
 from torch import Tensor, nn
 
 from wkd_det.classification.classifier import network_of
@@ -91,7 +92,7 @@ class CrossedStagesTap(Tap):
 
     Both networks are cut behind some modules. A path runs one network up to a cut, a connector,
     the bridge, and the rest of the other network. Of all such paths, in both directions, some are
-    drawn per step from torch's random state.
+    drawn per step from torch's random state, that of the first process in all of them.
 
     There is a bridge from the student to the teacher behind each module, and one back behind each
     but the last: connectors with the widths and sizes of both maps, and ``rectified`` where they
@@ -186,9 +187,10 @@ class CrossedStagesTap(Tap):
         self._check_sizes(connectors)
 
     def draw(self) -> list[Path]:
-        """Draw the paths of a step."""
-        order = torch.randperm(len(self._choices)).tolist()
-        return [self._choices[index] for index in order[: self.num_paths]]
+        """Draw the paths of a step, for all processes: some share their normalisations."""
+        order = torch.randperm(len(self._choices))
+        broadcast(order)
+        return [self._choices[index] for index in order[: self.num_paths].tolist()]
 
     def crossed_pass(
         self,
