@@ -6,6 +6,7 @@ import copy
 import re
 
 import pytest
+import torch
 import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmengine.model import ExponentialMovingAverage

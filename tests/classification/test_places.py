@@ -13,6 +13,7 @@ from wkd_det.classification.places import places_of
 ALL = {
     'stages',
     'stages_before',
+    'stage_norms',
     'last',
     'last_before',
     'middle',
@@ -20,6 +21,7 @@ ALL = {
     'pooled_map',
     'pool',
 }
+WITHOUT = {'stages_before', 'stage_norms', 'last_before'}
 
 
 def build(name):
@@ -60,14 +62,14 @@ def values(network, places):
         ('MobileNetV1', set()),
         ('MobileNetV2', set()),
         ('ShuffleV1', set()),
-        ('ShuffleV2', {'stages_before', 'last_before'}),
+        ('ShuffleV2', WITHOUT),
         ('tv:resnet18', set()),
         ('tv:resnet50', set()),
         ('tv:mobilenet_v2', ALL - {'pool'}),
         ('timm:resnet18', set()),
-        ('timm:swin_tiny_patch4_window7_224', {'stages_before', 'last_before'}),
-        ('timm:mobilenetv2_100', {'stages_before', 'last_before'}),
-        ('timm:vit_tiny_patch16_224', {'stages_before', 'last_before', 'pooled_map'}),
+        ('timm:swin_tiny_patch4_window7_224', WITHOUT),
+        ('timm:mobilenetv2_100', WITHOUT),
+        ('timm:vit_tiny_patch16_224', WITHOUT | {'pooled_map'}),
     ],
 )
 def test_places_are_modules_that_run(name, missing):
@@ -90,6 +92,11 @@ def test_places_are_modules_that_run(name, missing):
     if 'stages_before' in places and not name.startswith('wrn'):
         for after, before in zip(places['stages'], places['stages_before']):
             assert shapes[after] == shapes[before]
+    for norm, before in zip(places.get('stage_norms', []), places.get('stages_before', [])):
+        layer = network.get_submodule(norm)
+        assert isinstance(layer, torch.nn.BatchNorm2d)
+        if name != 'ShuffleV1':  # halves of whose last map are normalised apart
+            assert layer.num_features == shapes[before][1]
 
 
 @pytest.mark.parametrize('name', ['resnet8', 'ResNet18', 'vgg8', 'ShuffleV1', 'MobileNetV1'])

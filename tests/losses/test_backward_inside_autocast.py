@@ -112,7 +112,7 @@ def srrl():
 
 def ofd():
     loss = losses.OFDLoss(teacher_norms=['a', 'b'], teacher_channels=(8, 8))
-    loss.set_teacher_modules([torch.nn.BatchNorm2d(8), torch.nn.BatchNorm2d(8)])
+    loss.set_teacher_modules({name: torch.nn.BatchNorm2d(8) for name in 'ab'})
     return pyramid(loss)
 
 

@@ -121,7 +121,7 @@ def test_the_module_takes_its_margins_from_the_teacher():
     assert loss.takes == 'pyramid'
     assert loss.teacher_modules == ('a.bn', 'b.bn')
     assert not loss.state_dict()
-    loss.set_teacher_modules(norms())
+    loss.set_teacher_modules(dict(zip(loss.teacher_modules, norms())))
     margins = [ofd_margin(norm.weight, norm.bias) for norm in norms()]
     value = loss(student, teacher)
     assert_close(value, 0.5 * ofd_loss(student, teacher, margins))
@@ -130,11 +130,22 @@ def test_the_module_takes_its_margins_from_the_teacher():
     assert loss.double().margin_0.dtype == torch.float64  # they move with the module
 
 
-@pytest.mark.parametrize('names', ['a.bn', ['a.bn'], ['a.bn', 3]])
-def test_names_must_be_one_for_each_stage(names):
-    message = f'teacher_norms must be 2 names, one for each stage, got {names!r}'
+@pytest.mark.parametrize('names', [3, ['a.bn', 3]])
+def test_names_must_be_strings(names):
+    message = (
+        'teacher_norms must be names of batch normalisations, one for each stage, or a place, '
+        f'got {names!r}'
+    )
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
         OFDLoss(teacher_norms=names, teacher_channels=(3, 4))
+
+
+def test_norms_must_be_one_for_each_stage():
+    loss = OFDLoss(teacher_channels=(3, 4))
+    assert loss.teacher_modules == ('stage_norms',)
+    message = "teacher_norms must be 2 names, one for each stage, got ['a']"
+    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+        loss.set_teacher_modules(dict(a=norms()[0]))
 
 
 @pytest.mark.parametrize(
@@ -155,7 +166,7 @@ def test_names_must_be_one_for_each_stage(names):
 def test_norms_that_give_no_margin(wrong, message):
     loss = OFDLoss(teacher_norms=['a', 'b'], teacher_channels=(3, 4))
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
-        loss.set_teacher_modules([norms()[0], wrong])
+        loss.set_teacher_modules(dict(a=norms()[0], b=wrong))
 
 
 def test_errors_of_tensors():

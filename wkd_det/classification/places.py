@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -26,6 +27,7 @@ def places_of(network: nn.Module, num_classes: int | None) -> dict[str, Place]:
     ``stages``           outputs of its stages from fine to coarse, without the stem; of a network
                          of equal blocks (ViT) those after each quarter
     ``stages_before``    the same before their last activation
+    ``stage_norms``      the last batch normalisation of each stage, before that activation
     ``last``             the last of the stages
     ``last_before``      the same before its last activation
     ``middle``           the second stage: where FitNet compares
@@ -51,6 +53,9 @@ def places_of(network: nn.Module, num_classes: int | None) -> dict[str, Place]:
         before = _before_activation(network, stages)
         if before:
             places.update(stages_before=before, last_before=before[-1])
+            norms = _norms(network, stages, before)
+            if norms:
+                places['stage_norms'] = norms
     for name in _POOLS:
         if any(name == known for known, _ in network.named_modules()):
             places['pooled_map'] = f'{name}:input'
@@ -100,3 +105,17 @@ def _before_activation(network: nn.Module, stages: list[str]) -> list[str]:
 def _last_activation(stage: nn.Module, name: str) -> str | None:
     found = [part for part, module in stage.named_modules() if isinstance(module, nn.ReLU)]
     return f'{name}.{found[-1]}' if found else None
+
+
+def _norms(network: nn.Module, stages: list[str], before: list[str]) -> list[str]:
+    if isinstance(network, WideResNet):
+        return before
+    found = [_last_norm(network.get_submodule(stage), stage) for stage in stages]
+    return [] if None in found else found
+
+
+def _last_norm(stage: nn.Module, name: str) -> str | None:
+    parts = [part for part, module in stage.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    # The one of a shortcut is added to the main path's.
+    main = [part for part in parts if not re.search(r'(downsample|shortcut)', part)]
+    return f'{name}.{main[-1]}' if main else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -139,7 +139,7 @@ class OFDLoss(Loss):
 
     Args:
         teacher_norms: Names of the teacher's batch normalisations before these ReLUs, one per
-            stage, e.g. ``'layer1.4.bn2'``.
+            stage, e.g. ``'layer1.4.bn2'``, or the place that has them.
         teacher_channels: Width of the maps of each stage; told by the tap.
         loss_weight: Factor of the loss, >= 0; 1e-3 on CIFAR-100, 1e-4 on ImageNet.
 
@@ -155,29 +155,36 @@ class OFDLoss(Loss):
     def __init__(
         self,
         *,
-        teacher_norms: Sequence[str],
         teacher_channels: Sequence[int],
+        teacher_norms: str | Sequence[str] = 'stage_norms',
         loss_weight: float = 1e-3,
     ) -> None:
         super().__init__(loss_weight)
-        names = [] if isinstance(teacher_norms, str) else list(teacher_norms)
-        if len(names) != len(teacher_channels) or not all(isinstance(name, str) for name in names):
+        names = [teacher_norms] if isinstance(teacher_norms, str) else teacher_norms
+        if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
             raise ValueError(
-                f'teacher_norms must be {len(teacher_channels)} names, one for each stage, got '
-                f'{teacher_norms!r}'
+                f'teacher_norms must be names of batch normalisations, one for each stage, or a '
+                f'place, got {teacher_norms!r}'
             )
+        self._num_stages = len(teacher_channels)
         self.teacher_modules = tuple(names)
         for stage, width in enumerate(teacher_channels):
             # They follow from the teacher: checkpoints need none.
             self.register_buffer(f'margin_{stage}', torch.zeros(int(width)), persistent=False)
 
-    def set_teacher_modules(self, modules: Sequence[nn.Module]) -> None:
+    def set_teacher_modules(self, modules: Mapping[str, nn.Module]) -> None:
         """Take the margins from the batch normalisations that ``teacher_norms`` name.
 
         Raises:
-            ValueError: If one is no batch normalisation with weight and bias, or of another width.
+            ValueError: If they are not one per stage, or one is no batch normalisation with weight
+                and bias, or of another width.
         """
-        for stage, (name, norm) in enumerate(zip(self.teacher_modules, modules)):
+        if len(modules) != self._num_stages:
+            raise ValueError(
+                f'teacher_norms must be {self._num_stages} names, one for each stage, got '
+                f'{list(modules)}'
+            )
+        for stage, (name, norm) in enumerate(modules.items()):
             margin = self.get_buffer(f'margin_{stage}')
             if not isinstance(norm, _BatchNorm) or norm.weight is None:
                 raise ValueError(
@@ -198,5 +205,5 @@ class OFDLoss(Loss):
         mask: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
         """Loss of maps, each ``(N, C, H, W)``, scalar; ``mask``: pixels, each ``(N, H, W)``."""
-        margins = [self.get_buffer(f'margin_{stage}') for stage in range(len(self.teacher_modules))]
+        margins = [self.get_buffer(f'margin_{stage}') for stage in range(self._num_stages)]
         return self.loss_weight * ofd_loss(student, teacher, margins, mask=mask)

@@ -5,6 +5,6 @@
 distill = dict(
     loss_cat=dict(
         tap='class_activation',
-        loss=dict(type='CATLoss', resolution=2, normalize=False, loss_weight=15.0),
+        loss=dict(type='CATKDLoss', resolution=2, normalize=False, loss_weight=15.0),
     ),
 )

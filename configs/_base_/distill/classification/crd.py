@@ -6,7 +6,7 @@ train_dataset = dict(with_index=True)
 distill = dict(
     loss_crd=dict(
         tap='pool',
-        loss=dict(type='CRDLoss', num_samples=50000, num_negatives=16384, loss_weight=0.8),
+        loss=dict(type='CRDLoss', num_samples=50000, negatives=16384, loss_weight=0.8),
     ),
 )
 custom_hooks = [dict(type='SampleTableHook')]

@@ -4,5 +4,5 @@
 # As the code of Tf-KD has it, in place of the cross entropy.
 student = dict(ce_weight=0.0)
 distill = dict(
-    loss_smooth=dict(tap='logits', loss=dict(type='LabelSmoothingLoss', smoothing=0.1)),
+    loss_smooth=dict(tap='logits', loss=dict(type='LabelSmoothingLoss', alpha=0.1)),
 )

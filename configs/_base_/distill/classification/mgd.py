@@ -3,5 +3,5 @@
 #
 # Weight and share of masked values of its code for CIFAR-100.
 distill = dict(
-    loss_mgd=dict(tap='last', loss=dict(type='MGDLoss', ratio=0.15, loss_weight=1.2e-3)),
+    loss_mgd=dict(tap='last', loss=dict(type='MGDLoss', ratio=0.15, alpha=1.2e-3)),
 )

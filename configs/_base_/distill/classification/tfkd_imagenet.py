@@ -2,4 +2,4 @@
 _base_ = 'tfkd.py'
 
 student = dict(ce_weight=1.0)
-distill = dict(loss_tfkd=dict(loss=dict(loss_weight=0.1)))
+distill = dict(loss_tfkd=dict(loss=dict(multiplier=1.0)))

@@ -3,5 +3,5 @@
 #
 # Temperature and weight of its code for CIFAR-100.
 distill = dict(
-    loss_wsld=dict(tap='logits', loss=dict(type='WSLDLoss', temperature=4.0, loss_weight=2.25)),
+    loss_wsld=dict(tap='logits', loss=dict(type='WSLDLoss', temperature=4.0, alpha=2.25)),
 )
