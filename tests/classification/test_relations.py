@@ -119,10 +119,10 @@ def test_banks_of_a_resumed_run_are_those_of_an_uninterrupted_one(teacher, tmp_p
         for method in ('CRD', 'WCoRD')
     }
     config.custom_hooks = [dict(type='SampleTableHook')]
+    config.update(val_cfg=None, val_dataloader=None, val_evaluator=None)
     config.merge_from_dict(
         {
             'train_cfg.max_iters': 4,
-            'train_cfg.val_interval': 100,
             'train_dataloader.batch_size': 4,
             'train_dataloader.num_workers': 0,
             'train_dataloader.persistent_workers': False,
