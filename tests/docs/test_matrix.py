@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 
+from wkd_det.classification.targets import Targets
 from wkd_det.testing import (
     classifier_config,
     distilled_from,
@@ -49,6 +50,15 @@ MAPS = {
     'PKD': dict(type='PKDLoss'),
     'WKD-F on maps': dict(type='WKDFeatureLoss', grid=2, loss_weight=5e-3),
 }
+BANKS = dict(num_samples=40, negatives=8)
+VECTORS = {
+    'RKD': dict(type='RKDLoss'),
+    'PKT': dict(type='PKTLoss'),
+    'CC': dict(type='CCLoss'),
+    'CRD': dict(type='CRDLoss', **BANKS),
+    'WCoRD': dict(type='WCoRDLoss', **BANKS),
+    'EMD+IPOT': dict(type='IPOTLoss'),
+}
 
 
 def detector_terms(method, kind):
@@ -58,6 +68,8 @@ def detector_terms(method, kind):
         return dict(loss_x=dict(tap='roi_logits', loss=LOGITS[method], **stage))
     if method in MAPS:
         return dict(loss_x=dict(tap='neck', levels=[0], connector=CONV, loss=MAPS[method]))
+    if method in VECTORS:
+        return dict(loss_x=dict(tap='pool', loss=VECTORS[method]))
     feature, offsets = MAPS['WKD-F on maps'], dict(type='OffsetLoss')
     crossed = dict(tap='crossed_offsets', head='teacher', connector='loss_x', loss=offsets)
     return {
@@ -137,7 +149,10 @@ def losses_of(kind, methods, teacher):
         config = classifier_config(image_size=32, teacher=teacher, distill=distill)
         model = MODELS.build(dict(config, type='DistilledClassifier')).train()
         images, labels = model.data_preprocessor(image_batch(), True)
-        losses = model(images, labels, mode='loss')
+        if model.distiller.keeps_samples:
+            model.distiller.set_samples(torch.arange(BANKS['num_samples']) % 10)
+        targets = Targets(labels, indices=torch.arange(len(labels)))
+        losses = model(images, targets, mode='loss')
     else:
         model = MODELS.build(copy.deepcopy(distilled_from(tiny_detector(kind), teacher, distill)))
         batch = random_batch([(96, 128), (64, 96)], masks=kind == 'MaskRCNN')
@@ -150,6 +165,7 @@ def test_the_matrix_is_complete():
     assert {method for method, _ in CELLS} == {
         *LOGITS,
         *MAPS,
+        *VECTORS,
         *('WKD-F on RoIs', 'WKD box term', 'ReviewKD', 'FGFI', 'ICD', 'FCFD'),
     }
     assert {kind for _, kind in CELLS} == {*KINDS, 'classifiers'}
@@ -174,6 +190,7 @@ def test_what_is_there_trains(kind, teacher_of):
 def test_a_gap_is_refused(method, kind, teacher_of):
     name = KINDS.get(kind, 'classifier')
     with pytest.raises(
-        (ValueError, KeyError), match='has no RoI head|no such module|needs anchors'
+        (ValueError, KeyError),
+        match='has no RoI head|no such module|no module has that name|needs anchors',
     ):
         losses_of(name, [method], teacher_of(name))

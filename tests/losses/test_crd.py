@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
+from benchmarks.memory import peak_extra_bytes
 from golden import check, golden, state
 from wkd_det import registry
 from wkd_det.losses.crd import contrast_constant, crd_loss
@@ -159,6 +160,15 @@ def test_constant_of_a_batch():
     scores = torch.einsum('nd,nkd->nk', student, bank[lists]) / 0.5
     found = contrast_constant(student, bank, lists, temperature=0.5)
     assert_close(found, 10 * scores.exp().mean(), **EXACT)
+
+
+def test_memory_is_not_that_of_the_rows_of_all_negatives():
+    samples, rows, width, negatives = 32, 2000, 64, 1000
+    both = torch.randn(2, samples, width).requires_grad_()
+    banks = torch.randn(2, rows, width)
+    lists = torch.randint(rows, (samples, 1 + negatives))
+    peak = peak_extra_bytes(lambda: crd_loss(*both, *banks, lists, **CONSTANTS).backward())
+    assert peak < 4 * samples * (1 + negatives) * width / 4
 
 
 # The module

@@ -122,7 +122,15 @@ def contrast_constant(
 
     Returns:
         Scalar, without a gradient.
+
+    Raises:
+        TypeError: If a list or an array is given for a tensor.
+        ValueError: If shapes disagree or ``temperature`` is not positive.
     """
+    check_vectors(vectors, vectors)
+    check_positive(temperature=temperature)
+    check_banks(vectors.shape[1], bank, bank)
+    check_index_lists('contrast_index', contrast_index, len(vectors), 2)
     with without_autocast(vectors):
         (vectors,) = promote(vectors)
         total = vectors.new_zeros(())

@@ -172,7 +172,9 @@ class WCoRDLoss(ContrastiveLoss):
     Maps are averaged over their pixels and embedded by one linear layer per network. The global
     part contrasts the embeddings with memory banks as CRD does, by a critic of spectral norm 1 in
     place of the logarithms, and trains both embeddings and the critic; the local part transports
-    the batch's student embeddings to the teacher's, and trains those of the student.
+    the batch's student embeddings to the teacher's, and trains those of the student. Classes come
+    from the data set, so soft labels of a batch mean nothing here; a mixture of images is no
+    sample of it and has no index.
 
     The authors have published no code. This is **our reading** of the paper: forms, weights,
     number of negatives and regularisation are our choices.
