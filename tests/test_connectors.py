@@ -224,7 +224,10 @@ def test_fused_levels_are_resized_before_the_last_convolution_and_go_down_so(siz
         first[:, None] * own + second[:, None] * above, size=sizes[1], mode='nearest'
     )
     assert_close(results[1], abf.outward[1](fused))
-    for one, other in ((abf(pyramid()), plain(pyramid())), (abf(pyramid(), SIZES), plain(pyramid()))):
+    for one, other in (
+        (abf(pyramid()), plain(pyramid())),
+        (abf(pyramid(), SIZES), plain(pyramid())),
+    ):
         assert all(torch.equal(*levels) for levels in zip(one, other))
 
 

@@ -17,7 +17,7 @@ REQUIRED = dict(
     FTLoss=WIDTHS,
     ICDLoss=dict(num_classes=4, **WIDTHS),
     MGDLoss=dict(teacher_channels=5),
-    OFDLoss=dict(teacher_norms=['bn1', 'bn2'], teacher_channels=(5, 6)),
+    OFDLoss=dict(teacher_channels=(5, 6)),
     VIDLoss=STAGES,
     WKDLogitLoss=dict(cost=1 - torch.eye(3)),
 )

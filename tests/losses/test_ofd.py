@@ -130,32 +130,30 @@ def test_the_module_takes_its_margins_from_the_teacher():
     assert loss.double().margin_0.dtype == torch.float64  # they move with the module
 
 
-@pytest.mark.parametrize('names', ['a.bn', ['a.bn'], ['a.bn', 3]])
-def test_names_must_be_one_for_each_stage(names):
-    message = f'teacher_norms must be 2 names, one for each stage, got {names!r}'
+@pytest.mark.parametrize('names', [3, ['a.bn', 3]])
+def test_names_of_norms(names):
+    message = f'teacher_norms must be the name of a place or names of modules, got {names!r}'
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
         OFDLoss(teacher_norms=names, teacher_channels=(3, 4))
+    assert OFDLoss(teacher_channels=(3, 4)).teacher_modules == ('norms_before',)
+
+
+AFFINE = 'teacher_norms[1] must be a batch normalisation with weight and bias, got'
 
 
 @pytest.mark.parametrize(
-    ('wrong', 'message'),
+    ('given', 'message'),
     [
-        (
-            nn.ReLU(),
-            "teacher_norms must name batch normalisations with weight and bias, got 'b', ReLU",
-        ),
-        (
-            nn.BatchNorm2d(4, affine=False),
-            'teacher_norms must name batch normalisations with weight and bias, '
-            "got 'b', BatchNorm2d",
-        ),
-        (nn.BatchNorm2d(5), "teacher_norms[1] must have 4 channels as the map, got 'b' of 5"),
+        ([nn.ReLU()], f'{AFFINE} ReLU'),
+        ([nn.BatchNorm2d(4, affine=False)], f'{AFFINE} BatchNorm2d'),
+        ([nn.BatchNorm2d(5)], 'teacher_norms[1] must have 4 channels as the map, got 5'),
+        ([], "teacher_norms must be 2, one for each stage, got ['norms_before'] of 1 modules"),
     ],
 )
-def test_norms_that_give_no_margin(wrong, message):
-    loss = OFDLoss(teacher_norms=['a', 'b'], teacher_channels=(3, 4))
+def test_norms_that_give_no_margin(given, message):
+    loss = OFDLoss(teacher_channels=(3, 4))
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
-        loss.set_teacher_modules([norms()[0], wrong])
+        loss.set_teacher_modules([norms()[0], *given])
 
 
 def test_errors_of_tensors():

@@ -48,7 +48,7 @@ class Loss(nn.Module):
     distance_source: Callable[..., Tensor] | None = None
     """Source of class distances, if it needs them; see :mod:`wkd_det.costs.interface`."""
     teacher_modules: tuple[str, ...] = ()
-    """Names of modules of the teacher's network that it looks at once, before training."""
+    """Names of modules or places of the teacher that it looks at once, before training."""
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()

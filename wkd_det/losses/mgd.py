@@ -112,7 +112,7 @@ class MGDLoss(Loss):
     have a generator of its own, as in the published code for detectors, each level is a term.
 
     Args:
-        teacher_channels: Width of the maps; told by the tap. Where the student's width differs,
+        teacher_channels: Width of the maps; set by the tap. Where the student's width differs,
             the published code has a 1 x 1 convolution with bias before:
             ``ConvConnector(norm_cfg=None)``.
         alpha: Factor of the sum over channels and pixels, >= 0. Published: 7e-5 on ImageNet with

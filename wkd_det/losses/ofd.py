@@ -132,20 +132,19 @@ def ofd_margin(weight: Tensor, bias: Tensor) -> Tensor:
 class OFDLoss(Loss):
     """Partial squared distance of maps before the ReLU (OFD).
 
-    Taps are the inputs of the ReLUs, e.g. ``'layer1.4.relu2:input'``; the published connector is
-    ``ConvConnector()`` at each stage. The margins come from the teacher's batch normalisations,
-    once, when training starts. (The published code runs the teacher in training mode; here it is
-    in evaluation mode.)
+    It compares the inputs of the ReLUs, the place ``stages_before`` of classifiers, behind a
+    ``ConvConnector()`` at each stage in the published code. The margins come from the teacher's
+    batch normalisations, once, when training starts. (The published code runs the teacher in
+    training mode; here it is in evaluation mode.)
 
     Args:
-        teacher_norms: Names of the teacher's batch normalisations before these ReLUs, one per
-            stage, e.g. ``'layer1.4.bn2'``.
-        teacher_channels: Width of the maps of each stage; told by the tap.
+        teacher_channels: Width of the maps of each stage; set by the tap.
+        teacher_norms: Batch normalisations of the teacher before these ReLUs, one per stage: names
+            of modules, e.g. ``['layer1.4.bn2', ...]``, or the name of a place.
         loss_weight: Factor of the loss, >= 0; 1e-3 on CIFAR-100, 1e-4 on ImageNet.
 
     Raises:
-        ValueError: If ``teacher_norms`` are no names, one per stage, or ``loss_weight`` is
-            negative.
+        ValueError: If ``teacher_norms`` are no names or ``loss_weight`` is negative.
 
     See :func:`wkd_det.functional.ofd_loss` for formula, conventions and source.
     """
@@ -155,39 +154,50 @@ class OFDLoss(Loss):
     def __init__(
         self,
         *,
-        teacher_norms: Sequence[str],
         teacher_channels: Sequence[int],
+        teacher_norms: str | Sequence[str] = 'norms_before',
         loss_weight: float = 1e-3,
     ) -> None:
         super().__init__(loss_weight)
-        names = [] if isinstance(teacher_norms, str) else list(teacher_norms)
-        if len(names) != len(teacher_channels) or not all(isinstance(name, str) for name in names):
+        names = [teacher_norms] if isinstance(teacher_norms, str) else teacher_norms
+        if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
             raise ValueError(
-                f'teacher_norms must be {len(teacher_channels)} names, one for each stage, got '
+                f'teacher_norms must be the name of a place or names of modules, got '
                 f'{teacher_norms!r}'
             )
         self.teacher_modules = tuple(names)
+        self.num_stages = len(teacher_channels)
         for stage, width in enumerate(teacher_channels):
             # They follow from the teacher: checkpoints need none.
             self.register_buffer(f'margin_{stage}', torch.zeros(int(width)), persistent=False)
+
+    @property
+    def margins(self) -> list[Tensor]:
+        """Margin of each stage, shape ``(C,)``."""
+        return [self.get_buffer(f'margin_{stage}') for stage in range(self.num_stages)]
 
     def set_teacher_modules(self, modules: Sequence[nn.Module]) -> None:
         """Take the margins from the batch normalisations that ``teacher_norms`` name.
 
         Raises:
-            ValueError: If one is no batch normalisation with weight and bias, or of another width.
+            ValueError: If there is not one per stage, or one is no batch normalisation with weight
+                and bias, or of another width.
         """
-        for stage, (name, norm) in enumerate(zip(self.teacher_modules, modules)):
-            margin = self.get_buffer(f'margin_{stage}')
+        if len(modules) != self.num_stages:
+            raise ValueError(
+                f'teacher_norms must be {self.num_stages}, one for each stage, got '
+                f'{list(self.teacher_modules)} of {len(modules)} modules'
+            )
+        for stage, (norm, margin) in enumerate(zip(modules, self.margins)):
             if not isinstance(norm, _BatchNorm) or norm.weight is None:
                 raise ValueError(
-                    f'teacher_norms must name batch normalisations with weight and bias, got '
-                    f'{name!r}, {type(norm).__name__}'
+                    f'teacher_norms[{stage}] must be a batch normalisation with weight and bias, '
+                    f'got {type(norm).__name__}'
                 )
             if norm.weight.shape != margin.shape:
                 raise ValueError(
                     f'teacher_norms[{stage}] must have {len(margin)} channels as the map, got '
-                    f'{name!r} of {len(norm.weight)}'
+                    f'{len(norm.weight)}'
                 )
             margin.copy_(ofd_margin(norm.weight, norm.bias))
 
@@ -198,5 +208,4 @@ class OFDLoss(Loss):
         mask: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
         """Loss of maps, each ``(N, C, H, W)``, scalar; ``mask``: pixels, each ``(N, H, W)``."""
-        margins = [self.get_buffer(f'margin_{stage}') for stage in range(len(self.teacher_modules))]
-        return self.loss_weight * ofd_loss(student, teacher, margins, mask=mask)
+        return self.loss_weight * ofd_loss(student, teacher, self.margins, mask=mask)
