@@ -108,7 +108,7 @@ class MGDLoss(Loss):
     """Squared distance of the teacher's map and one generated from the masked student's (MGD).
 
     The generator, two 3 x 3 convolutions with a ReLU between, belongs to the loss and is trained
-    with the student. All maps that one term compares share it: where each level of a pyramid shall
+    with the student. All maps that one term compares share it: where each level of a pyramid is to
     have a generator of its own, as in the published code for detectors, each level is a term.
 
     Args:
