@@ -59,6 +59,7 @@ def ft_loss(
         Transfer, NeurIPS 2018.
 
     Example:
+        >>> import torch
         >>> student, teacher = torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([[[[0.0, 2.0]]]])
         >>> ft_loss(student, teacher)  # (1, 0) and (0, 1)
         tensor(1.)

@@ -69,7 +69,7 @@ def vid_loss(
     Example:
         >>> student, scale = torch.zeros(1, 2, 3, 3), torch.zeros(2)  # v = log 2
         >>> vid_loss(student, student, scale).round(decimals=4)  # log(log 2) / 2
-        tensor(-0.1833)
+        tensor(-0.1832)
     """
     check_maps(student, teacher, mask)
     check_tensors(log_scale=log_scale)
