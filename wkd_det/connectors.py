@@ -129,9 +129,9 @@ class RegressorConnector(Connector):
     Args:
         student_channels: Width of the student's map.
         teacher_channels: Width of the teacher's map.
-        student_size: Height and width of the student's map; told by the tap where it is known.
+        student_size: Height and width of the student's map; set by the tap where it is known.
             Where one of the sizes is None, they count as equal.
-        teacher_size: Height and width of the teacher's map; told by the tap.
+        teacher_size: Height and width of the teacher's map; set by the tap.
         activate: Whether a ReLU follows.
 
     Raises:

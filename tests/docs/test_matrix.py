@@ -48,7 +48,19 @@ MAPS = {
     'NST': dict(type='NSTLoss'),
     'ICKD-C': dict(type='ICKDLoss'),
     'PKD': dict(type='PKDLoss'),
+    'AT': dict(type='ATLoss'),
+    'SP': dict(type='SPLoss'),
+    'FT': dict(type='FTLoss'),
+    'MGD': dict(type='MGDLoss'),
+    'SRRL': dict(type='SRRLLoss'),
     'WKD-F on maps': dict(type='WKDFeatureLoss', grid=2, loss_weight=5e-3),
+}
+PYRAMIDS = {
+    'ReviewKD': dict(type='ReviewKDLoss'),
+    'VID': dict(type='VIDLoss'),
+    'AB': dict(type='ABLoss'),
+    'FSP': dict(type='FSPLoss'),
+    'OFD': dict(type='OFDLoss'),
 }
 BANKS = dict(num_samples=40, negatives=8)
 VECTORS = {
@@ -70,6 +82,10 @@ def detector_terms(method, kind):
         return dict(loss_x=dict(tap='neck', levels=[0], connector=CONV, loss=MAPS[method]))
     if method in VECTORS:
         return dict(loss_x=dict(tap='pool', loss=VECTORS[method]))
+    if method in PYRAMIDS:
+        abf = dict(type='ABFConnector', mid_channels=8)
+        connector = abf if method == 'ReviewKD' else CONV
+        return dict(loss_x=dict(tap='pyramid', connector=connector, loss=PYRAMIDS[method]))
     feature, offsets = MAPS['WKD-F on maps'], dict(type='OffsetLoss')
     crossed = dict(tap='crossed_offsets', head='teacher', connector='loss_x', loss=offsets)
     return {
@@ -77,13 +93,7 @@ def detector_terms(method, kind):
             loss_x=dict(tap='roi_feats', roi_size=4, connector=CONV, loss=feature, **stage)
         ),
         'WKD box term': dict(loss_x=dict(tap='roi_boxes', loss=dict(type='BoxLoss'), **stage)),
-        'ReviewKD': dict(
-            loss_x=dict(
-                tap='pyramid',
-                connector=dict(type='ABFConnector', mid_channels=8),
-                loss=dict(type='ReviewKDLoss'),
-            )
-        ),
+        'CAT-KD': dict(loss_x=dict(tap='class_activation', loss=dict(type='CATKDLoss'))),
         'FGFI': dict(loss_x=dict(tap='imitation', connector=CONV, loss=dict(type='FGFILoss'))),
         'ICD': dict(loss_x=dict(tap='instances', loss=dict(type='ICDLoss', width=16, num_heads=2))),
         'FCFD': dict(
@@ -100,6 +110,9 @@ def classifier_terms(method):
         return dict(loss_x=dict(tap='logits', loss=LOGITS[method]))
     if method in MAPS:
         return dict(loss_x=dict(tap='layer3', connector=CONV, loss=MAPS[method]))
+    if method in PYRAMIDS:
+        term = detector_terms(method, 'classifier')['loss_x']
+        return dict(loss_x=dict(term, modules='stages_before'))
     return detector_terms(method, 'classifier')
 
 
@@ -166,7 +179,8 @@ def test_the_matrix_is_complete():
         *LOGITS,
         *MAPS,
         *VECTORS,
-        *('WKD-F on RoIs', 'WKD box term', 'ReviewKD', 'FGFI', 'ICD', 'FCFD'),
+        *PYRAMIDS,
+        *('WKD-F on RoIs', 'WKD box term', 'CAT-KD', 'FGFI', 'ICD', 'FCFD'),
     }
     assert {kind for _, kind in CELLS} == {*KINDS, 'classifiers'}
     assert set(CELLS.values()) == {'yes', '–'}
@@ -189,8 +203,9 @@ def test_what_is_there_trains(kind, teacher_of):
 )
 def test_a_gap_is_refused(method, kind, teacher_of):
     name = KINDS.get(kind, 'classifier')
-    with pytest.raises(
-        (ValueError, KeyError),
-        match='has no RoI head|no such module|no module has that name|needs anchors',
-    ):
+    reasons = (
+        'has no RoI head|no such module|no module has that name|needs anchors|which .* does not '
+        'give|tap must be one of'
+    )
+    with pytest.raises((ValueError, KeyError), match=reasons):
         losses_of(name, [method], teacher_of(name))

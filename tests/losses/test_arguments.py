@@ -152,7 +152,6 @@ def test_a_list_or_an_array_for_a_tensor(function, given, names, wrong):
         functional.imitation_loss,
         functional.hierarchical_context_loss,
         functional.ab_loss,
-        functional.fsp_loss,
         partial(functional.ofd_loss, margin=[torch.zeros(3)]),
     ],
 )

@@ -9,6 +9,7 @@ import torch
 
 from wkd_det import losses, registry
 from wkd_det.functional import FEATURE_DISTANCES, attended_loss, ickd_loss, sinkhorn_cost
+from wkd_det.ops.arithmetic import matrix_product
 
 GENERATOR = torch.Generator()
 
@@ -105,14 +106,17 @@ def seeded(loss, *shape):
 
 
 def srrl():
-    weight = random(5, 8)
-    head = partial(torch.nn.functional.linear, weight=weight)
+    weight = random(8, 5)
+
+    def head(vectors):
+        return matrix_product(vectors, weight)
+
     return features(partial(losses.SRRLLoss(), teacher_head=head, teacher_logits=random(2, 5)))
 
 
 def ofd():
-    loss = losses.OFDLoss(teacher_norms=['a', 'b'], teacher_channels=(8, 8))
-    loss.set_teacher_modules({name: torch.nn.BatchNorm2d(8) for name in 'ab'})
+    loss = losses.OFDLoss(teacher_channels=(8, 8))
+    loss.set_teacher_modules([torch.nn.BatchNorm2d(8), torch.nn.BatchNorm2d(8)])
     return pyramid(loss)
 
 

@@ -121,7 +121,7 @@ def test_the_module_takes_its_margins_from_the_teacher():
     assert loss.takes == 'pyramid'
     assert loss.teacher_modules == ('a.bn', 'b.bn')
     assert not loss.state_dict()
-    loss.set_teacher_modules(dict(zip(loss.teacher_modules, norms())))
+    loss.set_teacher_modules(norms())
     margins = [ofd_margin(norm.weight, norm.bias) for norm in norms()]
     value = loss(student, teacher)
     assert_close(value, 0.5 * ofd_loss(student, teacher, margins))
@@ -131,42 +131,29 @@ def test_the_module_takes_its_margins_from_the_teacher():
 
 
 @pytest.mark.parametrize('names', [3, ['a.bn', 3]])
-def test_names_must_be_strings(names):
-    message = (
-        'teacher_norms must be names of batch normalisations, one for each stage, or a place, '
-        f'got {names!r}'
-    )
+def test_names_of_norms(names):
+    message = f'teacher_norms must be the name of a place or names of modules, got {names!r}'
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
         OFDLoss(teacher_norms=names, teacher_channels=(3, 4))
+    assert OFDLoss(teacher_channels=(3, 4)).teacher_modules == ('norms_before',)
 
 
-def test_norms_must_be_one_for_each_stage():
-    loss = OFDLoss(teacher_channels=(3, 4))
-    assert loss.teacher_modules == ('stage_norms',)
-    message = "teacher_norms must be 2 names, one for each stage, got ['a']"
-    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
-        loss.set_teacher_modules(dict(a=norms()[0]))
+AFFINE = 'teacher_norms[1] must be a batch normalisation with weight and bias, got'
 
 
 @pytest.mark.parametrize(
-    ('wrong', 'message'),
+    ('given', 'message'),
     [
-        (
-            nn.ReLU(),
-            "teacher_norms must name batch normalisations with weight and bias, got 'b', ReLU",
-        ),
-        (
-            nn.BatchNorm2d(4, affine=False),
-            'teacher_norms must name batch normalisations with weight and bias, '
-            "got 'b', BatchNorm2d",
-        ),
-        (nn.BatchNorm2d(5), "teacher_norms[1] must have 4 channels as the map, got 'b' of 5"),
+        ([nn.ReLU()], f'{AFFINE} ReLU'),
+        ([nn.BatchNorm2d(4, affine=False)], f'{AFFINE} BatchNorm2d'),
+        ([nn.BatchNorm2d(5)], 'teacher_norms[1] must have 4 channels as the map, got 5'),
+        ([], "teacher_norms must be 2, one for each stage, got ['norms_before'] of 1 modules"),
     ],
 )
-def test_norms_that_give_no_margin(wrong, message):
-    loss = OFDLoss(teacher_norms=['a', 'b'], teacher_channels=(3, 4))
+def test_norms_that_give_no_margin(given, message):
+    loss = OFDLoss(teacher_channels=(3, 4))
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
-        loss.set_teacher_modules(dict(a=norms()[0], b=wrong))
+        loss.set_teacher_modules([norms()[0], *given])
 
 
 def test_errors_of_tensors():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -27,7 +26,7 @@ def places_of(network: nn.Module, num_classes: int | None) -> dict[str, Place]:
     ``stages``           outputs of its stages from fine to coarse, without the stem; of a network
                          of equal blocks (ViT) those after each quarter
     ``stages_before``    the same before their last activation
-    ``stage_norms``      the last batch normalisation of each stage, before that activation
+    ``norms_before``     the batch normalisations right before these activations
     ``last``             the last of the stages
     ``last_before``      the same before its last activation
     ``middle``           the second stage: where FitNet compares
@@ -53,9 +52,9 @@ def places_of(network: nn.Module, num_classes: int | None) -> dict[str, Place]:
         before = _before_activation(network, stages)
         if before:
             places.update(stages_before=before, last_before=before[-1])
-            norms = _norms(network, stages, before)
-            if norms:
-                places['stage_norms'] = norms
+            norms = [_norm_before(network, name.removesuffix(':input')) for name in before]
+            if None not in norms:
+                places['norms_before'] = norms
     for name in _POOLS:
         if any(name == known for known, _ in network.named_modules()):
             places['pooled_map'] = f'{name}:input'
@@ -107,15 +106,13 @@ def _last_activation(stage: nn.Module, name: str) -> str | None:
     return f'{name}.{found[-1]}' if found else None
 
 
-def _norms(network: nn.Module, stages: list[str], before: list[str]) -> list[str]:
-    if isinstance(network, WideResNet):
-        return before
-    found = [_last_norm(network.get_submodule(stage), stage) for stage in stages]
-    return [] if None in found else found
-
-
-def _last_norm(stage: nn.Module, name: str) -> str | None:
-    parts = [part for part, module in stage.named_modules() if isinstance(module, nn.BatchNorm2d)]
-    # The one of a shortcut is added to the main path's.
-    main = [part for part in parts if not re.search(r'(downsample|shortcut)', part)]
-    return f'{name}.{main[-1]}' if main else None
+def _norm_before(network: nn.Module, name: str) -> str | None:
+    """The normalisation that ends in a module: itself, or the last one in the block around it."""
+    module = network.get_submodule(name)
+    if isinstance(module, nn.ReLU):
+        name = name.rpartition('.')[0]
+        children = network.get_submodule(name).named_children()
+    else:
+        children = module.named_modules()  # with itself
+    found = [part for part, child in children if isinstance(child, nn.BatchNorm2d)]
+    return '.'.join(part for part in (name, found[-1]) if part) if found else None

@@ -105,7 +105,8 @@ class Term(nn.Module):
             network = student.network_of(teacher.module)
             places = student.places_of('teacher', network)
             names = places.modules('teacher', network, self.loss.teacher_modules)
-            self.loss.set_teacher_modules({name: network.get_submodule(name) for name in names})
+            modules = [network.get_submodule(name) for name in names]
+            self.loss.set_teacher_modules(modules)
 
     def read(self, student: StudentView, teacher: TeacherView | None) -> list[Pair]:
         """Keyword arguments of the loss, one dict per comparison.

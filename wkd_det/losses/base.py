@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ class Loss(nn.Module):
     distance_source: Callable[..., Tensor] | None = None
     """Source of class distances, if it needs them; see :mod:`wkd_det.costs.interface`."""
     teacher_modules: tuple[str, ...] = ()
-    """Modules of the teacher's network, or places, that it looks at once, before training."""
+    """Names of modules or places of the teacher that it looks at once, before training."""
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
@@ -68,8 +68,8 @@ class Loss(nn.Module):
         """
         raise NotImplementedError
 
-    def set_teacher_modules(self, modules: Mapping[str, nn.Module]) -> None:
-        """Take what it needs of the modules of ``teacher_modules``, by name and in their order.
+    def set_teacher_modules(self, modules: Sequence[nn.Module]) -> None:
+        """Take what it needs of the modules of ``teacher_modules``, in their order.
 
         Called once, when the teacher is there; only where ``teacher_modules`` names some. They
         must not be kept: the teacher is no part of the student.

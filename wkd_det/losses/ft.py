@@ -59,6 +59,7 @@ def ft_loss(
         Transfer, NeurIPS 2018.
 
     Example:
+        >>> import torch
         >>> student, teacher = torch.tensor([[[[1.0, 0.0]]]]), torch.tensor([[[[0.0, 2.0]]]])
         >>> ft_loss(student, teacher)  # (1, 0) and (0, 1)
         tensor(1.)
@@ -85,8 +86,8 @@ class FTLoss(Loss):
     with batch normalisation; three more rebuild the map.
 
     Args:
-        student_channels: Width of the student's map; told by the tap.
-        teacher_channels: Width of the teacher's map; told by the tap.
+        student_channels: Width of the student's map; set by the tap.
+        teacher_channels: Width of the teacher's map; set by the tap.
         rate: Width of the factors in units of the teacher's, > 0.
         pretraining: Train the paraphraser instead of the student.
         loss_weight: Factor of the loss, >= 0; 200 in RepDistiller.

@@ -108,11 +108,11 @@ class MGDLoss(Loss):
     """Squared distance of the teacher's map and one generated from the masked student's (MGD).
 
     The generator, two 3 x 3 convolutions with a ReLU between, belongs to the loss and is trained
-    with the student. All maps that one term compares share it: where each level of a pyramid shall
+    with the student. All maps that one term compares share it: where each level of a pyramid is to
     have a generator of its own, as in the published code for detectors, each level is a term.
 
     Args:
-        teacher_channels: Width of the maps; told by the tap. Where the student's width differs,
+        teacher_channels: Width of the maps; set by the tap. Where the student's width differs,
             the published code has a 1 x 1 convolution with bias before:
             ``ConvConnector(norm_cfg=None)``.
         alpha: Factor of the sum over channels and pixels, >= 0. Published: 7e-5 on ImageNet with

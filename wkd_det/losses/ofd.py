@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -132,20 +132,19 @@ def ofd_margin(weight: Tensor, bias: Tensor) -> Tensor:
 class OFDLoss(Loss):
     """Partial squared distance of maps before the ReLU (OFD).
 
-    Taps are the inputs of the ReLUs, e.g. ``'layer1.4.relu2:input'``; the published connector is
-    ``ConvConnector()`` at each stage. The margins come from the teacher's batch normalisations,
-    once, when training starts. (The published code runs the teacher in training mode; here it is
-    in evaluation mode.)
+    It compares the inputs of the ReLUs, the place ``stages_before`` of classifiers, behind a
+    ``ConvConnector()`` at each stage in the published code. The margins come from the teacher's
+    batch normalisations, once, when training starts. (The published code runs the teacher in
+    training mode; here it is in evaluation mode.)
 
     Args:
-        teacher_norms: Names of the teacher's batch normalisations before these ReLUs, one per
-            stage, e.g. ``'layer1.4.bn2'``, or the place that has them.
-        teacher_channels: Width of the maps of each stage; told by the tap.
+        teacher_channels: Width of the maps of each stage; set by the tap.
+        teacher_norms: Batch normalisations of the teacher before these ReLUs, one per stage: names
+            of modules, e.g. ``['layer1.4.bn2', ...]``, or the name of a place.
         loss_weight: Factor of the loss, >= 0; 1e-3 on CIFAR-100, 1e-4 on ImageNet.
 
     Raises:
-        ValueError: If ``teacher_norms`` are no names, one per stage, or ``loss_weight`` is
-            negative.
+        ValueError: If ``teacher_norms`` are no names or ``loss_weight`` is negative.
 
     See :func:`wkd_det.functional.ofd_loss` for formula, conventions and source.
     """
@@ -156,45 +155,49 @@ class OFDLoss(Loss):
         self,
         *,
         teacher_channels: Sequence[int],
-        teacher_norms: str | Sequence[str] = 'stage_norms',
+        teacher_norms: str | Sequence[str] = 'norms_before',
         loss_weight: float = 1e-3,
     ) -> None:
         super().__init__(loss_weight)
         names = [teacher_norms] if isinstance(teacher_norms, str) else teacher_norms
         if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
             raise ValueError(
-                f'teacher_norms must be names of batch normalisations, one for each stage, or a '
-                f'place, got {teacher_norms!r}'
+                f'teacher_norms must be the name of a place or names of modules, got '
+                f'{teacher_norms!r}'
             )
-        self._num_stages = len(teacher_channels)
         self.teacher_modules = tuple(names)
+        self.num_stages = len(teacher_channels)
         for stage, width in enumerate(teacher_channels):
             # They follow from the teacher: checkpoints need none.
             self.register_buffer(f'margin_{stage}', torch.zeros(int(width)), persistent=False)
 
-    def set_teacher_modules(self, modules: Mapping[str, nn.Module]) -> None:
+    @property
+    def margins(self) -> list[Tensor]:
+        """Margin of each stage, shape ``(C,)``."""
+        return [self.get_buffer(f'margin_{stage}') for stage in range(self.num_stages)]
+
+    def set_teacher_modules(self, modules: Sequence[nn.Module]) -> None:
         """Take the margins from the batch normalisations that ``teacher_norms`` name.
 
         Raises:
-            ValueError: If they are not one per stage, or one is no batch normalisation with weight
+            ValueError: If there is not one per stage, or one is no batch normalisation with weight
                 and bias, or of another width.
         """
-        if len(modules) != self._num_stages:
+        if len(modules) != self.num_stages:
             raise ValueError(
-                f'teacher_norms must be {self._num_stages} names, one for each stage, got '
-                f'{list(modules)}'
+                f'teacher_norms must be {self.num_stages}, one for each stage, got '
+                f'{list(self.teacher_modules)} of {len(modules)} modules'
             )
-        for stage, (name, norm) in enumerate(modules.items()):
-            margin = self.get_buffer(f'margin_{stage}')
+        for stage, (norm, margin) in enumerate(zip(modules, self.margins)):
             if not isinstance(norm, _BatchNorm) or norm.weight is None:
                 raise ValueError(
-                    f'teacher_norms must name batch normalisations with weight and bias, got '
-                    f'{name!r}, {type(norm).__name__}'
+                    f'teacher_norms[{stage}] must be a batch normalisation with weight and bias, '
+                    f'got {type(norm).__name__}'
                 )
             if norm.weight.shape != margin.shape:
                 raise ValueError(
                     f'teacher_norms[{stage}] must have {len(margin)} channels as the map, got '
-                    f'{name!r} of {len(norm.weight)}'
+                    f'{len(norm.weight)}'
                 )
             margin.copy_(ofd_margin(norm.weight, norm.bias))
 
@@ -205,5 +208,4 @@ class OFDLoss(Loss):
         mask: Sequence[Tensor | None] | None = None,
     ) -> Tensor:
         """Loss of maps, each ``(N, C, H, W)``, scalar; ``mask``: pixels, each ``(N, H, W)``."""
-        margins = [self.get_buffer(f'margin_{stage}') for stage in range(self._num_stages)]
-        return self.loss_weight * ofd_loss(student, teacher, margins, mask=mask)
+        return self.loss_weight * ofd_loss(student, teacher, self.margins, mask=mask)

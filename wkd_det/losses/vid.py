@@ -69,7 +69,7 @@ def vid_loss(
     Example:
         >>> student, scale = torch.zeros(1, 2, 3, 3), torch.zeros(2)  # v = log 2
         >>> vid_loss(student, student, scale).round(decimals=4)  # log(log 2) / 2
-        tensor(-0.1833)
+        tensor(-0.1832)
     """
     check_maps(student, teacher, mask)
     check_tensors(log_scale=log_scale)
@@ -97,8 +97,8 @@ class VIDLoss(Loss):
     The larger of two maps is averaged over the cells of the smaller one's grid first.
 
     Args:
-        student_channels: Width of the student's map at each stage; told by the tap.
-        teacher_channels: Width of the teacher's maps; told by the tap.
+        student_channels: Width of the student's map at each stage; set by the tap.
+        teacher_channels: Width of the teacher's maps; set by the tap.
         init_pred_var: Variance at the start, above ``eps``.
         eps: Least variance, > 0.
         train_scales: Whether the variances are trained.
