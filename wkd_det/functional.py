@@ -23,6 +23,7 @@ from wkd_det.costs.structure import (
     structure_report,
 )
 from wkd_det.losses.boxes import offset_loss, squared_offset_distance
+from wkd_det.losses.dpk import unbiased_cka
 from wkd_det.losses.fgfi import imitation_loss
 from wkd_det.losses.fitnet import fitnet_loss
 from wkd_det.losses.icd import attended_loss
@@ -84,6 +85,7 @@ __all__ = [
     'squared_offset_distance',
     'structure_report',
     'transported_histograms',
+    'unbiased_cka',
     'wkd_feature_loss',
     'wkd_logit_loss',
     'wkd_transport_plan',

@@ -19,6 +19,7 @@ from typing import Any
 LOSSES = {
     'BoxLoss': 'losses.boxes',
     'DKDLoss': 'losses.kd',
+    'DPKLoss': 'losses.dpk',
     'DiffKDLogitLoss': 'losses.diffkd',
     'DiffKDLoss': 'losses.diffkd',
     'FGFILoss': 'losses.fgfi',

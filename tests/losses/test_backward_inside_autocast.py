@@ -118,6 +118,16 @@ CASES = {
     'PKDLoss': lambda: features(losses.PKDLoss()),
     'FitNetLoss': lambda: features(losses.FitNetLoss()),
     'ReviewKDLoss': lambda: pyramid(losses.ReviewKDLoss()),
+    'DPKLoss': lambda: pyramid(
+        seeded(
+            losses.DPKLoss,
+            student_channels=(8, 8),
+            teacher_channels=(8, 8),
+            teacher_size=((8, 8), (4, 4)),
+            width=16,
+            max_side=4,
+        )
+    ),
     'DiffKDLoss': lambda: features(
         seeded(losses.DiffKDLoss, student_channels=8, teacher_channels=8, hidden_channels=16)
     ),
