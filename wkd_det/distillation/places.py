@@ -29,7 +29,7 @@ class Places:
         Args:
             owner: ``'student'`` or ``'teacher'``, for messages.
             network: Whose module it is.
-            name: Of a module or of a place of one module.
+            name: Name of a module, or of a place of one module.
 
         Raises:
             KeyError: If there is none, with near matches.

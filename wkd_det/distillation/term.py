@@ -35,7 +35,7 @@ class Term(nn.Module):
             for all of them together. A plain tuple if they belong to another term, which saves
             and trains them.
         loss: Takes what the tap yields; returns a scalar, its weight included.
-        extras: What is read for the loss beyond the pairs of the tap; names of
+        extras: Arguments that are read for the loss beyond the pairs of the tap; names of
             :data:`~wkd_det.distillation.extras.EXTRAS`.
     """
 
@@ -54,7 +54,7 @@ class Term(nn.Module):
         self.binding = binding
         self.connectors = connectors
         self.loss = loss
-        self.extras = {name: EXTRAS[name] for name in extras}
+        self.extras = tuple(extras)
         self._unasked = _unasked(loss)
         self.scale = 1.0
         self.full_weights = {part: getattr(loss, part) for part in loss.scalable}
@@ -63,19 +63,20 @@ class Term(nn.Module):
     @property
     def needs_teacher(self) -> bool:
         """Whether the teacher's view is used."""
-        return self.tap.needs_teacher or any(one.needs_teacher for one in self.extras.values())
+        return self.tap.needs_teacher or any(EXTRAS[name].needs_teacher for name in self.extras)
 
     @property
     def compares_classes(self) -> bool:
         """Whether student and teacher must have the same classes."""
-        values = [one.compares_classes for one in self.extras.values()]
-        return any(values) or (self.tap.needs_teacher and self.tap.compares_classes)
+        if self.tap.needs_teacher and self.tap.compares_classes:
+            return True
+        return any(EXTRAS[name].compares_classes for name in self.extras)
 
     def modules_of(self, owner: str) -> set[str]:
         """Modules of the ``'student'`` or the ``'teacher'`` that are recorded for this term."""
         if owner == 'teacher' and not self.needs_teacher:
             return set()
-        sources = [*self.extras.values()]
+        sources: list[Any] = [EXTRAS[name] for name in self.extras]
         if owner == 'student' or self.tap.needs_teacher:
             sources.append(self.tap)
         return {name for one in sources for name in getattr(one, f'{owner}_modules')}
@@ -112,12 +113,20 @@ class Term(nn.Module):
         """Keyword arguments of the loss, one dict per comparison.
 
         Samples without a label are left out where the loss needs labels.
+
+        Raises:
+            ValueError: If pixels do not count and the loss counts all of them.
         """
         known = teacher if self.tap.needs_teacher else None
         pairs = self.tap.read(student, known, self.connectors)
-        extras = {name: one.read(student, teacher) for name, one in self.extras.items()}
+        extras = {name: EXTRAS[name].read(student, teacher) for name in self.extras}
         labelled = student.labelled() if 'target' in self.loss.needs else None
         rows = None if labelled is None else labelled.nonzero().flatten()
+        if 'mask' in self._unasked and any('mask' in pair for pair in pairs):
+            raise ValueError(
+                f'distill.{self.name}: {type(self.loss).__name__} takes no mask, and pixels of '
+                'padding must not count: use images of one size'
+            )
         return [
             {
                 key: value if rows is None else _chosen(value, rows, len(labelled))
@@ -309,11 +318,11 @@ def _check_takes(section: str, name: Any, tap: Tap, loss: Any) -> None:
 
 
 def _unasked(loss: nn.Module) -> frozenset[str]:
-    """Extras that the loss has no argument for: a tap may give more than it takes."""
+    """Extras, and ``'mask'``, that the loss has no argument for; a tap may give more."""
     arguments = inspect.signature(loss.forward).parameters
     if any(one.kind is one.VAR_KEYWORD for one in arguments.values()):
         return frozenset()
-    return frozenset(EXTRAS) - arguments.keys()
+    return frozenset((*EXTRAS, 'mask')) - arguments.keys()
 
 
 def _chosen(value: Any, rows: Tensor, count: int) -> Any:

@@ -28,7 +28,7 @@ def told(
         student: The distilled model.
         yields: Kind of the pairs. Widths and sizes are told of ``'features'``, where all pairs
             agree, and of each map of a ``'pyramid'``.
-        binding: What the tap found out; its facts stand over all others.
+        binding: Facts that the tap found out; they stand over all others.
         connectors: One per slot, or one for all of them.
         asked: Arguments that the loss has.
     """

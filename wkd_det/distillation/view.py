@@ -53,7 +53,7 @@ class View(ABC):
         weights; the teacher's are frozen, and pass a gradient on to the vectors.
 
         Args:
-            vectors: What the last layer is given, or would be.
+            vectors: Inputs of the last layer, real or made up.
             bias: Whether the layer's bias is added.
         """
         raise ValueError(f'{type(self.module).__name__} has no single last layer to call')
