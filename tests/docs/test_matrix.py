@@ -41,7 +41,20 @@ MAPS = {
     'NST': dict(type='NSTLoss'),
     'ICKD-C': dict(type='ICKDLoss'),
     'PKD': dict(type='PKDLoss'),
+    'DiffKD': dict(type='DiffKDLoss', hidden_channels=8),
     'WKD-F on maps': dict(type='WKDFeatureLoss', grid=2, loss_weight=5e-3),
+}
+
+KD = dict(type='KDLoss')
+OF_CLASSIFIERS = {
+    'FCFD': dict(
+        loss_x=dict(tap='crossed_logits', connector=dict(type='BridgeConnector'), loss=KD),
+        loss_y=dict(tap='crossed_features', connector='loss_x', loss=dict(type='FitNetLoss')),
+    ),
+    'OFA': dict(
+        loss_x=dict(tap='branch', modules='stages', connector=dict(type='OFABranch'), loss=KD)
+    ),
+    'DPK': dict(loss_x=dict(tap='pyramid', modules='stages', loss=dict(type='DPKLoss', width=16))),
 }
 
 
@@ -67,6 +80,8 @@ def detector_terms(method, kind):
             )
         ),
         'FGFI': dict(loss_x=dict(tap='imitation', connector=CONV, loss=dict(type='FGFILoss'))),
+        'OFA': OF_CLASSIFIERS['OFA'],
+        'DPK': dict(loss_x=dict(tap='pyramid', loss=dict(type='DPKLoss', width=16))),
         'ICD': dict(loss_x=dict(tap='instances', loss=dict(type='ICDLoss', width=16, num_heads=2))),
         'FCFD': dict(
             loss_x=dict(tap='neck', connector=CONV, loss=MAPS['FitNet']),
@@ -82,6 +97,8 @@ def classifier_terms(method):
         return dict(loss_x=dict(tap='logits', loss=LOGITS[method]))
     if method in MAPS:
         return dict(loss_x=dict(tap='layer3', connector=CONV, loss=MAPS[method]))
+    if method in OF_CLASSIFIERS:
+        return OF_CLASSIFIERS[method]
     return detector_terms(method, 'classifier')
 
 
@@ -144,6 +161,7 @@ def test_the_matrix_is_complete():
     assert {method for method, _ in CELLS} == {
         *LOGITS,
         *MAPS,
+        *OF_CLASSIFIERS,
         *('WKD-F on RoIs', 'WKD box term', 'ReviewKD', 'FGFI', 'ICD', 'FCFD'),
     }
     assert {kind for _, kind in CELLS} == {*KINDS, 'classifiers'}
@@ -167,7 +185,6 @@ def test_what_is_there_trains(kind, teacher_of):
 )
 def test_a_gap_is_refused(method, kind, teacher_of):
     name = KINDS.get(kind, 'classifier')
-    with pytest.raises(
-        (ValueError, KeyError), match='has no RoI head|no such module|needs anchors'
-    ):
+    reasons = 'has no RoI head|no such module|no module has that name|needs anchors|needs the sizes'
+    with pytest.raises((ValueError, KeyError), match=reasons):
         losses_of(name, [method], teacher_of(name))
