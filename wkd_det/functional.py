@@ -30,6 +30,7 @@ from wkd_det.losses.cat_kd import cat_loss
 from wkd_det.losses.cc import cc_loss
 from wkd_det.losses.crd import contrast_constant, crd_loss
 from wkd_det.losses.dist import dist_loss
+from wkd_det.losses.dpk import unbiased_cka
 from wkd_det.losses.fgfi import imitation_loss
 from wkd_det.losses.fitnet import fitnet_loss
 from wkd_det.losses.fsp import fsp_loss
@@ -143,6 +144,7 @@ __all__ = [
     'tfkd_self_loss',
     'transported_histograms',
     'ttm_loss',
+    'unbiased_cka',
     'uskd_loss',
     'vid_loss',
     'wkd_feature_loss',

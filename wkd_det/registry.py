@@ -28,6 +28,7 @@ LOSSES = {
     'DiffKDLoss': 'losses.diffkd',
     'DISTLoss': 'losses.dist',
     'DKDLoss': 'losses.kd',
+    'DPKLoss': 'losses.dpk',
     'FGFILoss': 'losses.fgfi',
     'FitNetLoss': 'losses.fitnet',
     'FSPLoss': 'losses.fsp',

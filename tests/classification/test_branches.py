@@ -73,21 +73,6 @@ def test_merging_takes_neighbours():
         assert_close(merging(cell)[0, :, 0, 0], merged[0, :, row, column])
 
 
-def test_the_block_is_that_of_vit():
-    block = Tokens(8, 5, student_size=(2, 2)).layers[0]
-    tokens = torch.randn(2, 4, 8)
-    weight = block.query_key_value.weight
-    attention = nn.MultiheadAttention(8, 4, bias=False, batch_first=True)
-    with torch.no_grad():
-        attention.in_proj_weight.copy_(weight)
-        attention.out_proj.weight.copy_(block.out.weight)
-    normed = block.attention_norm(tokens)
-    expected = tokens + attention(normed, normed, normed)[0] + block.out.bias
-    expected = expected + block.perceptron(expected)
-    found = block(tokens.mT.unflatten(2, (2, 2))).flatten(2).mT
-    assert_close(found, expected)
-
-
 # Training
 
 

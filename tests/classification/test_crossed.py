@@ -159,6 +159,15 @@ def test_paths_are_drawn_without_replacement_from_the_random_state(wide):
     assert [tap.draw() for _ in range(60)] == drawn
 
 
+def test_all_processes_take_the_paths_of_the_first(wide, monkeypatch):
+    def received(order):
+        order.copy_(torch.arange(4))
+
+    monkeypatch.setattr('wkd_det.classification.taps.crossed.broadcast', received)
+    tap = build(wide, terms()).distiller.terms['loss_function'].tap
+    assert tap.draw() == [('student', 0), ('student', 1)]
+
+
 def test_terms_share_the_crossed_networks_of_a_step(wide, monkeypatch):
     runs = []
     run = StagedNetwork.run

@@ -53,6 +53,7 @@ MAPS = {
     'FT': dict(type='FTLoss'),
     'MGD': dict(type='MGDLoss'),
     'SRRL': dict(type='SRRLLoss'),
+    'DiffKD': dict(type='DiffKDLoss', hidden_channels=8),
     'WKD-F on maps': dict(type='WKDFeatureLoss', grid=2, loss_weight=5e-3),
 }
 PYRAMIDS = {
@@ -70,6 +71,18 @@ VECTORS = {
     'CRD': dict(type='CRDLoss', **BANKS),
     'WCoRD': dict(type='WCoRDLoss', **BANKS),
     'EMD+IPOT': dict(type='IPOTLoss'),
+}
+
+KD = dict(type='KDLoss')
+OF_CLASSIFIERS = {
+    'FCFD': dict(
+        loss_x=dict(tap='crossed_logits', connector=dict(type='BridgeConnector'), loss=KD),
+        loss_y=dict(tap='crossed_features', connector='loss_x', loss=dict(type='FitNetLoss')),
+    ),
+    'OFA': dict(
+        loss_x=dict(tap='branch', modules='stages', connector=dict(type='OFABranch'), loss=KD)
+    ),
+    'DPK': dict(loss_x=dict(tap='pyramid', modules='stages', loss=dict(type='DPKLoss', width=16))),
 }
 
 
@@ -95,6 +108,8 @@ def detector_terms(method, kind):
         'WKD box term': dict(loss_x=dict(tap='roi_boxes', loss=dict(type='BoxLoss'), **stage)),
         'CAT-KD': dict(loss_x=dict(tap='class_activation', loss=dict(type='CATKDLoss'))),
         'FGFI': dict(loss_x=dict(tap='imitation', connector=CONV, loss=dict(type='FGFILoss'))),
+        'OFA': OF_CLASSIFIERS['OFA'],
+        'DPK': dict(loss_x=dict(tap='pyramid', loss=dict(type='DPKLoss', width=16))),
         'ICD': dict(loss_x=dict(tap='instances', loss=dict(type='ICDLoss', width=16, num_heads=2))),
         'FCFD': dict(
             loss_x=dict(tap='neck', connector=CONV, loss=MAPS['FitNet']),
@@ -113,6 +128,8 @@ def classifier_terms(method):
     if method in PYRAMIDS:
         term = detector_terms(method, 'classifier')['loss_x']
         return dict(loss_x=dict(term, modules='stages_before'))
+    if method in OF_CLASSIFIERS:
+        return OF_CLASSIFIERS[method]
     return detector_terms(method, 'classifier')
 
 
@@ -180,7 +197,8 @@ def test_the_matrix_is_complete():
         *MAPS,
         *VECTORS,
         *PYRAMIDS,
-        *('WKD-F on RoIs', 'WKD box term', 'CAT-KD', 'FGFI', 'ICD', 'FCFD'),
+        *OF_CLASSIFIERS,
+        *('WKD-F on RoIs', 'WKD box term', 'CAT-KD', 'FGFI', 'ICD'),
     }
     assert {kind for _, kind in CELLS} == {*KINDS, 'classifiers'}
     assert set(CELLS.values()) == {'yes', '–'}
@@ -205,7 +223,7 @@ def test_a_gap_is_refused(method, kind, teacher_of):
     name = KINDS.get(kind, 'classifier')
     reasons = (
         'has no RoI head|no such module|no module has that name|needs anchors|which .* does not '
-        'give|tap must be one of'
+        'give|tap must be one of|needs the sizes'
     )
     with pytest.raises((ValueError, KeyError), match=reasons):
         losses_of(name, [method], teacher_of(name))

@@ -207,6 +207,16 @@ CASES = {
     'ABLoss': lambda: pyramid(losses.ABLoss()),
     'OFDLoss': ofd,
     'VIDLoss': lambda: pyramid(losses.VIDLoss(student_channels=(8, 8), teacher_channels=(8, 8))),
+    'DPKLoss': lambda: pyramid(
+        drawing(
+            losses.DPKLoss,
+            student_channels=(8, 8),
+            teacher_channels=(8, 8),
+            teacher_size=((8, 8), (4, 4)),
+            width=16,
+            max_side=4,
+        )
+    ),
     'DiffKDLoss': lambda: features(
         drawing(losses.DiffKDLoss, student_channels=8, teacher_channels=8, hidden_channels=16)
     ),

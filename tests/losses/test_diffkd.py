@@ -173,6 +173,26 @@ def test_other_precisions_and_large_values(kind, dtype):
     assert student.grad.isfinite().all()
 
 
+def test_masked_pixels_do_not_count():
+    student, teacher = inputs()
+    mask = torch.ones(4, 3, 3, dtype=torch.bool)
+    mask[0, :, 2] = False
+    values = []
+    for padding in (0.0, torch.inf):
+        own, other = (maps.masked_fill(~mask[:, None], padding) for maps in (student, teacher))
+        torch.manual_seed(0)
+        values.append(tiny()(own.requires_grad_(), other, mask=mask))
+        values[-1].backward()
+        assert own.grad.isfinite().all()
+    assert values[0] == values[1]
+    torch.manual_seed(0)
+    assert values[0] != tiny()(student, teacher)
+    torch.manual_seed(0)
+    whole = tiny()(student, teacher, mask=torch.ones_like(mask))
+    torch.manual_seed(0)
+    assert_close(whole, tiny()(student, teacher))
+
+
 @KINDS
 def test_weight_and_buffers(kind):
     pair, values = inputs(kind), []

@@ -8,10 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wkd_det.connectors import Connector
+from wkd_det.losses.transformer import TransformerBlock
 from wkd_det.ops.batch_norm import normalise_single_values
 from wkd_det.ops.checks import check_integers, plain_number
 
 KINDS = ('convolution', 'transformer')
+_HEADS = 4
 
 
 class OFABranch(Connector):
@@ -116,14 +118,12 @@ def _tokens(
         raise ValueError(
             f'width must be that of the map, {channels}, where no patches are merged, got {width}'
         )
-    if width % _HEADS:
-        raise ValueError(f'width must be a multiple of {_HEADS}, got {width}')
     layers: list[nn.Module] = []
     for index in range(merges):
         # Of several mergings the last has no activation in the authors' code.
         layers.append(_Merging(channels, width, activate=index == 0 or index < merges - 1))
         channels = width
-    return nn.ModuleList([*layers, *(_TransformerBlock(width) for _ in range(max(later, 1)))])
+    return nn.ModuleList([*layers, *(_Patches(width) for _ in range(max(later, 1)))])
 
 
 def _width_of(layers: nn.ModuleList) -> int:
@@ -182,34 +182,16 @@ class _Merging(nn.Module):
         return F.gelu(merged) if self.activate else merged
 
 
-_HEADS = 4
-
-
-class _TransformerBlock(nn.Module):
-    """Attention between all patches and a perceptron, each added to its input."""
+class _Patches(nn.Module):
+    """Transformer block on the pixels of a map."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.width = width
-        self.attention_norm = nn.LayerNorm(width)
-        self.query_key_value = nn.Linear(width, 3 * width, bias=False)
-        self.out = nn.Linear(width, width)
-        self.perceptron = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, 4 * width),
-            nn.GELU(),
-            nn.Linear(4 * width, width),
-        )
+        self.block = TransformerBlock(width, _HEADS, exact=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        size = features.shape[-2:]
-        tokens = features.flatten(2).mT
-        parts = self.query_key_value(self.attention_norm(tokens)).chunk(3, dim=2)
-        heads = (part.unflatten(2, (_HEADS, -1)).transpose(1, 2) for part in parts)
-        found = F.scaled_dot_product_attention(*heads)
-        tokens = tokens + self.out(found.transpose(1, 2).flatten(2))
-        tokens = tokens + self.perceptron(tokens)
-        return tokens.mT.unflatten(2, size)
+        return self.block(features.flatten(2).mT).mT.unflatten(2, features.shape[-2:])
 
 
 def _initialise(branch: nn.Module) -> None:

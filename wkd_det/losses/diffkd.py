@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from wkd_det.losses.base import Loss
 from wkd_det.losses.diffkd_networks import Autoencoder, Mixture, Noise, NoiseNetwork, normalised
+from wkd_det.losses.fitnet import fitnet_loss
 from wkd_det.losses.kd import kd_loss
 from wkd_det.ops.arithmetic import without_autocast
 from wkd_det.ops.batch_norm import normalise_single_values
@@ -44,13 +44,17 @@ class _DiffusionLoss(Loss):
         noisy = self.mixture(self.project(student), noise)
         return self.refine(denoised(noisy, self.network, self.shares, num_steps=self.num_steps))
 
-    def _noise_error(self, hidden: Tensor, drawn: Noise) -> Tensor:
+    def _noise_error(self, hidden: Tensor, drawn: Noise, mask: Tensor | None = None) -> Tensor:
         """Return the mean squared error of the network on the teacher's map plus noise."""
         noisy = diffused(hidden, drawn.teacher, self.shares[drawn.times])
-        return F.mse_loss(self.network(noisy, drawn.times), drawn.teacher)
+        return _mean_square(self.network(noisy, drawn.times), drawn.teacher, mask)
 
     def _draw(self, hidden: Tensor) -> Noise:
         return Noise.like(hidden)
+
+
+def _mean_square(found: Tensor, wanted: Tensor, mask: Tensor | None) -> Tensor:
+    return 2 * fitnet_loss(found, wanted, mask=mask)
 
 
 class DiffKDLoss(_DiffusionLoss):
@@ -118,18 +122,26 @@ class DiffKDLoss(_DiffusionLoss):
         )
         self.autoencoder = Autoencoder(teacher_channels, hidden_channels)
 
-    def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Loss of maps ``(N, C_s, H, W)`` and ``(N, C_t, H, W)``, scalar."""
-        check_maps(student, teacher, None, same_width=False)
+    def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Loss of maps ``(N, C_s, H, W)`` and ``(N, C_t, H, W)``, scalar.
+
+        ``mask``, bool ``(N, H, W)``, says which pixels count; others are 0 on both sides.
+        """
+        check_maps(student, teacher, mask, same_width=False)
         if len(student) == 0:
             return student.sum() * 0.0
         with without_autocast(student), normalise_single_values(self, student):
+            if mask is not None:  # padding may hold anything, also inf
+                student, teacher = (m.masked_fill(~mask[:, None], 0) for m in (student, teacher))
             student, teacher = (m.to(self.project.weight) for m in (student, teacher.detach()))
             hidden, restored = self.autoencoder(teacher)
             drawn = self._draw(hidden)
-            distilled = F.mse_loss(self._denoised(student, drawn.student), hidden)
-            parts = distilled + self._noise_error(hidden, drawn) + F.mse_loss(restored, teacher)
-            return self.loss_weight * parts
+            parts = (
+                _mean_square(self._denoised(student, drawn.student), hidden, mask),
+                self._noise_error(hidden, drawn, mask),
+                _mean_square(restored, teacher, mask),
+            )
+            return self.loss_weight * sum(parts)
 
 
 class DiffKDLogitLoss(_DiffusionLoss):
