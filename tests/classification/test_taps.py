@@ -215,7 +215,6 @@ def test_sizes_that_differ(teacher):
             r"must be as many, got \['layer1', 'layer2', 'layer3'\] and \['layer1'\]",
         ),
         (dict(modules=LAYERS, levels=[1]), KeyError, "unknown keys .'levels'.*same_size"),
-        ({}, TypeError, 'missing 1 required keyword-only argument'),
     ],
 )
 def test_wrong_options_of_stages(teacher, options, error, message):

@@ -23,8 +23,8 @@ class StagesTap(ModulesTap):
     :class:`~wkd_det.distillation.module_tap.ModuleTap`.
 
     Args:
-        modules: Modules of the student, or the name of a place of several, e.g. ``'stages'``. A
-            list may also name places.
+        modules: Modules of the student, or the name of a place of several; all of its stages by
+            default. A list may also name places.
         teacher_modules: Modules of the teacher to compare them with; the same names by default.
         weights: Factor of each in the sum; 1 each by default.
         same_size: Refuse maps of different heights or widths. Without it they go to the loss as
@@ -39,7 +39,7 @@ class StagesTap(ModulesTap):
     def __init__(
         self,
         *,
-        modules: Place,
+        modules: Place = 'stages',
         teacher_modules: Place | None = None,
         weights: Sequence[float] | None = None,
         same_size: bool = True,
@@ -65,8 +65,8 @@ class StagePyramidTap(ModulesTap):
     them at once, from the largest to the smallest.
 
     Args:
-        modules: Modules of the student, or the name of a place of several, e.g. ``'stages'``. A
-            list may also name places. From fine to coarse.
+        modules: Modules of the student from fine to coarse, or the name of a place of several; all
+            of its stages by default. A list may also name places.
         teacher_modules: Modules of the teacher to compare them with; the same names by default.
         same_size: Refuse maps of different heights or widths. Without it they go to the loss as
             they are.
@@ -80,7 +80,7 @@ class StagePyramidTap(ModulesTap):
     def __init__(
         self,
         *,
-        modules: Place,
+        modules: Place = 'stages',
         teacher_modules: Place | None = None,
         same_size: bool = True,
     ) -> None:
