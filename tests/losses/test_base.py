@@ -16,6 +16,9 @@ STAGES = dict(student_channels=(3, 4), teacher_channels=(5, 6))
 REQUIRED = dict(
     CCLoss=WIDTHS,
     CRDLoss=dict(WIDTHS, num_samples=7),
+    DPKLoss=dict(STAGES, teacher_size=((8, 8), (4, 4))),
+    DiffKDLogitLoss=dict(num_classes=4),
+    DiffKDLoss=WIDTHS,
     FTLoss=WIDTHS,
     ICDLoss=dict(WIDTHS, num_classes=4),
     MGDLoss=dict(teacher_channels=5),

@@ -209,3 +209,7 @@ def test_other_stages():
         tiny()(student[:1], teacher)
     with pytest.raises(ValueError, match='only C may differ$'):
         tiny()(student, teacher[::-1])
+    odd = [maps[:, :, :7, :7] for maps in inputs()[0]], [maps[:, :, :7, :7] for maps in teacher]
+    message = 'patches of 2 x 2 must divide the maps, got 7 x 7: teacher_size was another one'
+    with pytest.raises(ValueError, match=f'^{message}$'):
+        tiny()(*odd)

@@ -203,6 +203,11 @@ class _Stage(nn.Module):
 
     def forward(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Loss of maps ``(N, C_s, H, W)`` and ``(N, C_t, H, W)``, scalar."""
+        if any(length % side for length, side in zip(teacher.shape[-2:], self.patch)):
+            raise ValueError(
+                f'patches of {self.patch[0]} x {self.patch[1]} must divide the maps, got '
+                f'{teacher.shape[-2]} x {teacher.shape[-1]}: teacher_size was another one'
+            )
         teacher = teacher.detach().to(self.restore.weight)
         student = student.to(self.restore.weight)
         count = len(student)
