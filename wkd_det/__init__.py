@@ -7,6 +7,7 @@ with torch alone.
 
 from importlib.util import find_spec
 
+import wkd_det_standin  # noqa: F401  where the package was not installed, only put on the path
 from wkd_det.version import __version__
 
 __all__ = ['__version__']
