@@ -22,6 +22,19 @@ def _quiet_and_fresh():
     Visualizer._instance_dict.clear()
 
 
+@pytest.fixture
+def one_thread():
+    """One thread here, as processes of ``commands.ENVIRONMENT`` have: then their bits are ours.
+
+    Sums that several threads share are added up in another order, and on some processors in
+    another kernel.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope='session')
 def teacher_section(tmp_path_factory):
     """A ``teacher`` section: wider than the student, weights on disk."""

@@ -204,7 +204,7 @@ for name in ('DistilledFasterRCNN', 'mmdet.DistilledFasterRCNN', 'DistilledClass
     environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
     done = subprocess.run(
         [sys.executable, '-c', script],
-        env=environment, capture_output=True, text=True, timeout=300, check=False,
+        env=environment, capture_output=True, text=True, timeout=1800, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
 

@@ -18,7 +18,7 @@ from torch import distributed, multiprocessing, nn
 
 import tiny_training
 import wkd_det  # noqa: F401  registers everything, also in the processes started here
-from commands import ENVIRONMENT, ROOT
+from commands import ENVIRONMENT, HANGS, ROOT, free_port
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.testing import (
     classifier_config,
@@ -426,7 +426,7 @@ def launch(tmp_path):
     config = tiny_training.config_of(tmp_path, tmp_path / 'work', 3, 3)
     config.default_hooks.logger.interval = 1
     config.dump(tmp_path / 'config.py')
-    port = str(29600 + os.getpid() % 300)
+    port = free_port()
 
     def start(script, *options, **environment):
         return subprocess.Popen(
@@ -439,7 +439,7 @@ def launch(tmp_path):
         )
 
     def finish(*processes):
-        outputs = [process.communicate(timeout=300)[0] for process in processes]
+        outputs = [process.communicate(timeout=HANGS)[0] for process in processes]
         for process, output in zip(processes, outputs):
             assert process.returncode == 0, output[-4000:]
         return outputs[0]

@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import runpy
+import socket
 import subprocess
 import sys
 import time
@@ -17,8 +18,23 @@ from mmengine.visualization import Visualizer
 
 ROOT = Path(__file__).resolve().parents[2]
 MMDET_TOOLS = Path(mmdet.__file__).parent / '.mim/tools'
-ENVIRONMENT = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-"""Of a process that uses this checkout."""
+ENVIRONMENT = dict(
+    os.environ,
+    PYTHONPATH=str(ROOT),
+    OMP_NUM_THREADS='1',
+    MKL_NUM_THREADS='1',
+    OPENBLAS_NUM_THREADS='1',
+)
+"""Of a process that uses this checkout; whoever compares its bits takes ``one_thread`` as well."""
+HANGS = 1800
+"""Seconds after which a process hangs for sure, however busy the machine is."""
+
+
+def free_port():
+    """Return a port that no process listens on."""
+    with socket.socket() as server:
+        server.bind(('127.0.0.1', 0))
+        return str(server.getsockname()[1])
 
 
 def run(tool, *arguments, code=0):
@@ -61,7 +77,7 @@ def run_apart(*command, code=0, **environment):
         env=dict(ENVIRONMENT, **environment),
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANGS,
         check=False,
     )
     output = done.stdout + done.stderr

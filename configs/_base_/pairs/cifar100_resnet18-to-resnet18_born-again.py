@@ -17,7 +17,7 @@ model = dict(
     type='DistilledClassifier',
     image_size=32,
     teacher=dict(
-        config='configs/classification/cifar100/baseline/resnet18.py',
+        config='wkd_det::classification/cifar100/baseline/resnet18.py',
         checkpoint='work_dirs/cifar100/resnet18/epoch_200.pth',
     ),
 )
