@@ -141,11 +141,24 @@ def register() -> None:
                 if registry.module_dict.get(name) is not cls:
                     registry.register_module(name=name, module=cls)
     _replace_amp(roots)
+    _name_scope(roots[-1])
     for root in roots[1:]:
         if DETECTORS not in root.MODELS._locations:
             root.MODELS._locations.append(DETECTORS)
             if root.MODELS._imported:
                 import_module(DETECTORS)
+
+
+def _name_scope(root: Any) -> None:
+    """Let ``wkd_det`` be a scope, for bases such as ``wkd_det::mini/wkd-lf.py``.
+
+    Its registries are empty: what they do not know is looked up in MMDetection's or mmengine's.
+    """
+    from mmengine.registry import Registry
+
+    for parent in [value for value in vars(root).values() if isinstance(value, Registry)]:
+        if 'wkd_det' not in parent.children:
+            Registry(parent.name, parent=parent, scope='wkd_det', locations=[__name__])
 
 
 def _replace_amp(roots: list[Any]) -> None:

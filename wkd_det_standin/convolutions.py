@@ -113,9 +113,13 @@ def modulated_deform_conv_forward(
     deformable_group: int,
     with_bias: bool,
 ) -> None:
-    """Write the convolution at moved places, each weighed by the mask."""
+    """Write the convolution at moved places, each weighed by the mask.
+
+    The dynamic head of MMDetection brings offsets and masks of a larger level; see :func:`_read`.
+    """
     geometry = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
     shift = bias if with_bias else None
+    offset, mask = (_read(values, output.shape[-2:]) for values in (offset, mask))
     output.copy_(_convolve(features, weight, offset, mask, shift, geometry))
 
 
@@ -149,10 +153,27 @@ def modulated_deform_conv_backward(
     """Write the gradients for maps, weights, bias, offsets and masks."""
     geometry = (stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w, group, deformable_group)
     shift = bias if with_bias else None
+    offset, mask = (_read(values, grad_output.shape[-2:]) for values in (offset, mask))
     grads = _gradients(grad_output, features, weight, offset, mask, shift, geometry)
     results = (grad_features, grad_weight, grad_offset, grad_mask, *([grad_bias] * with_bias))
     for result, grad in zip(results, grads):
+        if result.shape != grad.shape:  # of a larger map, as in _read
+            flat = result.new_zeros(result.shape).flatten(1)
+            flat[:, : grad[0].numel()] = grad.flatten(1)
+            grad = flat.reshape(result.shape)
         result.copy_(grad)
+
+
+def _read(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Offsets or masks as mmcv's kernel reads them for an output of that size.
+
+    It takes the numbers of an image in their order in memory and does not look at the shape, so
+    of a larger map it reads the first ones.
+    """
+    if values.shape[-2:] == size:
+        return values
+    count = values.shape[1] * size[0] * size[1]
+    return values.flatten(1)[:, :count].reshape(*values.shape[:2], *size)
 
 
 def _convolve(

@@ -1,4 +1,4 @@
-"""mmengine finds packages where setuptools has no ``pkg_resources``."""
+"""mmengine finds packages without ``pkg_resources``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import mmengine
 import pytest
 
 import wkd_det_standin
-from wkd_det_standin import PackageFinder, package_utils
+from wkd_det_standin import NameFinder, PackageFinder, package_utils
 
 NAME = PackageFinder.name
 OLD = """
@@ -27,20 +27,6 @@ def package2module(package): ...
 def call_command(cmd): ...
 def install_package(package): ...
 """
-
-
-@pytest.fixture(params=[True, False], ids=['with pkg_resources', 'without'])
-def there(request, monkeypatch):
-    """Whether there is a ``pkg_resources``."""
-    real = importlib.util.find_spec
-
-    def find_spec(name, package=None):
-        if name != 'pkg_resources':
-            return real(name, package)
-        return real('json') if request.param else None
-
-    monkeypatch.setattr(importlib.util, 'find_spec', find_spec)
-    return request.param
 
 
 @pytest.fixture(params=[OLD, 'def is_installed(package): ...'], ids=['upstream', 'OneDL'])
@@ -92,11 +78,9 @@ def test_install_package(monkeypatch):
     assert called == [[sys.executable, '-m', 'pip', 'install', 'absent']]
 
 
-def test_only_a_module_that_could_not_work_is_replaced(there, folder):
+def test_only_a_module_that_asks_pkg_resources_is_replaced(folder):
     spec = PackageFinder.find_spec(NAME, [str(folder)])
-    if there:
-        assert spec is None
-    elif 'pkg_resources' in (folder / 'package_utils.py').read_text():
+    if 'pkg_resources' in (folder / 'package_utils.py').read_text():
         assert spec.origin == package_utils.__file__
     else:
         assert spec.origin == str(folder / 'package_utils.py')
@@ -107,7 +91,7 @@ def test_other_modules_are_not_looked_at():
     assert PackageFinder.find_spec(NAME, ['/nowhere']) is None
 
 
-def test_mmengine_that_was_imported_before(there, folder):
+def test_mmengine_that_was_imported_before(folder):
     old = ModuleType(NAME)
     old.__file__ = str(folder / 'package_utils.py')
     exec((folder / 'package_utils.py').read_text(), vars(old))
@@ -117,12 +101,27 @@ def test_mmengine_that_was_imported_before(there, folder):
     for module in (utils, config, other):
         module.is_installed = old.is_installed
     wkd_det_standin.mend({item.__name__: item for item in (old, utils, config, other)})
-    mended = not there and hasattr(old, 'package2module')
+    mended = hasattr(old, 'package2module')
     for module in (old, utils, config):
         assert (module.is_installed.__code__.co_filename == package_utils.__file__) == mended
     assert other.is_installed.__code__.co_filename != package_utils.__file__
 
 
+def test_the_table_of_packages_gets_a_row_and_keeps_the_others(tmp_path):
+    (tmp_path / 'utils.py').write_text("MODULE2PACKAGE = {'mmdet': 'mmdet'}")
+    spec = NameFinder.find_spec(NameFinder.name, [str(tmp_path)])
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.MODULE2PACKAGE == {'mmdet': 'mmdet', 'wkd_det': 'wkd_det'}
+    assert NameFinder.find_spec('mmengine.config', [str(tmp_path)]) is None
+    before = ModuleType(NameFinder.name)
+    before.MODULE2PACKAGE = {}
+    wkd_det_standin.mend({before.__name__: before, 'other': ModuleType('other')})
+    assert before.MODULE2PACKAGE == {'wkd_det': 'wkd_det'}
+    NameFinder.add(ModuleType('a later mmengine without the table'))
+
+
 def test_there_is_one_finder_however_often_it_is_installed():
     wkd_det_standin.install()
-    assert sys.meta_path.count(PackageFinder) == sys.meta_path.count(wkd_det_standin.Finder) == 1
+    finders = (wkd_det_standin.Finder, PackageFinder, NameFinder)
+    assert [sys.meta_path.count(finder) for finder in finders] == [1, 1, 1]

@@ -17,7 +17,7 @@ model = dict(
     type='DistilledClassifier',
     image_size=32,
     teacher=dict(
-        config='configs/classification/cifar100/baseline/resnet50.py',
+        config='wkd_det::classification/cifar100/baseline/resnet50.py',
         checkpoint='data/cifar_teachers/ResNet50_vanilla/ckpt_epoch_240.pth',
     ),
 )

@@ -16,7 +16,7 @@ _base_.pop('work_dir')  # the plain student's: each config has a folder of its o
 model = dict(
     type='DistilledClassifier',
     teacher=dict(
-        config='configs/classification/cifar100/baseline/swin_tiny_224.py',
+        config='wkd_det::classification/cifar100/baseline/swin_tiny_224.py',
         checkpoint='work_dirs/cifar100/swin_tiny_224/epoch_300.pth',
     ),
 )

@@ -13,7 +13,7 @@ model = dict(
     type='DistilledClassifier',
     image_size=32,
     teacher=dict(
-        config='configs/classification/digits/baseline/resnet20_teacher.py',
+        config='wkd_det::classification/digits/baseline/resnet20_teacher.py',
         checkpoint='work_dirs/digits/resnet20_teacher/iter_240.pth',
     ),
 )

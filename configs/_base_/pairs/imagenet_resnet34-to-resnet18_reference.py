@@ -15,7 +15,7 @@ _base_.pop('work_dir')  # the plain student's: each config has a folder of its o
 model = dict(
     type='DistilledClassifier',
     teacher=dict(
-        config='configs/classification/imagenet/baseline/resnet34.py',
+        config='wkd_det::classification/imagenet/baseline/resnet34.py',
         checkpoint='torchvision://ResNet34_Weights.IMAGENET1K_V1',
     ),
 )

@@ -14,7 +14,7 @@ _base_.pop('work_dir')  # the plain student's: each config has a folder of its o
 model = dict(
     type='DistilledClassifier',
     teacher=dict(
-        config='configs/classification/imagenet/baseline/resnet50.py',
+        config='wkd_det::classification/imagenet/baseline/resnet50.py',
         checkpoint='torchvision://ResNet50_Weights.IMAGENET1K_V1',
     ),
 )
