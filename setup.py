@@ -63,7 +63,15 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['wkd_det', 'wkd_det.*', 'wkd_det_standin']),
     package_data={
-        'wkd_det': ['py.typed', '.mim/model-index.yml', '.mim/configs/**/*'],
+        'wkd_det': [
+            'py.typed',
+            '.mim/model-index.yml',
+            '.mim/configs/**/*.py',
+            '.mim/configs/**/*.md',
+            '.mim/tools/**/*.py',
+            '.mim/tools/dist_*.sh',
+            '.mim/tools/slurm_*.sh',
+        ],
         'wkd_det.costs': ['groupings/*.json'],
     },
     cmdclass={'build_py': BuildWithStart, 'editable_wheel': EditableWithStart},

@@ -205,7 +205,7 @@ def test_schedules_and_batches(configs_of):
 def test_teacher_is_a_config_and_where_its_training_ends(pair, configs_of):
     for config in configs_of(pair).values():
         teacher = config.model.teacher
-        trained = load_config(ROOT / teacher.config)
+        trained = load_config(ROOT / 'configs' / teacher.config.removeprefix('wkd_det::'))
         if teacher.checkpoint.startswith('work_dirs/'):
             length = trained.train_cfg
             last = (
@@ -247,7 +247,8 @@ def test_one_step(method, name, images, configs_of, tmp_path):
     [pair] = [pair for pair in PAIRS if pair.path.stem == name]
     config = copy.deepcopy(configs_of(pair)[method])
     torch.manual_seed(0)
-    teacher = MODELS.build(load_config(ROOT / config.model.teacher.config).model)
+    own = ROOT / 'configs' / config.model.teacher.config.removeprefix('wkd_det::')
+    teacher = MODELS.build(load_config(own).model)
     torch.save(teacher.state_dict(), tmp_path / 'teacher.pth')
     config.model.teacher.checkpoint = str(tmp_path / 'teacher.pth')
     classes = CLASSES[data_of(pair)]
