@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import torch
 
+from precision import AUTOCAST
 from wkd_det import losses, registry
 from wkd_det.functional import FEATURE_DISTANCES, attended_loss, ickd_loss, sinkhorn_cost
 from wkd_det.ops.arithmetic import matrix_product
@@ -235,7 +236,7 @@ def test_no_loss_is_missing():
     assert {name.split()[0] for name in CASES} >= set(registry.LOSSES)
 
 
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('dtype', AUTOCAST)
 @pytest.mark.parametrize('around', ['backward', 'both'])
 @pytest.mark.parametrize('name', CASES)
 def test_gradients_are_those_outside(name, around, dtype):
