@@ -22,7 +22,6 @@ from wkd_det.connectors import (
     RegressorConnector,
     TransposedConvConnector,
     adopt,
-    normalise_single_values,
 )
 
 # Float32 sums of some hundred products.
@@ -320,27 +319,6 @@ def test_two_values_are_normalised_as_usual(build):
         assert not torch.equal(norm.running_mean, mean)
 
 
-def test_frozen_norms_stay_frozen_and_all_return_after_an_error():
-    module = nn.Sequential(nn.BatchNorm2d(4), nn.BatchNorm2d(4), nn.Dropout())
-    module[0].eval()
-
-    def fail():
-        assert not module[1].training
-        assert module[2].training
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError), normalise_single_values(module, torch.zeros(1, 4, 1, 1)):
-        fail()
-    assert [m.training for m in module] == [False, True, True]
-
-
-@pytest.mark.parametrize('shape', [(1, 4, 1, 2), (2, 4, 1, 1)])
-def test_norms_are_left_alone_where_there_is_a_variance(shape):
-    module = nn.Sequential(nn.BatchNorm2d(4))
-    with normalise_single_values(module, torch.zeros(shape)):
-        assert module[0].training
-
-
 def test_fusion_of_single_values():
     features = pyramid(samples=1, sizes=[(4, 4), (2, 2), (1, 1)])
     results = abf_connector()(features)
@@ -348,17 +326,6 @@ def test_fusion_of_single_values():
     abf = abf_connector()
     abf(features)
     assert all(norm.training for norm in norms_of(abf))
-
-
-@pytest.mark.parametrize('processes', [1, 2])
-def test_a_synchronised_norm_is_left_to_its_processes(monkeypatch, processes):
-    """The others wait in the collective call of a training step."""
-    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: processes > 1)
-    monkeypatch.setattr(torch.distributed, 'get_world_size', lambda: processes)
-    norm = nn.SyncBatchNorm(4)
-    with normalise_single_values(norm, torch.zeros(0, 4, 7, 7)):
-        assert norm.training == (processes > 1)
-    assert norm.training
 
 
 # The interface

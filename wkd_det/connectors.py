@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
-from torch import Tensor, distributed, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor, nn
 
+from wkd_det.ops.batch_norm import normalise_single_values
 from wkd_det.ops.checks import check_integers
 
 _BATCH_NORM = dict(type='BN')
@@ -351,40 +350,3 @@ def adopt(connector: nn.Module) -> nn.Module:
         if not hasattr(connector, name):
             setattr(connector, name, False)
     return connector
-
-
-@contextmanager
-def normalise_single_values(module: nn.Module, features: Tensor) -> Iterator[None]:
-    """Use the running statistics for one call where the batch has none of its own.
-
-    A 1 x 1 map of one image (or an empty batch) has no variance, and batch normalisation refuses
-    it in training mode; such maps occur at the top of a pyramid on small images.
-
-    A normalisation that is synchronised over processes takes its statistics from all of them, and
-    they wait for this one: it is left as it is.
-
-    Args:
-        module: Module whose batch normalisations are switched for the duration of the block.
-        features: Input of the module, shape ``(N, C, H, W)``.
-    """
-    samples, _, height, width = features.shape
-    norms = []
-    if samples * height * width <= 1:
-        norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
-        norms = [m for m in norms if not _is_synchronised(m)]
-    for norm in norms:
-        norm.eval()
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.train()
-
-
-def _is_synchronised(norm: nn.Module) -> bool:
-    return (
-        isinstance(norm, nn.SyncBatchNorm)
-        and distributed.is_available()
-        and distributed.is_initialized()
-        and distributed.get_world_size() > 1
-    )

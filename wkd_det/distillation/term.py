@@ -391,8 +391,7 @@ def _build_connectors(
                 teacher_channels=slot.target,
                 student_size=slot.source_size,
                 teacher_size=slot.target_size,
-                stage=index,
-                num_stages=len(slots),
+                **{'stage': index, 'num_stages': len(slots), **slot.facts},
             )
         )
     return connectors

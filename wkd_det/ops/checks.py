@@ -1,4 +1,4 @@
-"""Checks of arguments: numbers, weights, logits, feature maps and pyramids."""
+"""Checks of arguments: numbers, weights, logits, vectors, feature maps and pyramids."""
 
 from __future__ import annotations
 
@@ -145,6 +145,29 @@ def check_logits(student: Tensor, teacher: Tensor) -> None:
         raise ValueError(
             'student and teacher must share a shape (N, C), '
             f'got {tuple(student.shape)} and {tuple(teacher.shape)}'
+        )
+
+
+def check_vectors(student: Tensor, teacher: Tensor, *, same_width: bool = False) -> None:
+    """Raise if vectors of the two networks do not belong to the same samples.
+
+    Args:
+        student: Should be of shape ``(N, D)``, ``D`` above 0.
+        teacher: Should be of shape ``(N, D')``.
+        same_width: Whether the widths ``D`` and ``D'`` must agree.
+
+    Raises:
+        TypeError: With the name of what is no tensor.
+        ValueError: With both shapes.
+    """
+    check_tensors(student=student, teacher=teacher)
+    fit = all(vectors.dim() == 2 and vectors.shape[1] > 0 for vectors in (student, teacher))
+    shared = slice(None if same_width else 1)
+    if not fit or student.shape[shared] != teacher.shape[shared]:
+        raise ValueError(
+            'student and teacher must be vectors (N, D) with the same N'
+            f'{" and the same D" if same_width else ""}, got {tuple(student.shape)} and '
+            f'{tuple(teacher.shape)}'
         )
 
 
