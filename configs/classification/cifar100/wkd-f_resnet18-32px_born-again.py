@@ -5,7 +5,7 @@
 # Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there); generation 0, trained first
 #           (configs/classification/cifar100/baseline/resnet18.py)
 # Command:  python tools/train.py \
-#     configs/classification/cifar100/wkd-f_resnet18-to-resnet18_born-again.py --amp
+#     configs/classification/cifar100/wkd-f_resnet18-32px_born-again.py --amp
 # Expected: not yet run
 _base_ = [
     '../../_base_/pairs/cifar100_resnet18-to-resnet18_born-again.py',

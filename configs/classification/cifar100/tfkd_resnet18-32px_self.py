@@ -3,7 +3,7 @@
 # Method:   Tf-KD: a virtual teacher that is right in 99 of 100 cases
 # Pair:     ResNet18
 # Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there)
-# Command:  python tools/train.py configs/classification/cifar100/tfkd_resnet18_self.py --amp
+# Command:  python tools/train.py configs/classification/cifar100/tfkd_resnet18-32px_self.py --amp
 # Expected: not yet run
 _base_ = [
     '../../_base_/pairs/cifar100_resnet18_self.py',

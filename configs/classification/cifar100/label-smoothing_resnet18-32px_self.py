@@ -4,7 +4,7 @@
 # Pair:     ResNet18
 # Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there)
 # Command:  python tools/train.py \
-#     configs/classification/cifar100/label-smoothing_resnet18_self.py --amp
+#     configs/classification/cifar100/label-smoothing_resnet18-32px_self.py --amp
 # Expected: not yet run
 _base_ = [
     '../../_base_/pairs/cifar100_resnet18_self.py',
