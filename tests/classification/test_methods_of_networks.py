@@ -8,10 +8,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 
-from wkd_det import registry
 from wkd_det.testing import classifier_config, image_batch, save_classifier
-
-needs_ofa = pytest.mark.skipif('OFALoss' not in registry.LOSSES, reason='no OFALoss yet')
 
 
 def branches(loss, modules='stages', **options):
@@ -50,9 +47,7 @@ METHODS = {
         ),
     ),
 }
-EACH = pytest.mark.parametrize(
-    'method', [pytest.param(name, marks=needs_ofa if name == 'OFA' else ()) for name in METHODS]
-)
+EACH = pytest.mark.parametrize('method', METHODS)
 
 
 @pytest.fixture(scope='module')
