@@ -118,7 +118,7 @@ def test_branches_of_a_student_of_tokens(teacher):
         type='TimmModel', name='vit_tiny_patch16_224', num_classes=10, img_size=32, patch_size=8,
         embed_dim=16, depth=4, num_heads=2,
     )  # fmt: skip
-    distill = branches(dict(type='KDLoss'), ['blocks.1', 'blocks.3'], kind='transformer', grid=2)
+    distill = branches(dict(type='KDLoss'), ['blocks.1', 'blocks.3'], grid=2)
     model = build(teacher, distill, network=network, image_size=32)
     connectors = model.distiller.terms['loss_branches'].connectors
     assert [len(branch.layers) for branch in connectors] == [2, 2]  # a merging and a block
