@@ -18,14 +18,13 @@ _HEADS = 4
 class OFABranch(Connector):
     """Class logits from a map of one stage of the student: a branch of OFA.
 
-    For the map of a convolutional student each later stage is stood in for by a
-    block of depthwise separable convolutions that halves the map and doubles the width, the last
-    one to ``width``; the last stage has a 1 x 1 convolution. Mean over the pixels and a linear
-    layer follow.
+    For the map of a convolutional student each later stage is stood in for by a block of depthwise
+    separable convolutions that halves the map and doubles the width, the last one to ``width``; the
+    last stage has a 1 x 1 convolution. Mean over the pixels and a linear layer follow.
 
-    Of a map of tokens (``of_tokens``) patches are merged, four neighbours into one of
-    the given ``width``, until the map has about ``grid x grid``; one Transformer block of four
-    heads for each later stage, at least one, mean over the patches and a linear layer follow.
+    In a map of tokens (``of_tokens``) patches are merged, four neighbours into one of the given
+    ``width``, until the map has about ``grid x grid``; one Transformer block of four heads for
+    each later stage, at least one, mean over the patches and a linear layer follow.
 
     Convention:
         - The tap hands on the tokens of patches alone; the authors' branches of a ViT read its
@@ -38,9 +37,9 @@ class OFABranch(Connector):
         stage: Index of the stage among ``num_stages``, from 0; set by the tap.
         num_stages: Number of stages; set by the tap.
         of_tokens: Whether the map is made of tokens, as those of Transformers are; set by the tap.
-        width: Width of the features that are classified. The authors take the larger one of the
-            widths that student and teacher classify. By default what doubling gives, and
-            ``student_channels`` for tokens.
+        width: Width of the features that are classified. The authors take that of the features
+            which the student classifies, or the teacher if it is larger and the student has no
+            tokens. By default what doubling gives, and ``student_channels`` for tokens.
         grid: Patches along a side after merging.
 
     Raises:
