@@ -22,8 +22,8 @@ class BranchTap(Tap):
 
     Any loss of logits serves. The connector of each module, a branch, is given the map
     ``(N, C, H, W)`` and returns logits ``(N, K)`` or ``(N, K, 1, 1)``; ``teacher_channels`` is
-    the number of classes K, and ``of_tokens`` says whether the map is made of tokens. The loss is summed over the branches. They are trained with the
-    student and are no part of it.
+    the number of classes K, and ``of_tokens`` says whether the map is made of tokens. The loss is
+    summed over the branches. They are trained with the student and are no part of it.
 
     Args:
         module: Module or place of the student where the only branch begins.
