@@ -29,5 +29,4 @@ __cost = dict(
 settings = {
     'wkd-l': dict(loss_wkd_l=__cost),
     'wkd-lf': dict(loss_wkd_l=__cost),
-    'ofa': dict(loss_ofa_branches=dict(connector=dict(kind='transformer'))),
 }
