@@ -31,6 +31,7 @@ ALLOWED = {
     'inspection': _CORE | {'detection', 'classification'},
     'experiments': _GROUND | {'runtime'},
     'testing': _CORE | {'detection', 'classification', 'hooks'},
+    '__main__': {'version', 'runtime'},
 }
 # Doors: the package itself, and import paths of 0.1 that lend what has moved.
 DOORS = {'__init__', 'checkpoint', 'interrelation', 'visualization'}

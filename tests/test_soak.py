@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import tiny_training
-from commands import ENVIRONMENT, ROOT
+from commands import ENVIRONMENT, HANGS, ROOT
 
 STEPS, INTERVAL = 2000, 100
 KILLS = (330, 710, 1080, 1490, 1790)
@@ -38,7 +38,7 @@ def run_until(folder, kill_at):
                 process.kill()
                 break
     process.stdout.close()
-    code = process.wait(timeout=120)
+    code = process.wait(timeout=HANGS)
     assert (code == 0) == (kill_at is None), ''.join(tail)
     return seen
 

@@ -27,7 +27,7 @@ TOOLS = Path(__file__).parent
 
 def planned_runs(steps: int, data: Path, work_dir: Path) -> list[TrainingRun]:
     """Return teacher, plain student and distilled student; both students train equally long."""
-    folder = Path('configs/mini')
+    folder = TOOLS.parent / 'configs/mini'
     teacher, plain, distilled = (
         planned_run(title, folder / name, length, data, work_dir)
         for title, name, length in (

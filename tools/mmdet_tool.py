@@ -13,6 +13,7 @@ import mmdet
 import wkd_det  # noqa: F401  registers everything and lets torch read mmengine's checkpoints
 from cpu_processes import prepare_cpu_processes
 from new_config import Catalogue
+from wkd_det.runtime.config import config_file
 
 _OURS = str(Path(wkd_det.__file__).parent)
 
@@ -20,7 +21,8 @@ _OURS = str(Path(wkd_det.__file__).parent)
 def run(name: str) -> None:
     """Run ``mmdet/.mim/tools/<name>.py`` with this process's arguments.
 
-    Flags, help and behaviour are MMDetection's own. If a file is not there, or wkd_det refuses
+    Flags, help and behaviour are MMDetection's own, and a config may be a name such as
+    ``wkd_det::mini/wkd-lf.py``. If a file is not there, or wkd_det refuses
     something in a config or a teacher, the process ends with one sentence; other errors keep
     their traceback.
     """
@@ -29,6 +31,7 @@ def run(name: str) -> None:
         sys.exit(f'error: {script} is missing: install mmdet from its package (pip install mmdet)')
     prepare_cpu_processes()
     with mistakes_in_one_sentence():
+        sys.argv[1:] = [config_file(text) if '::' in text else text for text in sys.argv[1:]]
         runpy.run_path(str(script), run_name='__main__')
 
 

@@ -17,25 +17,60 @@ from importlib.util import find_spec
 from typing import Any
 
 LOSSES = {
+    'ABLoss': 'losses.ab',
+    'ATLoss': 'losses.at',
     'BoxLoss': 'losses.boxes',
+    'CATKDLoss': 'losses.cat_kd',
+    'CCLoss': 'losses.cc',
+    'CRDLoss': 'losses.crd',
+    'CTKDLoss': 'losses.ctkd',
+    'DiffKDLogitLoss': 'losses.diffkd',
+    'DiffKDLoss': 'losses.diffkd',
+    'DISTLoss': 'losses.dist',
     'DKDLoss': 'losses.kd',
+    'DPKLoss': 'losses.dpk',
     'FGFILoss': 'losses.fgfi',
     'FitNetLoss': 'losses.fitnet',
+    'FSPLoss': 'losses.fsp',
+    'FTLoss': 'losses.ft',
     'ICDLoss': 'losses.icd',
     'ICKDLoss': 'losses.ickd',
+    'IPOTLoss': 'losses.ipot',
     'KDLoss': 'losses.kd',
+    'LabelSmoothingLoss': 'losses.tfkd',
+    'MGDLoss': 'losses.mgd',
+    'MLKDLoss': 'losses.mlkd',
+    'NKDLoss': 'losses.nkd',
     'NSTLoss': 'losses.nst',
+    'OFALoss': 'losses.ofa',
+    'OFDLoss': 'losses.ofd',
     'OffsetLoss': 'losses.boxes',
     'PKDLoss': 'losses.pkd',
+    'PKTLoss': 'losses.pkt',
     'ReviewKDLoss': 'losses.reviewkd',
+    'RKDLoss': 'losses.rkd',
+    'SPLoss': 'losses.sp',
+    'SRRLLoss': 'losses.srrl',
+    'TfKDLoss': 'losses.tfkd',
+    'TfKDSelfLoss': 'losses.tfkd',
+    'TTMLoss': 'losses.ttm',
+    'USKDLoss': 'losses.uskd',
+    'VIDLoss': 'losses.vid',
+    'WCoRDLoss': 'losses.wcord',
     'WKDFeatureLoss': 'losses.wkd_feature',
     'WKDLogitLoss': 'losses.wkd_logit',
+    'WSLDLoss': 'losses.wsld',
+    'WTTMLoss': 'losses.ttm',
+    'ZipfLoss': 'losses.zipf',
 }
 CONNECTORS = {
     'ABFConnector': 'connectors',
     'BottleneckConnector': 'connectors',
+    'BridgeConnector': 'classification.bridges',
     'ConvConnector': 'connectors',
     'IdentityConnector': 'connectors',
+    'OFABranch': 'classification.branches',
+    'RegressorConnector': 'connectors',
     'TransposedConvConnector': 'connectors',
 }
 COST_SOURCES = {
@@ -56,6 +91,7 @@ CLASSIFIERS = {
 REGISTERED = {
     'MODELS': {**LOSSES, **CONNECTORS, **COST_SOURCES, **CLASSIFIERS},
     'DATASETS': {
+        'ArraysDataset': 'classification.arrays',
         'CIFAR100Dataset': 'classification.datasets',
         'DigitsDataset': 'classification.datasets',
         'ImageFolderDataset': 'classification.datasets',
@@ -90,6 +126,8 @@ TAPS = {
 CLASSIFIER_TAPS = {
     'branch': 'classification.taps.branch:BranchTap',
     'class_activation': 'classification.taps.class_activation:ClassActivationTap',
+    'crossed_features': 'classification.taps.crossed:CrossedFeaturesTap',
+    'crossed_logits': 'classification.taps.crossed:CrossedLogitsTap',
     'logits': 'classification.taps.logits:LogitsTap',
     'pyramid': 'classification.taps.stages:StagePyramidTap',
     'stages': 'classification.taps.stages:StagesTap',
@@ -151,11 +189,24 @@ def register() -> None:
                 if registry.module_dict.get(name) is not cls:
                     registry.register_module(name=name, module=cls)
     _replace_amp(roots)
+    _name_scope(roots[-1])
     for root in roots[1:]:
         if DETECTORS not in root.MODELS._locations:
             root.MODELS._locations.append(DETECTORS)
             if root.MODELS._imported:
                 import_module(DETECTORS)
+
+
+def _name_scope(root: Any) -> None:
+    """Let ``wkd_det`` be a scope, for bases such as ``wkd_det::mini/wkd-lf.py``.
+
+    Its registries are empty: what they do not know is looked up in MMDetection's or mmengine's.
+    """
+    from mmengine.registry import Registry
+
+    for parent in [value for value in vars(root).values() if isinstance(value, Registry)]:
+        if 'wkd_det' not in parent.children:
+            Registry(parent.name, parent=parent, scope='wkd_det', locations=[__name__])
 
 
 def _replace_amp(roots: list[Any]) -> None:

@@ -13,6 +13,7 @@ from wkd_det.classification.places import places_of
 ALL = {
     'stages',
     'stages_before',
+    'norms_before',
     'last',
     'last_before',
     'middle',
@@ -49,6 +50,9 @@ def values(network, places):
     return shapes
 
 
+BEFORE = {'stages_before', 'norms_before', 'last_before'}
+
+
 @pytest.mark.parametrize(
     ('name', 'missing'),
     [
@@ -60,14 +64,17 @@ def values(network, places):
         ('MobileNetV1', set()),
         ('MobileNetV2', set()),
         ('ShuffleV1', set()),
-        ('ShuffleV2', {'stages_before', 'last_before'}),
+        ('ShuffleV2', BEFORE),
         ('tv:resnet18', set()),
         ('tv:resnet50', set()),
         ('tv:mobilenet_v2', ALL - {'pool'}),
         ('timm:resnet18', set()),
-        ('timm:swin_tiny_patch4_window7_224', {'stages_before', 'last_before'}),
-        ('timm:mobilenetv2_100', {'stages_before', 'last_before'}),
-        ('timm:vit_tiny_patch16_224', {'stages_before', 'last_before', 'pooled_map'}),
+        ('timm:swin_tiny_patch4_window7_224', BEFORE),
+        ('timm:mobilenetv2_100', BEFORE),
+        (
+            'timm:vit_tiny_patch16_224',
+            BEFORE | {'pooled_map'},
+        ),
     ],
 )
 def test_places_are_modules_that_run(name, missing):
@@ -90,6 +97,10 @@ def test_places_are_modules_that_run(name, missing):
     if 'stages_before' in places and not name.startswith('wrn'):
         for after, before in zip(places['stages'], places['stages_before']):
             assert shapes[after] == shapes[before]
+    for norm, before in zip(places.get('norms_before', []), places.get('stages_before', [])):
+        module = network.get_submodule(norm)
+        assert isinstance(module, torch.nn.BatchNorm2d)
+        assert module.num_features == shapes[before][1]
 
 
 @pytest.mark.parametrize('name', ['resnet8', 'ResNet18', 'vgg8', 'ShuffleV1', 'MobileNetV1'])
@@ -105,6 +116,19 @@ def test_the_map_before_the_activation_becomes_the_one_after_it(name):
     network(torch.rand(2, 3, 32, 32))
     assert seen['before'].min() < 0
     torch.testing.assert_close(seen['before'].relu(), seen['after'], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ('name', 'norms'),
+    [
+        ('resnet8', ['layer1.0.bn2', 'layer2.0.bn2', 'layer3.0.bn2']),
+        ('resnet14', ['layer1.1.bn2', 'layer2.1.bn2', 'layer3.1.bn2']),
+        ('wrn_16_2', ['block2.layer.0.bn1', 'block3.layer.0.bn1', 'bn1']),
+        ('tv:resnet50', [f'layer{i}.{last}.bn3' for i, last in enumerate((2, 3, 5, 2), 1)]),
+    ],
+)
+def test_normalisations_before_the_activations(name, norms):
+    assert places_of(build(name), 100)['norms_before'] == norms
 
 
 def test_a_network_of_no_known_kind_has_what_its_layers_say():

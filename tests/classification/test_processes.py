@@ -83,6 +83,11 @@ TERMS = dict(
         tap='branch', modules='stages', connector=dict(type=Branch), loss=dict(type='KDLoss')
     ),
     loss_cam=dict(tap='class_activation', loss=FITNET),
+    loss_crossed=dict(
+        tap='crossed_logits', connector=dict(type='BridgeConnector'), loss=dict(type='KDLoss')
+    ),
+    loss_bridged=dict(tap='crossed_features', connector='loss_crossed', loss=FITNET),
+    loss_denoised=dict(tap='last', loss=dict(type='DiffKDLoss', hidden_channels=8)),
 )
 
 

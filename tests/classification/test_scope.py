@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.optim import AmpOptimWrapper
 
+from commands import HANGS
 from wkd_det.hooks.cpu_amp import CPUAmpOptimWrapper
 from wkd_det.testing import class_logits_term, classifier_config, module_term, save_classifier
 
@@ -79,7 +80,7 @@ def train(tmp_path):
             cwd=ROOT,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=HANGS,
         )
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])

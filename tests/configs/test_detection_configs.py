@@ -291,7 +291,7 @@ def test_coco_teacher_is_a_released_detector(pair, configs_of):
 def test_mini_teacher_is_the_one_trained_before(configs_of):
     for config in configs_of(MINI).values():
         teacher = config.model.teacher
-        trained = load_config(ROOT / teacher.config)
+        trained = load_config(ROOT / 'configs' / teacher.config.removeprefix('wkd_det::'))
         last = f'iter_{trained.train_cfg.max_iters}.pth'
         assert teacher.checkpoint == f'{trained.work_dir}/{last}'
         assert trained.default_hooks.checkpoint.save_last

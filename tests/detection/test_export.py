@@ -1,7 +1,6 @@
 """The exported student where this package does not exist, and every refusal."""
 
 import copy
-import os
 import subprocess
 import sys
 
@@ -14,7 +13,7 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from PIL import Image
 
-from commands import ROOT, run, sentence
+from commands import ENVIRONMENT, HANGS, ROOT, run, sentence
 from wkd_det.detection import export
 from wkd_det.detection.detectors import DistilledFasterRCNN
 from wkd_det.detection.export import export_student, plain_config
@@ -82,14 +81,15 @@ def tool(*arguments, code=0):
     return run('tools/export_student.py', *arguments, code=code).strip()
 
 
+@pytest.mark.usefixtures('one_thread')
 def test_detects_the_same_where_wkd_det_does_not_exist(place):
     said = tool(place / 'iter_3.pth', '--output', place / 'out')
     config, checkpoint = place / 'out/student.py', place / 'out/student.pth'
     assert said == f'wrote {config} and {checkpoint}'
     done = subprocess.run(
         [sys.executable, '-c', ELSEWHERE, config, checkpoint, place / 'image.png', place / 'pt'],
-        cwd=place / 'out', env=dict(os.environ, PYTHONPATH='', OMP_NUM_THREADS='1'),
-        capture_output=True, text=True, timeout=300, check=False,
+        cwd=place / 'out', env=dict(ENVIRONMENT, PYTHONPATH=''),
+        capture_output=True, text=True, timeout=HANGS, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     distilled = init_detector(str(place / 'wkd-lf.py'), str(place / 'iter_3.pth'), device='cpu')

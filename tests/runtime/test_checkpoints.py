@@ -17,11 +17,11 @@ import timm
 import torch
 import torchvision
 from mmengine.logging import HistoryBuffer, MessageHub
-from mmengine.runner.checkpoint import save_checkpoint
+from mmengine.runner.checkpoint import load_from_local, save_checkpoint
 from safetensors.torch import save_file
 from torch import nn
 
-from wkd_det.runtime import checkpoints
+from wkd_det.runtime import checkpoints, files
 from wkd_det.runtime.checkpoints import (
     allow_mmengine_checkpoints,
     is_first_of_machine,
@@ -31,8 +31,15 @@ from wkd_det.runtime.files import read_tensor
 from wkd_det.runtime.state import weights_of
 
 needs_allow_list = pytest.mark.skipif(
-    not hasattr(torch.serialization, 'clear_safe_globals'), reason='torch has no allow-list'
+    not files.TORCH_READS_SAFELY, reason='torch has no list that names could be added to'
 )
+
+
+@pytest.fixture(params=[pytest.param('torch', marks=needs_allow_list), 'own'], autouse=True)
+def reader(request, monkeypatch):
+    """Torch's reader, and our own, which stands in before torch 2.6."""
+    monkeypatch.setattr(files, 'TORCH_READS_SAFELY', request.param == 'torch')
+    return request.param
 
 
 class Call:
@@ -75,10 +82,9 @@ def mmengine_checkpoint(path):
 
 
 @pytest.fixture
-def no_safe_globals():
-    """As if nobody had called ``allow_mmengine_checkpoints``."""
+def safe_globals():
+    """Torch's list as it was, whatever a test does to it."""
     known = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()
     yield
     torch.serialization.clear_safe_globals()
     torch.serialization.add_safe_globals(known)
@@ -100,9 +106,7 @@ def test_weights_come_back(tmp_path, zipped, as_string):
         assert torch.equal(read[key], value), key
 
 
-@needs_allow_list
 def test_training_checkpoint_of_mmengine(tmp_path):
-    allow_mmengine_checkpoints()
     module = mmengine_checkpoint(tmp_path / 'iter_7.pth')
     content = read_checkpoint(tmp_path / 'iter_7.pth')
     for key, value in module.state_dict().items():
@@ -114,14 +118,10 @@ def test_training_checkpoint_of_mmengine(tmp_path):
     assert content['message_hub']['runtime_info']['iter'] == 7
     assert content['optimizer']['param_groups'][0]['momentum'] == 0.9
     assert content['meta']['dataset_meta']['classes'] == ('ant', 'bee')
-    resumed = torch.load(tmp_path / 'iter_7.pth', map_location='cpu')  # as mmengine calls it
-    assert resumed.keys() == content.keys()
 
 
-@needs_allow_list
 def test_training_checkpoint_written_with_the_other_numpy(tmp_path):
     """numpy 1 and 2 pickle under different names of the same module."""
-    allow_mmengine_checkpoints()
     mmengine_checkpoint(tmp_path / 'iter_7.pth')
     names = [b'numpy._core.', b'numpy.core.']
     own, other = names if '_core' in np.zeros(1).__reduce__()[0].__module__ else names[::-1]
@@ -141,25 +141,90 @@ def test_training_checkpoint_written_with_the_other_numpy(tmp_path):
     assert log.data[0].tolist() == [1.0, 0.5, 1 / 3]
 
 
+def cleared():
+    torch.serialization.clear_safe_globals()
+
+
+def entered_and_left(*others):
+    with torch.serialization.safe_globals([HistoryBuffer, argparse.Namespace, *others]):
+        pass
+
+
+def all_of_ours_left():
+    with torch.serialization.safe_globals(torch.serialization.get_safe_globals()):
+        pass
+
+
+def loader_of_mmengine(path):
+    """That of OneDL lists names, loads and takes them off the list again; upstream's only loads."""
+    load_from_local(str(path), 'cpu')
+
+
 @needs_allow_list
-@pytest.mark.usefixtures('no_safe_globals')
-def test_without_the_allow_list_such_a_checkpoint_is_refused(tmp_path):
+@pytest.mark.usefixtures('safe_globals')
+@pytest.mark.parametrize(
+    'disturb',
+    [
+        lambda path: cleared(),
+        lambda path: entered_and_left(),
+        lambda path: entered_and_left(np.ndarray, np.dtype, type(np.dtype('f8'))),
+        lambda path: all_of_ours_left(),
+        loader_of_mmengine,
+    ],
+    ids=['cleared', 'left', 'more was left', 'ours was left', 'mmengine'],
+)
+def test_whatever_others_do_with_the_list_of_torch(tmp_path, disturb):
+    module = mmengine_checkpoint(tmp_path / 'iter_7.pth')
+    for _ in range(2):
+        disturb(tmp_path / 'iter_7.pth')
+        content = read_checkpoint(tmp_path / 'iter_7.pth')
+        assert isinstance(content['message_hub']['log_scalars']['train/loss'], HistoryBuffer)
+        assert torch.equal(content['state_dict']['conv.weight'], module.conv.weight)
+
+
+@needs_allow_list
+@pytest.mark.usefixtures('safe_globals')
+def test_resuming_as_mmengine_calls_it(tmp_path):
     mmengine_checkpoint(tmp_path / 'iter_7.pth')
-    with pytest.raises(ValueError, match=r'iter_7.pth was refused: .* It asks for numpy.*scalar. '):
-        read_checkpoint(tmp_path / 'iter_7.pth')
-
-
-@needs_allow_list
-def test_the_allow_list_may_be_asked_for_twice():
-    before = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
     allow_mmengine_checkpoints()
-    assert set(torch.serialization.get_safe_globals()) == set(before)
+    resumed = torch.load(tmp_path / 'iter_7.pth', map_location='cpu')
+    assert resumed.keys() == read_checkpoint(tmp_path / 'iter_7.pth').keys()
 
 
 @needs_allow_list
+@pytest.mark.usefixtures('safe_globals')
+def test_within_the_list_of_others(tmp_path):
+    mmengine_checkpoint(tmp_path / 'iter_7.pth')
+    outer = torch.serialization.safe_globals([HistoryBuffer])
+    with outer, torch.serialization.safe_globals([argparse.Namespace, HistoryBuffer]):
+        read_checkpoint(tmp_path / 'iter_7.pth')
+    read_checkpoint(tmp_path / 'iter_7.pth')
+
+
+@needs_allow_list
+@pytest.mark.usefixtures('safe_globals')
+def test_the_list_holds_what_checkpoints_may_hold_and_no_more():
+    torch.serialization.clear_safe_globals()
+    for _ in range(2):
+        allow_mmengine_checkpoints()
+        listed = {name: known for known, name in torch.serialization.get_safe_globals()}
+        assert listed == checkpoints.allowed_in_checkpoints()
+    kinds = {name for name in listed if name.startswith('numpy.dtypes.')}
+    multiarray = {
+        f'numpy.{core}.multiarray.{function}'
+        for core in ('core', '_core')
+        for function in ('_reconstruct', 'scalar')
+    }
+    assert len(kinds) == 6
+    assert set(listed) - kinds - multiarray == {
+        'argparse.Namespace', 'builtins.getattr', 'mmengine.logging.history_buffer.HistoryBuffer',
+        'ndarray', 'numpy.dtype', 'numpy.ndarray',
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize('zipped', [True, False])
 def test_arguments_of_a_command_line_are_plain_data(tmp_path, zipped):
-    allow_mmengine_checkpoints()
     inner = argparse.Namespace(lr=0.1, names=['a'], schedule=dict(milestones=[3]))
     content = dict(model=network().state_dict(), args=argparse.Namespace(inner=inner), epoch=3)
     torch.save(content, tmp_path / 'run.pth', _use_new_zipfile_serialization=zipped)
@@ -168,12 +233,10 @@ def test_arguments_of_a_command_line_are_plain_data(tmp_path, zipped):
     assert set(weights_of(read)) == set(content['model'])
 
 
-@needs_allow_list
 @pytest.mark.parametrize(
     'hostile', [Call(os.system, 'touch MARKER'), Call(eval, "open('MARKER', 'w')")]
 )
 def test_arguments_that_hold_code_are_refused(tmp_path, monkeypatch, hostile):
-    allow_mmengine_checkpoints()
     monkeypatch.chdir(tmp_path)
     torch.save(dict(args=argparse.Namespace(a=hostile)), tmp_path / 'run.pth')
     with pytest.raises(ValueError, match='run.pth was refused: '):
@@ -381,36 +444,30 @@ def test_the_message_does_not_advise_to_switch_the_safety_off(tmp_path):
     assert 'weights_only' not in str(error.value)
 
 
-@needs_allow_list
 @pytest.mark.parametrize('kind', ['O', Call(np.dtype, 'O')], ids=['code', 'type'])
 def test_numpy_arrays_of_forged_pointers_are_refused(tmp_path, kind):
     """``numpy.ndarray`` takes bytes for objects; copying such an array crashes or worse."""
-    allow_mmengine_checkpoints()
     pointer = Call(_codecs.encode, 'A' * 8, 'latin1')
     torch.save(dict(a=Call(np.ndarray, (1,), kind, pointer)), tmp_path / 'forged.pth')
     with pytest.raises(ValueError, match='a checkpoint asks'):
         read_checkpoint(tmp_path / 'forged.pth')
 
 
-@needs_allow_list
 @pytest.mark.parametrize(
     'kind', ['O', 'V8', 'U3', 'S3', 'M8[s]', [('a', 'O')], '3f8'], ids=lambda kind: str(kind)
 )
 def test_numpy_data_other_than_numbers_is_refused(tmp_path, kind):
-    allow_mmengine_checkpoints()
     torch.save(dict(a=Call(np.dtype, kind)), tmp_path / 'odd.pth')
     with pytest.raises(ValueError, match='a checkpoint asks for numpy data of type'):
         read_checkpoint(tmp_path / 'odd.pth')
 
 
-@needs_allow_list
 @pytest.mark.parametrize(
     ('fields', 'names', 'flags'),
     [({'a': (np.dtype('f8'), 10**7)}, ('a',), 0), (None, None, 0x3F)],
     ids=['a field beyond the data', 'numbers that claim to be pointers'],
 )
 def test_forged_state_of_a_dtype_changes_nothing(tmp_path, fields, names, flags):
-    allow_mmengine_checkpoints()
     forged = Call(np.dtype, 'f8', False, True, state=(3, '<', None, names, fields, -1, -1, flags))
     rebuild, arguments, _ = np.zeros(1).__reduce__()
     array = Call(rebuild, *arguments, state=(1, (3,), forged, False, b'\0' * 24))
@@ -424,10 +481,8 @@ def test_forged_state_of_a_dtype_changes_nothing(tmp_path, fields, names, flags)
     assert np.dtype('f8').fields is None
 
 
-@needs_allow_list
 @pytest.mark.parametrize('kind', ['f4', 'f8', 'i4', 'i8', '?'])
 def test_numbers_of_numpy_are_read(tmp_path, kind):
-    allow_mmengine_checkpoints()
     array = np.array([[0, 1], [2, 3]]).astype(kind)
     torch.save(dict(array=array, scalar=array[1, 1]), tmp_path / 'numbers.pth')
     content = read_checkpoint(tmp_path / 'numbers.pth')

@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 
 import build_interrelation as build_tool
 import inspect_interrelation as inspect_tool
-from commands import ROOT, run_apart
+from commands import ROOT, free_port, run_apart
 from make_mini_dataset import CLASSES, make_dataset
 from wkd_det.costs.build import METHODS
 from wkd_det.costs.files import read_cost_file
@@ -86,17 +86,30 @@ def test_report_and_progress(monkeypatch, folder, tmp_path, capsys):
     assert {group['group'] for group in report['grouping']['per_group']} == {'even', 'odd'}
 
 
+@pytest.mark.usefixtures('one_thread')
 def test_two_processes_make_the_file_of_one(monkeypatch, folder, tmp_path):
     options = ['--method', 'cka-rbf', '--min-per-class', '3', '--max-per-class', '5']
     build(monkeypatch, folder, tmp_path / 'one.safetensors', *options)
     output = run_apart(
-        '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--master_port', '29617',
+        '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--master_port', free_port(),
         'tools/build_interrelation.py', folder / 'tiny.py', folder / 'tiny.pth', *options,
         '--output', tmp_path / 'two.safetensors', '--launcher', 'pytorch',
     )  # fmt: skip
     assert '8/8' in output
     one, two = (tmp_path / f'{name}.safetensors' for name in ('one', 'two'))
     assert one.read_bytes() == two.read_bytes()
+
+
+@pytest.mark.usefixtures('one_thread')
+def test_another_number_of_threads_makes_it_to_rounding(monkeypatch, folder, tmp_path):
+    found = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        output = tmp_path / f'{threads}.safetensors'
+        build(monkeypatch, folder, output, '--method', 'cka-rbf', '--min-per-class', '3')
+        found.append(read_cost_file(output).distance)
+    # Features of float32, of sums over some hundred values, decide on a distance of up to 1.
+    torch.testing.assert_close(*found, rtol=0, atol=1e-4)
 
 
 def test_a_loss_takes_the_file(monkeypatch, folder, tmp_path):

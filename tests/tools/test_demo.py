@@ -10,7 +10,7 @@ import time
 import pytest
 from PIL import Image
 
-from commands import ENVIRONMENT, ROOT
+from commands import ENVIRONMENT, HANGS, ROOT
 
 pytestmark = pytest.mark.slow  # minutes
 
@@ -25,7 +25,7 @@ def command(folder, *extra):
 def demo(folder, *extra, code=0):
     done = subprocess.run(
         command(folder, *extra),
-        cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False,
+        cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=HANGS, check=False,
     )  # fmt: skip
     assert done.returncode == code, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout + done.stderr
@@ -45,7 +45,7 @@ def interrupted(tmp_path_factory):
             break
     time.sleep(5)
     os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: the whole group
-    rest = process.communicate(timeout=60)[0]
+    rest = process.communicate(timeout=HANGS)[0]
     assert process.returncode != 0
     assert 'goes on from the last checkpoint' in rest
     assert 'Traceback' not in rest

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 import make_mini_dataset as tool
+from commands import HANGS
 
 OPTIONS = dict(train=12, val=5, size=96, seed=0)
 
@@ -252,7 +253,7 @@ def test_missing_scikit_learn_is_one_clear_sentence(
 def test_command_line(tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess:
         command = [sys.executable, tool.__file__, '--output', str(tmp_path / 'digits'), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, capture_output=True, text=True, timeout=HANGS)
 
     done = run('--train', '2', '--val', '1')
     assert (done.returncode, done.stderr) == (0, '')

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from wkd_det import registry
+from wkd_det.runtime.found import require
+
+require('mmengine')
 
 _HOMES = {
     **registry.CLASSIFIERS,

@@ -197,7 +197,8 @@ class ImagePreprocessor(BaseDataPreprocessor):
     Raises:
         ImportError, KeyError: Of ``mixup``.
         ValueError: If ``mean`` and ``std`` differ in length, a ``std`` is not positive, or
-            ``mixup`` shall mix images without labels.
+            ``mixup`` stands
+            with ``allow_unlabelled``.
     """
 
     def __init__(

@@ -41,9 +41,7 @@ class BatchMixing:
         try:
             from timm.data import Mixup
         except ImportError:
-            raise ImportError(
-                'mixup of the data_preprocessor needs timm: pip install timm'
-            ) from None
+            raise ImportError('mixup needs timm: pip install timm') from None
         if 'label_smoothing' in options:
             raise KeyError('mixup takes no label_smoothing: set that of the classifier')
         valid = [name for name in keyword_names(Mixup.__init__) if name not in _OURS]

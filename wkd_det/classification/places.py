@@ -26,6 +26,7 @@ def places_of(network: nn.Module, num_classes: int | None) -> dict[str, Place]:
     ``stages``           outputs of its stages from fine to coarse, without the stem; of a network
                          of equal blocks (ViT) those after each quarter
     ``stages_before``    the same before their last activation
+    ``norms_before``     the batch normalisations right before these activations
     ``last``             the last of the stages
     ``last_before``      the same before its last activation
     ``middle``           the second stage: where FitNet compares
@@ -51,6 +52,9 @@ def places_of(network: nn.Module, num_classes: int | None) -> dict[str, Place]:
         before = _before_activation(network, stages)
         if before:
             places.update(stages_before=before, last_before=before[-1])
+            norms = [_norm_before(network, name.removesuffix(':input')) for name in before]
+            if None not in norms:
+                places['norms_before'] = norms
     for name in _POOLS:
         if any(name == known for known, _ in network.named_modules()):
             places['pooled_map'] = f'{name}:input'
@@ -100,3 +104,15 @@ def _before_activation(network: nn.Module, stages: list[str]) -> list[str]:
 def _last_activation(stage: nn.Module, name: str) -> str | None:
     found = [part for part, module in stage.named_modules() if isinstance(module, nn.ReLU)]
     return f'{name}.{found[-1]}' if found else None
+
+
+def _norm_before(network: nn.Module, name: str) -> str | None:
+    """The normalisation that ends in a module: itself, or the last one in the block around it."""
+    module = network.get_submodule(name)
+    if isinstance(module, nn.ReLU):
+        name = name.rpartition('.')[0]
+        children = network.get_submodule(name).named_children()
+    else:
+        children = module.named_modules()  # with itself
+    found = [part for part, child in children if isinstance(child, nn.BatchNorm2d)]
+    return '.'.join(part for part in (name, found[-1]) if part) if found else None

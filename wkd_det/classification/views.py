@@ -130,8 +130,12 @@ class ClassifierTeacherView(TeacherView):
     def logits_of(self, vectors: Tensor, *, bias: bool = True) -> Tensor:
         layer = self.once('last layer', partial(head_of, self.module))
         raw = scores_of(layer, vectors, 'teacher', bias=bias)
-        rows = self._teacher.logits(raw.flatten(end_dim=-2))
+        rows = self.in_student_classes(raw.flatten(end_dim=-2))
         return rows.reshape(*raw.shape[:-1], rows.shape[-1])
+
+    def in_student_classes(self, raw: Tensor) -> Tensor:
+        """The columns of logits ``(N, T)`` of the teacher that the student's classes have."""
+        return self._teacher.logits(raw)
 
     @cached_property
     @torch.no_grad()

@@ -1,5 +1,9 @@
 """Distilled detectors of MMDetection."""
 
+from wkd_det.runtime.found import require
+
+require('mmengine', 'mmcv', 'mmdet')
+
 from wkd_det.detection.detectors import (
     DistilledATSS,
     DistilledCascadeRCNN,

@@ -90,8 +90,7 @@ def build_connectors(
                 teacher_channels=slot.target,
                 student_size=slot.source_size,
                 teacher_size=slot.target_size,
-                stage=index,
-                num_stages=len(slots),
+                **{'stage': index, 'num_stages': len(slots), **slot.facts},
             )
         )
     return connectors

@@ -28,6 +28,8 @@ class Slot:
     source_size: tuple[int, int] | None = None
     """Height and width of the map before it, where they are known when it is built."""
     target_size: tuple[int, int] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of the connector that follow from the networks."""
 
 
 @dataclass(frozen=True)

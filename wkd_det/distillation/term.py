@@ -14,7 +14,6 @@ from wkd_det.costs.interface import ClassTable
 from wkd_det.costs.matrix import BACKGROUND
 from wkd_det.distillation.connecting import borrow_connectors, build_connectors
 from wkd_det.distillation.extras import EXTRAS, extras_of
-from wkd_det.distillation.places import check_module
 from wkd_det.distillation.tap import TAPS, Binding, Tap
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.distillation.told import told
@@ -104,9 +103,9 @@ class Term(nn.Module):
             self.loss.set_distance(teacher.distances(self.loss.distance_source, table))
         if self.loss.teacher_modules:
             network = student.network_of(teacher.module)
-            for name in self.loss.teacher_modules:
-                check_module('teacher', network, name)
-            modules = [network.get_submodule(name) for name in self.loss.teacher_modules]
+            places = student.places_of('teacher', network)
+            names = places.modules('teacher', network, self.loss.teacher_modules)
+            modules = [network.get_submodule(name) for name in names]
             self.loss.set_teacher_modules(modules)
 
     def read(self, student: StudentView, teacher: TeacherView | None) -> list[Pair]:

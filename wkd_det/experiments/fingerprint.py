@@ -9,7 +9,6 @@ import json
 import platform
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,12 @@ from mmengine.config import Config
 import wkd_det
 from wkd_det.registry import DETECTORS, REGISTERED, RENAMED, TAPS, find
 from wkd_det.runtime.config import read_config
+from wkd_det.runtime.found import mmcv_operators, version_of
 
 PACKAGE = Path(wkd_det.__file__).parent
 
-_VERSIONED = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'numpy', 'scikit-learn', 'timm')
+_VERSIONED = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'numpy', 'sklearn', 'timm')
+_OWN = 'wkd_det::'  # names of our configs
 # Where a run lies and how it goes on, not what it computes.
 _IGNORED = ('work_dir', 'resume', 'launcher', 'experiment_name', 'log_level')
 # Tables that name every file: whoever imports them would depend on all of the package.
@@ -202,8 +203,8 @@ def _code(config: Config) -> list[Path]:
 
 def _files(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for text in set(strings_of(values)):
-        path = Path(text)
-        if '::' not in text and len(text) < 1000 and path.is_file():
+        path = PACKAGE / '.mim/configs' / text[len(_OWN) :] if text.startswith(_OWN) else Path(text)
+        if len(text) < 1000 and path.is_file():
             yield text, _config_hash(path) if path.suffix == '.py' else _hash(path)
     for dataset in _datasets(values):
         root = Path(dataset['data_root'])
@@ -229,13 +230,13 @@ def _datasets(value: Any) -> Iterator[dict[str, Any]]:
 
 @cache
 def _versions() -> dict[str, str]:
-    versions = dict(python=platform.python_version(), machine=platform.machine())
-    for package in _VERSIONED:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
+    versions = dict(
+        python=platform.python_version(),
+        machine=platform.machine(),
+        operators=mmcv_operators(),
+    )
+    found = {module: version_of(module) for module in _VERSIONED}
+    return versions | {module: version for module, version in found.items() if version}
 
 
 def _flat(value: Any, prefix: str = '') -> dict[str, Any]:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from wkd_det import registry
 from wkd_det.classification.classifier import class_rows, last_layer, network_of
+from wkd_det.classification.targets import UNLABELLED, Targets
 from wkd_det.costs.features import ClassExamples, FeatureSource
 from wkd_det.distillation.recording import INPUT, recording
 from wkd_det.inspection.opening import (
@@ -95,13 +96,18 @@ class ImageFeatureSource(FeatureSource):
     def _of_images(
         self, run: Sequence[int], images: list[tuple[Tensor, int] | None]
     ) -> ClassExamples:
-        read = [(key, *one[:2]) for key, one in zip(run, images) if one is not None]
+        read = [
+            (key, *one[:2])
+            for key, one in zip(run, images)
+            if one is not None and one[1] != UNLABELLED
+        ]
         if not read:
             nothing = torch.zeros(0, dtype=torch.int64)
             return ClassExamples(torch.zeros(0, 0), nothing, nothing)
         keys, pixels, labels = zip(*read)
         batch = [torch.stack(pixels), torch.tensor(labels)]
-        inputs, labels = self.classifier.data_preprocessor(batch, False)
+        inputs, targets = self.classifier.data_preprocessor(batch, False)
+        labels = Targets.of(targets).labels
         return ClassExamples(self._features(inputs), labels, torch.tensor(keys))
 
     def _features(self, inputs: Tensor) -> Tensor:
@@ -147,4 +153,5 @@ def _plain_dataset(config: Config, split: str) -> Dataset:
     """Build the data set of a split with the transforms of the test data: no augmentation."""
     section = data_of(config, split)
     section.transforms = unaugmented_data_of(config).get('transforms', ())
+    section.pop('strong_transforms', None)
     return registry.build(section, 'DATASETS')

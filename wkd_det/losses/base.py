@@ -48,7 +48,7 @@ class Loss(nn.Module):
     distance_source: Callable[..., Tensor] | None = None
     """Source of class distances, if it needs them; see :mod:`wkd_det.costs.interface`."""
     teacher_modules: tuple[str, ...] = ()
-    """Names of modules of the teacher's network that it looks at once, before training."""
+    """Names of modules or places of the teacher that it looks at once, before training."""
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
@@ -103,6 +103,55 @@ class MapLoss(Loss):
     def forward(self, student: Tensor, teacher: Tensor, mask: Tensor | None = None) -> Tensor:
         """Loss of feature maps ``(N, C, H, W)``, scalar; ``mask`` ``(N, H, W)``: which count."""
         return self.loss_weight * self.function(student, teacher, mask=mask)
+
+
+class LogitLoss(Loss):
+    """A function of the student's and the teacher's logits with its options, times a weight.
+
+    The options are attributes, so that a schedule may scale one and :class:`CTKDLoss
+    <wkd_det.losses.ctkd.CTKDLoss>` train another.
+
+    Args:
+        function: Takes both logits, the target if ``needs`` names it, and the options as keywords;
+            returns a scalar.
+        loss_weight: Factor of the loss, >= 0.
+        **options: Options of the function.
+
+    Raises:
+        ValueError: If ``loss_weight`` is negative.
+    """
+
+    takes: ClassVar[str] = 'logits'
+
+    def __init__(self, function: Callable[..., Tensor], loss_weight: float, **options: Any) -> None:
+        super().__init__(loss_weight)
+        self.function = function
+        self.option_names = tuple(options)
+        for name, value in options.items():
+            setattr(self, name, plain_number(value))
+
+    def forward(self, student: Tensor, teacher: Tensor, target: Tensor | None = None) -> Tensor:
+        """Loss of logits ``(N, C)``, scalar.
+
+        ``target``: classes ``(N,)`` or soft labels ``(N, C)``, where the function takes them.
+        """
+        return self.call(*self.tensors(student, teacher, target))
+
+    def tensors(
+        self, student: Tensor, teacher: Tensor, target: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
+        """Return the arguments of the function, with the target if it takes one."""
+        return (student, teacher, target) if 'target' in self.needs else (student, teacher)
+
+    def call(self, *tensors: Tensor | None, **changed: Any) -> Tensor:
+        """Return the function of these tensors times the weight.
+
+        Args:
+            *tensors: Arguments of the function.
+            **changed: Options in place of those of this loss.
+        """
+        options = {name: getattr(self, name) for name in self.option_names}
+        return self.loss_weight * self.function(*tensors, **{**options, **changed})
 
 
 def adopt(loss: nn.Module, takes: str) -> nn.Module:

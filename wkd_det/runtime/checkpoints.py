@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import os
 import socket
@@ -14,9 +15,8 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object, get_rank, is_distributed
 from mmengine.logging import HistoryBuffer
-from mmengine.utils import digit_version
 
-from wkd_det.runtime.files import read_saved, reason
+from wkd_det.runtime.files import TORCH_READS_SAFELY, read_saved, reason
 
 TORCHVISION, TIMM = 'torchvision://', 'timm://'
 
@@ -40,7 +40,7 @@ def read_checkpoint(source: str | os.PathLike) -> dict[str, Any]:
         return timm_weights(str(source))
     if str(source).startswith(TORCHVISION):
         source = torchvision_address(str(source))
-    content = read_saved(_local(source))
+    content = read_saved(_local(source), allowed_in_checkpoints())
     if not isinstance(content, dict):
         raise ValueError(f'{source} holds a {type(content).__name__}, not a dict of weights')
     return content
@@ -142,33 +142,37 @@ _DTYPES = {type(np.dtype(kind)) for kind in ('f4', 'f8', 'i4', 'i8', 'u8', '?')}
 def allow_mmengine_checkpoints() -> None:
     """Let ``torch.load(weights_only=True)`` read what training loops write, and no more.
 
-    In addition to tensors, a training checkpoint of mmengine holds ``HistoryBuffer`` objects (the
-    log) with numpy arrays, numpy scalars and references to four methods of that class; one of
-    torchvision's references and of torchdistill an ``argparse.Namespace``, which is plain data.
-    From torch 2.6 on, mmengine's own ``--resume`` and tests load with ``weights_only=True`` and
-    fail without this; before, torch knows no allow-list of this kind and mmengine does not ask
-    for one. Namespaces are read from torch 2.4 on.
+    From torch 2.6 on, mmengine's own ``--resume`` and tests load so and fail without this. Before,
+    torch has no list of names to extend, and mmengine does not ask for one. Our own readers need
+    no call: they see to the list at each read.
     """
-    if hasattr(torch.serialization, 'add_safe_globals'):
-        torch.serialization.add_safe_globals([argparse.Namespace])
-    if digit_version(torch.__version__) < digit_version('2.6'):
-        return
+    if TORCH_READS_SAFELY:
+        names = [(known, name) for name, known in allowed_in_checkpoints().items()]
+        torch.serialization.add_safe_globals(names)
+
+
+@functools.cache
+def allowed_in_checkpoints() -> dict[str, Any]:
+    """Return what checkpoints may hold in addition to tensors, by the names in pickles.
+
+    A training checkpoint of mmengine holds ``HistoryBuffer`` objects (the log) with numpy arrays,
+    numpy scalars and references to four methods of that class; one of torchvision's references
+    and of torchdistill an ``argparse.Namespace``, which is plain data.
+    """
     scalar = np.float64(0).__reduce__()[0]
-    torch.serialization.add_safe_globals(
-        [
-            HistoryBuffer,
-            (np.ndarray, 'ndarray'),  # may be filled, but no pickle can spell a name without a dot
-            (_array_type, 'numpy.ndarray'),
-            (_plain_dtype, 'numpy.dtype'),
-            *_DTYPES,
-            *(
-                (_empty_array, f'numpy.{core}.multiarray._reconstruct')
-                for core in ('core', '_core')
-            ),
-            *((scalar, f'numpy.{core}.multiarray.scalar') for core in ('core', '_core')),
-            (_history_buffer_method, 'builtins.getattr'),
-        ]
-    )
+    allowed = {f'{kind.__module__}.{kind.__qualname__}': kind for kind in _DTYPES}
+    for core in ('core', '_core'):  # of numpy 1 and 2
+        allowed[f'numpy.{core}.multiarray._reconstruct'] = _empty_array
+        allowed[f'numpy.{core}.multiarray.scalar'] = scalar
+    return {
+        **allowed,
+        'argparse.Namespace': argparse.Namespace,
+        f'{HistoryBuffer.__module__}.HistoryBuffer': HistoryBuffer,
+        'builtins.getattr': _history_buffer_method,
+        'ndarray': np.ndarray,  # may be filled, but no pickle can spell a name without a dot
+        'numpy.ndarray': _array_type,
+        'numpy.dtype': _plain_dtype,
+    }
 
 
 def _history_buffer_method(owner: object, name: str) -> Callable:

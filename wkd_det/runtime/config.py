@@ -7,10 +7,13 @@ import difflib
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.hub import get_config
+from mmengine.utils import get_installed_path
 
 from wkd_det import registry
 from wkd_det.ops.checks import listed
@@ -20,9 +23,9 @@ def read_config(source: str | os.PathLike | Mapping[str, Any] | Config) -> Confi
     """Return the config that a path, a name, a dict or a config stands for.
 
     Args:
-        source: Path of a config file; a name in an installed package of OpenMMLab, such as
-            ``'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'``; the content as a dict; or a
-            config, which is copied.
+        source: Path of a config file; a name in an installed package, such as
+            ``'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'`` or
+            ``'wkd_det::mini/wkd-lf.py'``; the content as a dict; or a config, which is copied.
 
     Returns:
         The caller's own: changes do not reach ``source``.
@@ -43,6 +46,24 @@ def read_config(source: str | os.PathLike | Mapping[str, Any] | Config) -> Confi
         raise TypeError(f'a config must be a path, a name, a dict or a Config, got {source!r}')
     path = os.fspath(source)
     return get_config(path) if '::' in path else Config.fromfile(path)
+
+
+def config_file(name: str) -> str:
+    """Return the path behind the name of a config in an installed package.
+
+    Args:
+        name: Such as ``'wkd_det::mini/wkd-lf.py'``; text that is no such name is returned as it is.
+
+    Raises:
+        FileNotFoundError: If the package has no such config.
+    """
+    package, _, path = name.partition('::')
+    if package not in MODULE2PACKAGE or not path.endswith('.py'):
+        return name
+    file = Path(get_installed_path(MODULE2PACKAGE[package]), '.mim/configs', path)
+    if not file.is_file():
+        raise FileNotFoundError(f'{package} has no config {path!r}: {file} is not there')
+    return str(file)
 
 
 def check_keys(section: str, given: Iterable[str], valid: Iterable[str]) -> None:

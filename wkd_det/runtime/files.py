@@ -15,6 +15,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from wkd_det.runtime.plain_pickles import read_plain
+
+TORCH_READS_SAFELY = torch.__version__ >= (2, 6)
+"""Whether ``torch.load(weights_only=True)`` runs nothing, and can be given names to allow."""
+
 
 def write_whole(path: str | os.PathLike, content: bytes | str) -> None:
     """Write a file that is never seen half written.
@@ -69,8 +74,13 @@ def read_json(path: str | os.PathLike) -> Any:
     return json.loads(Path(path).read_text(encoding='utf-8'))
 
 
-def read_saved(path: str | os.PathLike) -> Any:
+def read_saved(path: str | os.PathLike, allowed: Mapping[str, Any] | None = None) -> Any:
     """Read a file of ``torch.save``, or of safetensors, onto the CPU, and run nothing in it.
+
+    Args:
+        path: The file.
+        allowed: Types and functions, by the names that pickles give them, that it may hold in
+            addition to what ``torch.load(weights_only=True)`` takes by itself.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -90,7 +100,7 @@ def read_saved(path: str | os.PathLike) -> Any:
         except (SafetensorError, OSError) as error:
             raise ValueError(f'{path} is a damaged file of safetensors: {reason(error)}') from None
     try:
-        return torch.load(path, map_location='cpu', weights_only=True)
+        return _load(path, allowed or {})
     except pickle.UnpicklingError as error:
         start = start.lstrip().lower()
         if start.startswith((b'<!doctype', b'<html', b'<?xml', b'{')):
@@ -105,6 +115,14 @@ def read_saved(path: str | os.PathLike) -> Any:
         ) from None
     except Exception as error:  # damaged bytes end in IndexError, struct.error and many more
         raise ValueError(f'{path} is damaged or no checkpoint: {reason(error)}') from None
+
+
+def _load(path: Path, allowed: Mapping[str, Any]) -> Any:
+    """Read with torch's list of names made whole: others may have cleared or left it since."""
+    if not TORCH_READS_SAFELY:
+        return read_plain(path, allowed)
+    torch.serialization.add_safe_globals([(known, name) for name, known in allowed.items()])
+    return torch.load(path, map_location='cpu', weights_only=True)
 
 
 def _is_safetensors(start: bytes, size: int) -> bool:

@@ -2,7 +2,7 @@
 #
 # Teacher:  resnet20
 # Student:  resnet8
-# Kind:     classifier
+# Kind:     cnn
 # Needs:    scikit-learn; the digits come with it; the trained teacher
 #           (configs/classification/digits/baseline/resnet20_teacher.py)
 # Command:  python tools/train.py configs/classification/digits/METHOD_digits.py
@@ -13,10 +13,10 @@ model = dict(
     type='DistilledClassifier',
     image_size=32,
     teacher=dict(
-        config='configs/classification/digits/baseline/resnet20_teacher.py',
+        config='wkd_det::classification/digits/baseline/resnet20_teacher.py',
         checkpoint='work_dirs/digits/resnet20_teacher/iter_240.pth',
     ),
 )
 
-__map = dict(tap='layer3', connector=dict(type='ConvConnector', act_cfg=dict(type='ReLU')))
+__map = dict(connector=dict(type='ConvConnector', act_cfg=dict(type='ReLU')))
 settings = {'wkd-f': dict(loss_wkd_f=__map), 'wkd-lf': dict(loss_wkd_f=__map)}

@@ -2,7 +2,7 @@
 #
 # Teacher:  resnet18
 # Student:  resnet18
-# Kind:     classifier
+# Kind:     self
 # Needs:    data/imagenet (train and val, one folder a synset); generation 0, trained first
 #           (configs/classification/imagenet/baseline/born-again_gen0_resnet18.py)
 # Costs:    data/interrelation/imagenet_born-again_gen0_cka.safetensors
@@ -18,7 +18,7 @@ _base_.pop('work_dir')  # the plain student's: each config has a folder of its o
 model = dict(
     type='DistilledClassifier',
     teacher=dict(
-        config='configs/classification/imagenet/baseline/born-again_gen0_resnet18.py',
+        config='wkd_det::classification/imagenet/baseline/born-again_gen0_resnet18.py',
         checkpoint='work_dirs/imagenet/born-again_gen0_resnet18/epoch_100.pth',
     ),
 )

@@ -13,7 +13,7 @@ _base_.pop('work_dir')  # the plain student's: each config has a folder of its o
 model = dict(
     type='DistilledFasterRCNN',
     teacher=dict(
-        config='configs/mini/faster-rcnn_teacher.py',
+        config='wkd_det::mini/faster-rcnn_teacher.py',
         checkpoint='work_dirs/mini/faster-rcnn_teacher/iter_600.pth',
     ),
 )
