@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
@@ -105,6 +106,38 @@ def test_without_a_teacher(name, kind):
     assert second != first or first == 0  # of no image that the student gets right
 
 
+MIXED = {
+    **PAIRS,
+    'KD': dict(type='KDLoss', temperature=4.0),
+    'DKD': dict(type='DKDLoss', beta=8.0, temperature=4.0),
+    'WKD-L': dict(type='WKDLogitLoss', cost=COST),
+    **ALONE,
+}
+
+
+@pytest.mark.parametrize('name', MIXED)
+def test_images_mixed_by_timm(name, teacher):
+    loss, tap = MIXED[name], 'logits'
+    if name in ALONE:
+        tap, loss = loss
+    mixing = dict(mixup_alpha=0.8, cutmix_alpha=1.0)
+    model = build(
+        loss,
+        None if name in ALONE else teacher,
+        tap=tap,
+        data_preprocessor=dict(type='ImagePreprocessor', num_classes=10, mixup=mixing),
+    )
+    np.random.seed(0)
+    images, targets = model.data_preprocessor(image_batch(), True)
+    assert targets.shape == (4, 10)
+    losses = model.loss(images, targets)
+    sum(losses.values()).backward()
+    # Zipf's labels by logits are for images that the student gets right: here it gets none.
+    assert (losses['loss_x'] > 0) == (name != 'Zipf by logits')
+    gradients = [parameter.grad for parameter in model.parameters() if parameter.requires_grad]
+    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+
+
 @pytest.mark.parametrize('name', ['NKD', 'CTKD on DKD', 'LSKD on WKD-L', *ALONE])
 def test_half_precision(name, teacher):
     if name in PAIRS:
@@ -156,3 +189,43 @@ def test_a_detector_is_not_distilled_without_a_teacher(teacher_section):
     message = "distill.loss_x: USKDLoss compares with no teacher, and the tap 'neck' reads one"
     with pytest.raises(ValueError, match=f'^{message}$'):
         registry.build(copy.deepcopy(config))
+
+
+@pytest.mark.parametrize(
+    ('tap', 'loss', 'message'),
+    [
+        (
+            'logits',
+            dict(type='MLKDLoss'),
+            'distill.loss_x: MLKDLoss: a second view of the images is needed, and the batch has '
+            'one: set strong_transforms in the training data set',
+        ),
+        (
+            'pool',
+            dict(type='CRDLoss', num_samples=8, negatives=2),
+            'distill.loss_x: CRDLoss: the indices of the samples are needed, and the batch carries '
+            'none: set with_index=True in the training data set',
+        ),
+    ],
+)
+def test_what_a_batch_lacks_is_said_with_the_method(tap, loss, message, teacher):
+    model = build(loss, teacher, tap=tap)
+    if loss['type'] == 'CRDLoss':
+        model.distiller.set_samples(torch.arange(8) % 4)
+    with pytest.raises(ValueError, match=f'^{message}$'):
+        train(model)
+
+
+def test_a_module_that_is_not_there_is_said_with_the_term(teacher):
+    message = 'distill.loss_x: the student CifarResNet has no such module: got .layer9.; near'
+    distill = dict(tap='stages', modules=['layer1', 'layer9'], loss=dict(type='ATLoss'))
+    with pytest.raises(KeyError, match=message):
+        registry.build(
+            dict(
+                classifier_config(),
+                type='DistilledClassifier',
+                image_size=32,
+                teacher=teacher,
+                distill=dict(loss_x=distill),
+            )
+        )

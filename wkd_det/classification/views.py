@@ -67,7 +67,7 @@ class ClassifierStudentView(StudentView):
     def indices(self) -> Tensor:
         if self.targets.indices is None:
             raise ValueError(
-                'a term needs the indices of the samples, and the batch carries none: set '
+                'the indices of the samples are needed, and the batch carries none: set '
                 'with_index=True in the training data set'
             )
         return self.targets.indices
@@ -161,7 +161,7 @@ def strong_images(targets: Targets) -> Tensor:
     """
     if targets.strong is None:
         raise ValueError(
-            'a term needs a second view of the images, and the batch has one: set '
+            'a second view of the images is needed, and the batch has one: set '
             'strong_transforms in the training data set'
         )
     return targets.strong

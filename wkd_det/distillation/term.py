@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
@@ -118,7 +119,8 @@ class Term(nn.Module):
         """
         known = teacher if self.tap.needs_teacher else None
         pairs = self.tap.read(student, known, self.connectors)
-        extras = {name: EXTRAS[name].read(student, teacher) for name in self.extras}
+        with _said_of(f'distill.{self.name}: {type(self.loss).__name__}'):
+            extras = {name: EXTRAS[name].read(student, teacher) for name in self.extras}
         labelled = student.labelled() if 'target' in self.loss.needs else None
         rows = None if labelled is None else labelled.nonzero().flatten()
         if 'mask' in self._unasked and any('mask' in pair for pair in pairs):
@@ -282,7 +284,8 @@ def build_term(
         tap.needs_teacher = False
     if teacher_config is None and tap.needs_teacher:
         raise KeyError(f'{section} needs a teacher: set teacher=dict(config=..., checkpoint=...)')
-    binding = tap.bind(student, teacher_config if tap.needs_teacher else None)
+    with _said_of(section):
+        binding = tap.bind(student, teacher_config if tap.needs_teacher else None)
     mixes_widths = getattr(cls, 'mixes_widths', False)
     connectors = (
         borrow_connectors(section, config['connector'], binding, lenders)
@@ -301,6 +304,18 @@ def build_term(
     if teacher_config is None and term.needs_teacher:
         raise KeyError(f'{section} needs a teacher: set teacher=dict(config=..., checkpoint=...)')
     return term
+
+
+@contextmanager
+def _said_of(subject: str) -> Iterator[None]:
+    """Put a subject before the messages of errors in a config or a batch."""
+    try:
+        yield
+    except (KeyError, ValueError) as error:
+        message = str(error.args[0]) if error.args else ''
+        if len(error.args) == 1 and not message.startswith('distill.'):
+            error.args = (f'{subject}: {message}',)
+        raise
 
 
 def _loss_class(section: str, config: Any, yields: str) -> Any:
