@@ -2,7 +2,7 @@
 .PHONY: env python demo test test-slow docs lint format
 
 # The path of the interpreter is the one line that make_env.sh prints on standard output.
-RUN = PYTHONWARNINGS="ignore:pkg_resources is deprecated" PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" "$$python"
+RUN = PYTHONPATH="$(CURDIR)$${PYTHONPATH:+:$$PYTHONPATH}" "$$python"
 SETUP = python=$$(tools/make_env.sh) &&
 
 env:

@@ -88,8 +88,8 @@ class Method:
     text: str
     kinds: tuple[str, ...]
     needs_costs: bool
-    settings: str
-    """The method whose values a pair's ``settings`` hold: itself, unless its header names one."""
+    settings: tuple[str, ...]
+    """Methods whose values in a pair's ``settings`` it takes: its own, or those of its header."""
 
     @classmethod
     def of(cls, path: Path) -> Method | None:
@@ -103,7 +103,7 @@ class Method:
             return None
         kinds = tuple(header.required(path, 'For')[0].split(', '))
         needs_costs = header.fields.get('Needs') == 'class costs'
-        settings = header.fields.get('Settings', path.stem)
+        settings = tuple(header.fields.get('Settings', path.stem).split(', '))
         return cls(path, header.fields['Method'], kinds, needs_costs, settings)
 
     @property
@@ -293,10 +293,19 @@ class Catalogue:
     def _model(self, method: Method, pair: Pair) -> list[str]:
         distill = "_base_.pop('distill')"
         if pair.has_settings:
-            distill += f" | _base_.pop('settings').get('{method.settings}', {{}})"
-        if not self._sets(method, pair, 'student'):
-            return [f'model = dict(distill={distill})']
-        return ['model = dict(', f'    distill={distill},', "    **_base_.pop('student'),", ')']
+            *others, last = method.settings
+            for one in others:
+                distill += f" | _base_.settings.get('{one}', {{}})"
+            distill += f" | _base_.pop('settings').get('{last}', {{}})"
+        line = f'model = dict(distill={distill})'
+        if not self._sets(method, pair, 'student') and len(line) <= WIDTH:
+            return [line]
+        lines = [f'    distill={distill},']
+        if len(lines[0]) > WIDTH:
+            lines = ['    distill=' + distill.replace(' | ', '\n    | ') + ',']
+        if self._sets(method, pair, 'student'):
+            lines.append("    **_base_.pop('student'),")
+        return ['model = dict(', *lines, ')']
 
     def _sets(self, method: Method, pair: Pair, key: str) -> bool:
         return any(_assigns(path, key) for path in _with_bases(self.base_of(method, pair)))

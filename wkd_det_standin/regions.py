@@ -145,10 +145,9 @@ def roi_pool_backward(
     spatial_scale: float,
 ) -> None:
     """Write the gradient of :func:`roi_pool_forward` for the maps."""
-    count, channels = grad_output.shape[:2]
     flat = grad_features.flatten(2)
-    places = argmax.reshape(count, channels, -1).long()
-    values = grad_output.reshape(count, channels, -1) * (places >= 0)
+    places = argmax.flatten(2).long()
+    values = grad_output.flatten(2) * (places >= 0)
     for image, index, value in zip(rois[:, 0].long().tolist(), places.clamp(min=0), values):
         flat[image].scatter_add_(1, index, value)
 

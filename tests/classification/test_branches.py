@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from wkd_det.classification.branches import OFABranch
 
-Tokens = partial(OFABranch, kind='transformer', grid=2)
+Tokens = partial(OFABranch, of_tokens=True, grid=2)
 
 
 def kernels(branch):
@@ -76,9 +76,9 @@ def test_merging_takes_neighbours():
 # Training
 
 
-@pytest.mark.parametrize('kind', ['convolution', 'transformer'])
-def test_every_weight_learns_in_half_precision(kind):
-    branch = OFABranch(8, 5, student_size=(4, 4), stage=2, kind=kind, grid=2, width=12)
+@pytest.mark.parametrize('of_tokens', [False, True])
+def test_every_weight_learns_in_half_precision(of_tokens):
+    branch = OFABranch(8, 5, student_size=(4, 4), stage=2, of_tokens=of_tokens, grid=2, width=12)
     maps = torch.randn(3, 8, 4, 4, requires_grad=True)
     with torch.autocast('cpu', dtype=torch.bfloat16):
         logits = branch(maps)
@@ -101,10 +101,6 @@ def test_a_single_image(size):
 @pytest.mark.parametrize(
     ('build', 'message'),
     [
-        (
-            lambda: OFABranch(8, 5, kind='cnn'),
-            "kind must be one of ('convolution', 'transformer'), got 'cnn'",
-        ),
         (lambda: OFABranch(8, 5, stage=4), 'stage must be below num_stages, got 4 and 4'),
         (lambda: OFABranch(8, 5, width=0), 'width must be an integer of at least 1, got 0'),
         (

@@ -8,10 +8,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 
-from wkd_det import registry
 from wkd_det.testing import classifier_config, image_batch, save_classifier
-
-needs_ofa = pytest.mark.skipif('OFALoss' not in registry.LOSSES, reason='no OFALoss yet')
 
 
 def branches(loss, modules='stages', **options):
@@ -50,9 +47,7 @@ METHODS = {
         ),
     ),
 }
-EACH = pytest.mark.parametrize(
-    'method', [pytest.param(name, marks=needs_ofa if name == 'OFA' else ()) for name in METHODS]
-)
+EACH = pytest.mark.parametrize('method', METHODS)
 
 
 @pytest.fixture(scope='module')
@@ -123,7 +118,7 @@ def test_branches_of_a_student_of_tokens(teacher):
         type='TimmModel', name='vit_tiny_patch16_224', num_classes=10, img_size=32, patch_size=8,
         embed_dim=16, depth=4, num_heads=2,
     )  # fmt: skip
-    distill = branches(dict(type='KDLoss'), ['blocks.1', 'blocks.3'], kind='transformer', grid=2)
+    distill = branches(dict(type='KDLoss'), ['blocks.1', 'blocks.3'], grid=2)
     model = build(teacher, distill, network=network, image_size=32)
     connectors = model.distiller.terms['loss_branches'].connectors
     assert [len(branch.layers) for branch in connectors] == [2, 2]  # a merging and a block

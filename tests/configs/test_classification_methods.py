@@ -63,7 +63,7 @@ def built(config, labels):
     ('method', 'pair'), COMBINATIONS, ids=[f'{m.name}-{p.name}' for m, p in COMBINATIONS]
 )
 def test_two_steps_and_a_checkpoint(method, pair, teacher_file, configs_of):
-    config = copy.deepcopy(configs_of(pair)[method.name])
+    config = copy.deepcopy(configs_of(pair, {method.name})[method.name])
     if 'teacher' in config.model:
         config.model.teacher.checkpoint = teacher_file
     batches, labels = batches_of(json.dumps(config.train_dataloader.dataset))

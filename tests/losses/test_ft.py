@@ -110,6 +110,16 @@ def test_half_precision_and_autocast_compute_in_float32(pretraining, dtype, samp
     assert samples or value == 0
 
 
+@pytest.mark.parametrize('shape', [(1, 1, 1), (0, 4, 4)], ids=['one pixel', 'no image'])
+def test_batches_without_a_variance_leave_the_norms_alone(shape):
+    samples, *size = shape
+    loss = ft()
+    value = loss(torch.randn(samples, 3, *size), torch.randn(samples, 8, *size))
+    assert value.isfinite()
+    norms = [one for one in loss.translator if isinstance(one, nn.BatchNorm2d)]
+    assert all(one.training and not one.running_mean.any() for one in norms)
+
+
 def test_errors():
     with pytest.raises(ValueError, match='^rate must be positive, got 0$'):
         ft(rate=0)

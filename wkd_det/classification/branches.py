@@ -12,21 +12,19 @@ from wkd_det.losses.transformer import TransformerBlock
 from wkd_det.ops.batch_norm import normalise_single_values
 from wkd_det.ops.checks import check_integers, plain_number
 
-KINDS = ('convolution', 'transformer')
 _HEADS = 4
 
 
 class OFABranch(Connector):
     """Class logits from a map of one stage of the student: a branch of OFA.
 
-    For a convolutional student (``kind='convolution'``) each later stage is stood in for by a
-    block of depthwise separable convolutions that halves the map and doubles the width, the last
-    one to ``width``; the last stage has a 1 x 1 convolution. Mean over the pixels and a linear
-    layer follow.
+    For the map of a convolutional student each later stage is stood in for by a block of depthwise
+    separable convolutions that halves the map and doubles the width, the last one to ``width``; the
+    last stage has a 1 x 1 convolution. Mean over the pixels and a linear layer follow.
 
-    For a student of tokens (``kind='transformer'``) patches are merged, four neighbours into one of
-    the given ``width``, until the map has about ``grid x grid``; one Transformer block of four
-    heads for each later stage, at least one, mean over the patches and a linear layer follow.
+    In a map of tokens (``of_tokens``) patches are merged, four neighbours into one of the given
+    ``width``, until the map has about ``grid x grid``; one Transformer block of four heads for
+    each later stage, at least one, mean over the patches and a linear layer follow.
 
     Convention:
         - The tap hands on the tokens of patches alone; the authors' branches of a ViT read its
@@ -38,15 +36,15 @@ class OFABranch(Connector):
         student_size: Height and width of the map, where they are known; tokens need it.
         stage: Index of the stage among ``num_stages``, from 0; set by the tap.
         num_stages: Number of stages; set by the tap.
-        kind: ``'convolution'`` or ``'transformer'``.
-        width: Width of the features that are classified. The authors take the larger one of the
-            widths that student and teacher classify. By default what doubling gives, and
-            ``student_channels`` for tokens.
+        of_tokens: Whether the map is made of tokens, as those of Transformers are; set by the tap.
+        width: Width of the features that are classified. The authors take that of the features
+            which the student classifies, or the teacher if it is larger and the student has no
+            tokens. By default what doubling gives, and ``student_channels`` for tokens.
         grid: Patches along a side after merging.
 
     Raises:
-        ValueError: If ``kind`` is something else, a number is outside its range, the size of
-            tokens is not known, cannot be halved or ``width`` cannot be reached or divided.
+        ValueError: If a number is outside its range, or the size of a map of tokens is not
+            known or cannot be halved, or ``width`` cannot be reached or divided.
 
     References: Hao et al., One-for-All: Bridge the Gap Between Heterogeneous Architectures in
         Knowledge Distillation, NeurIPS 2023; layers are those of its code, the Transformer block
@@ -61,13 +59,11 @@ class OFABranch(Connector):
         student_size: tuple[int, int] | None = None,
         stage: int = 0,
         num_stages: int = 4,
-        kind: str = 'convolution',
+        of_tokens: bool = False,
         width: int | None = None,
         grid: int = 7,
     ) -> None:
         super().__init__()
-        if kind not in KINDS:
-            raise ValueError(f'kind must be one of {KINDS}, got {kind!r}')
         check_integers(0, stage=stage)
         check_integers(num_stages=num_stages, grid=grid)
         later = num_stages - 1 - stage
@@ -76,10 +72,10 @@ class OFABranch(Connector):
         if width is not None:
             check_integers(width=width)
             width = plain_number(width)
-        if kind == 'convolution':
-            self.layers = _convolutions(student_channels, width, later)
-        else:
+        if of_tokens:
             self.layers = _tokens(student_channels, width, later, student_size, grid)
+        else:
+            self.layers = _convolutions(student_channels, width, later)
         self.classify = nn.Linear(_width_of(self.layers), teacher_channels)
         _initialise(self)
 

@@ -76,6 +76,11 @@ class ModuleMaps:
         """Height and width of each map; None for modules that were not reached."""
         return [layout and (layout.height, layout.width) for layout in self._layouts]
 
+    @property
+    def of_tokens(self) -> list[bool]:
+        """Whether each map is made of tokens or has channels last, as those of Transformers."""
+        return [one is not None and one.kind in ('tokens', 'NHWC') for one in self._layouts]
+
     def read(self, view: View) -> list[Tensor]:
         """The maps of a batch, each ``(N, C, H, W)``."""
         maps = []

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from wkd_det import registry
 from wkd_det.connectors import Connector
-from wkd_det.connectors import adopt as adopt_connector
 from wkd_det.costs.interface import ClassTable
 from wkd_det.costs.matrix import BACKGROUND
+from wkd_det.distillation.connecting import borrow_connectors, build_connectors
 from wkd_det.distillation.extras import EXTRAS, extras_of
-from wkd_det.distillation.tap import TAPS, Binding, Slot, Tap
+from wkd_det.distillation.tap import TAPS, Binding, Tap
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.distillation.told import told
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
@@ -262,7 +262,12 @@ def build_term(
     tap_class = student.find_tap(section, config.get('tap'))
     options = keyword_names(tap_class)
     check_keys(section, config, ['tap', 'loss', 'connector', *options])
-    tap = tap_class(**{key: config[key] for key in options if key in config})
+    chosen = {key: config[key] for key in options if key in config}
+    try:
+        inspect.signature(tap_class).bind(**chosen)
+    except TypeError as error:
+        raise TypeError(f'{section} with the tap {config.get("tap")!r}: {error}') from None
+    tap = tap_class(**chosen)
     if 'loss' not in config:
         raise KeyError(f'{section}.loss is missing')
     cls = _loss_class(section, config['loss'], tap.yields)
@@ -280,9 +285,9 @@ def build_term(
     binding = tap.bind(student, teacher_config if tap.needs_teacher else None)
     mixes_widths = getattr(cls, 'mixes_widths', False)
     connectors = (
-        _borrow_connectors(section, config['connector'], binding, lenders)
+        borrow_connectors(section, config['connector'], binding, lenders)
         if _borrows(config)
-        else _build_connectors(section, config.get('connector'), binding, mixes_widths)
+        else build_connectors(section, config.get('connector'), binding, mixes_widths)
     )
     facts = told(student, tap.yields, binding, connectors, keyword_names(cls))
     loss = build_strict(f'{section}.loss', config['loss'], _losses(tap.yields), **facts)
@@ -304,6 +309,7 @@ def _loss_class(section: str, config: Any, yields: str) -> Any:
     cls = registry.find(kind) if isinstance(kind, str) else kind
     if not callable(cls):
         build_strict(f'{section}.loss', config, _losses(yields))  # raises
+    check_keys(f'{section}.loss', set(config) - {'type'}, keyword_names(cls))
     return cls
 
 
@@ -335,85 +341,6 @@ def _chosen(value: Any, rows: Tensor, count: int) -> Any:
 
 def _borrows(config: Any) -> bool:
     return isinstance(config, Mapping) and isinstance(config.get('connector'), str)
-
-
-def _borrow_connectors(
-    section: str, lender: str, binding: Binding, lenders: Mapping[str, Term]
-) -> tuple[Connector, ...]:
-    """The connectors that another term has for the levels of the pyramid.
-
-    Both terms bring the same level from the same network to the other one, so widths agree.
-    """
-    own = {name for name, term in lenders.items() if isinstance(term.connectors, nn.ModuleList)}
-    if lender not in own:
-        raise KeyError(
-            f'{section}.connector must be a config or the name of a term with connectors of its '
-            f'own, one of {sorted(own)}, got {lender!r}'
-        )
-    term = lenders[lender]
-    if term.binding.projects != binding.projects:
-        raise ValueError(
-            f"{section} projects the {binding.projects}'s maps, but the connectors of "
-            f"distill.{lender} the {term.binding.projects}'s"
-        )
-    try:
-        return tuple(term.connector_of(level) for level in range(len(binding.slots)))
-    except ValueError as error:
-        raise ValueError(f'{section}.connector: distill.{lender}: {error}') from None
-
-
-def _build_connectors(
-    section: str, config: Mapping[str, Any] | None, binding: Binding, mixes_widths: bool
-) -> nn.ModuleList:
-    slots = [slot for slot in binding.slots if slot.target is not None]
-    if config is not None and not slots:
-        raise ValueError(f'{section}.connector is set, but the tap compares no feature maps')
-    kind = config.get('type') if isinstance(config, Mapping) else None
-    cls = registry.find(kind) if isinstance(kind, str) else kind
-    if getattr(cls, 'spans_levels', False):  # a connector of the user may lack the base
-        if not binding.joins_levels:
-            raise ValueError(
-                f'{section}.connector: {kind} works on all levels of a map tap at once'
-            )
-        return nn.ModuleList([_connector(section, config, **_all_of(slots))])
-    connectors = nn.ModuleList()
-    for index, slot in enumerate(slots):
-        if config is None and slot.source != slot.target and not mixes_widths:
-            raise ValueError(
-                f'{section} needs a connector: the student has {slot.source} channels '
-                f'there, the teacher {slot.target}'
-            )
-        connectors.append(
-            _connector(
-                section,
-                config or _identity(slot, mixes_widths),
-                student_channels=slot.source,
-                teacher_channels=slot.target,
-                student_size=slot.source_size,
-                teacher_size=slot.target_size,
-                **{'stage': index, 'num_stages': len(slots), **slot.facts},
-            )
-        )
-    return connectors
-
-
-def _connector(section: str, config: Mapping[str, Any], **told: Any) -> Connector:
-    names = [*registry.CONNECTORS]
-    return adopt_connector(build_strict(f'{section}.connector', config, names, **told))
-
-
-def _identity(slot: Slot, mixes_widths: bool) -> dict[str, Any]:
-    identity = dict(type='IdentityConnector')
-    return dict(identity, teacher_channels=slot.source) if mixes_widths else identity
-
-
-def _all_of(slots: Sequence[Slot]) -> dict[str, tuple[Any, ...]]:
-    return dict(
-        student_channels=tuple(slot.source for slot in slots),
-        teacher_channels=tuple(slot.target for slot in slots),
-        student_size=tuple(slot.source_size for slot in slots),
-        teacher_size=tuple(slot.target_size for slot in slots),
-    )
 
 
 def _losses(takes: str) -> Iterable[str]:

@@ -49,9 +49,6 @@ class _DiffusionLoss(Loss):
         noisy = diffused(hidden, drawn.teacher, self.shares[drawn.times])
         return _mean_square(self.network(noisy, drawn.times), drawn.teacher, mask)
 
-    def _draw(self, hidden: Tensor) -> Noise:
-        return Noise.like(hidden)
-
 
 def _mean_square(found: Tensor, wanted: Tensor, mask: Tensor | None) -> Tensor:
     return 2 * fitnet_loss(found, wanted, mask=mask)
@@ -135,7 +132,7 @@ class DiffKDLoss(_DiffusionLoss):
                 student, teacher = (m.masked_fill(~mask[:, None], 0) for m in (student, teacher))
             student, teacher = (m.to(self.project.weight) for m in (student, teacher.detach()))
             hidden, restored = self.autoencoder(teacher)
-            drawn = self._draw(hidden)
+            drawn = Noise.like(hidden)
             parts = (
                 _mean_square(self._denoised(student, drawn.student), hidden, mask),
                 self._noise_error(hidden, drawn, mask),
@@ -187,7 +184,7 @@ class DiffKDLogitLoss(_DiffusionLoss):
                 logits.to(self.project.weight)[:, :, None, None]
                 for logits in (student, teacher.detach())
             )
-            drawn = self._draw(teacher)
+            drawn = Noise.like(teacher)
             refined = self._denoised(student, drawn.student)
             distilled = kd_loss(refined.flatten(1), teacher.flatten(1), temperature=1.0)
             return self.loss_weight * (distilled + self._noise_error(teacher, drawn))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from wkd_det.losses.icd_queries import Linear
+from wkd_det.losses.linear import Linear
 from wkd_det.ops.diffusion import TIMES
 
 _EMBEDDED_TIMES = 1280  # rows of the table in the authors' code; the last 280 are never used

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from wkd_det.losses.base import Loss
 from wkd_det.losses.icd import grid_code
-from wkd_det.losses.icd_queries import Linear
+from wkd_det.losses.linear import Linear
 from wkd_det.losses.transformer import TransformerBlock
 from wkd_det.ops.arithmetic import matrix_product, promote, without_autocast
 from wkd_det.ops.checks import (

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
+from wkd_det.ops.batch_norm import normalise_single_values
 from wkd_det.ops.checks import (
     check_integers,
     check_maps,
@@ -134,7 +135,8 @@ class FTLoss(Loss):
             if self.pretraining:
                 change = self.rebuilder(factor) - teacher
                 return self.loss_weight * weighted_mean(mean_per_image(change.square(), mask))
-            own = self.translator(without_padding(student.to(like), mask))
+            with normalise_single_values(self.translator, student):
+                own = self.translator(without_padding(student.to(like), mask))
         return self.loss_weight * ft_loss(own, factor, mask=mask)
 
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from wkd_det.losses.base import Loss
+from wkd_det.losses.vectors import pixel_mean
 from wkd_det.ops.arithmetic import promote, without_autocast
 from wkd_det.ops.checks import check_maps, check_nonnegative, check_tensors, plain_number
-from wkd_det.ops.maps import pooled
 
 
 def srrl_loss(
@@ -68,8 +68,7 @@ def srrl_loss(
     check_tensors(teacher_logits=teacher_logits)
     check_nonnegative(alpha=alpha, beta=beta)
     with without_autocast(student):
-        student, teacher = promote(student, teacher.detach())
-        student, teacher = (pooled(maps, (1, 1), mask).flatten(1) for maps in (student, teacher))
+        student, teacher = promote(pixel_mean(student, mask), pixel_mean(teacher.detach(), mask))
         logits, target = promote(teacher_head(student), teacher_logits.detach())
         if logits.shape != target.shape:
             raise ValueError(

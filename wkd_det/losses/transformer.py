@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wkd_det.losses.icd_queries import Linear
+from wkd_det.losses.linear import Linear
 from wkd_det.ops.arithmetic import matrix_product
 from wkd_det.ops.checks import check_integers
 

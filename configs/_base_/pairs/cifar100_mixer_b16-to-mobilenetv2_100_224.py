@@ -31,4 +31,5 @@ settings = {
     'wkd-l': dict(loss_wkd_l=__cost),
     'wkd-f': dict(loss_wkd_f=__map),
     'wkd-lf': dict(loss_wkd_l=__cost, loss_wkd_f=__map),
+    'ofa': dict(loss_ofa_branches=dict(connector=dict(width=1280))),
 }

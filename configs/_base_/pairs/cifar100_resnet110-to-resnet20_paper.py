@@ -24,4 +24,5 @@ settings = {
     'wkd-l': dict(loss_wkd_l=__wkd_l),
     'wkd-f': dict(loss_wkd_f=__wkd_f),
     'wkd-lf': dict(loss_wkd_l=__wkd_l, loss_wkd_f=__wkd_f),
+    'reviewkd': dict(loss_reviewkd=dict(connector=dict(mid_channels=64))),
 }

@@ -6,7 +6,7 @@
 # Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there); generation 0, trained first
 #           (configs/classification/cifar100/baseline/resnet18.py)
 # Costs:    data/interrelation/cifar100_resnet18_cka.safetensors
-# Command:  python tools/train.py configs/classification/cifar100/METHOD_resnet18-to-resnet18_born-again.py --amp
+# Command:  python tools/train.py configs/classification/cifar100/METHOD_resnet18-32px_born-again.py --amp
 _base_ = [
     '../../classification/cifar100/baseline/resnet18.py',
     '../settings/cifar100_alike.py',

@@ -14,7 +14,14 @@ _base_ = [
 ]
 _base_.pop('work_dir')  # the plain student's: each config has a folder of its own name
 
-model = dict(type='DistilledClassifier', image_size=32, teacher=_base_.pop('teacher'))
+# No module gives the student's maps before the activation: those after it stand in.
+__places = dict(stages_before=(['layer1', 'layer2', 'layer3'], None))
+model = dict(
+    type='DistilledClassifier',
+    image_size=32,
+    teacher=_base_.pop('teacher'),
+    places=__places,
+)
 optim_wrapper = dict(optimizer=dict(nesterov=False))
 
 __path = 'data/interrelation/cifar100_resnet32x4_cka.safetensors'
@@ -25,5 +32,7 @@ settings = {
     'wkd-f': dict(loss_wkd_f=__wkd_f),
     'wkd-lf': dict(loss_wkd_l=__wkd_l, loss_wkd_f=__wkd_f),
     'cat': dict(loss_cat=dict(loss=dict(resolution=4, normalize=True, loss_weight=600.0))),
-    'reviewkd': dict(loss_reviewkd=dict(loss=dict(loss_weight=8.0))),
+    'reviewkd': dict(
+        loss_reviewkd=dict(connector=dict(mid_channels=512), loss=dict(loss_weight=8.0))
+    ),
 }

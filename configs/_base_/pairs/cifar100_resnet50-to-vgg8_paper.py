@@ -24,4 +24,7 @@ settings = {
     'wkd-l': dict(loss_wkd_l=__wkd_l),
     'wkd-f': dict(loss_wkd_f=__wkd_f),
     'wkd-lf': dict(loss_wkd_l=__wkd_l, loss_wkd_f=__wkd_f),
+    'mgd': dict(loss_mgd=dict(connector=dict(type='ConvConnector', norm_cfg=None, resize=True))),
+    'fsp': dict(loss_fsp=dict(connector=dict(type='ConvConnector', resize=True))),
+    'reviewkd': dict(loss_reviewkd=dict(connector=dict(mid_channels=512))),
 }

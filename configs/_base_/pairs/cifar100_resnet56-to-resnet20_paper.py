@@ -25,5 +25,7 @@ settings = {
     'wkd-f': dict(loss_wkd_f=__wkd_f),
     'wkd-lf': dict(loss_wkd_l=__wkd_l, loss_wkd_f=__wkd_f),
     'cat': dict(loss_cat=dict(loss=dict(resolution=2, normalize=False, loss_weight=0.7))),
-    'reviewkd': dict(loss_reviewkd=dict(loss=dict(loss_weight=0.6))),
+    'reviewkd': dict(
+        loss_reviewkd=dict(connector=dict(mid_channels=64), loss=dict(loss_weight=0.6))
+    ),
 }

@@ -29,4 +29,5 @@ __cost = dict(
 settings = {
     'wkd-l': dict(loss_wkd_l=__cost),
     'wkd-lf': dict(loss_wkd_l=__cost),
+    'ofa': dict(loss_ofa_branches=dict(connector=dict(width=768))),
 }

@@ -25,4 +25,5 @@ settings = {
     'wkd-f': dict(loss_wkd_f=__wkd_f),
     'wkd-lf': dict(loss_wkd_l=__wkd_l, loss_wkd_f=__wkd_f),
     'cat': dict(loss_cat=dict(loss=dict(resolution=4, normalize=True, loss_weight=80.0))),
+    'reviewkd': dict(loss_reviewkd=dict(connector=dict(mid_channels=512))),
 }

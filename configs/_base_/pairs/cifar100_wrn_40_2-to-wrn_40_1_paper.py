@@ -25,4 +25,7 @@ settings = {
     'wkd-f': dict(loss_wkd_f=__wkd_f),
     'wkd-lf': dict(loss_wkd_l=__wkd_l, loss_wkd_f=__wkd_f),
     'cat': dict(loss_cat=dict(loss=dict(resolution=2, normalize=False, loss_weight=1.5))),
+    'mgd': dict(loss_mgd=dict(connector=dict(type='ConvConnector', norm_cfg=None, resize=True))),
+    'fsp': dict(loss_fsp=dict(connector=dict(type='ConvConnector', resize=True))),
+    'reviewkd': dict(loss_reviewkd=dict(connector=dict(mid_channels=64))),
 }

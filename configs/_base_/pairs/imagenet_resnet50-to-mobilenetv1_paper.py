@@ -23,4 +23,6 @@ settings = {
     'wkd-lf': dict(loss_wkd_l=__wkd_l, loss_wkd_f=__wkd_f),
     'cat': dict(loss_cat=dict(loss=dict(resolution=2, normalize=True, loss_weight=10.0))),
     'reviewkd': dict(loss_reviewkd=dict(loss=dict(loss_weight=8.0))),
+    'mgd': dict(loss_mgd=dict(connector=dict(type='ConvConnector', norm_cfg=None, resize=True))),
+    'fsp': dict(loss_fsp=dict(connector=dict(type='ConvConnector', resize=True))),
 }

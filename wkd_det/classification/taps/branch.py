@@ -22,8 +22,8 @@ class BranchTap(Tap):
 
     Any loss of logits serves. The connector of each module, a branch, is given the map
     ``(N, C, H, W)`` and returns logits ``(N, K)`` or ``(N, K, 1, 1)``; ``teacher_channels`` is
-    the number of classes K. The loss is summed over the branches. They are trained with the
-    student and are no part of it.
+    the number of classes K, and ``of_tokens`` says whether the map is made of tokens. The loss is
+    summed over the branches. They are trained with the student and are no part of it.
 
     Args:
         module: Module or place of the student where the only branch begins.
@@ -58,8 +58,11 @@ class BranchTap(Tap):
         self.weights = [1.0] * len(found)
         self._maps = ModuleMaps(student, 'student', own, found)
         self._classes = student.num_classes_of(student)
-        each = zip(self._maps.channels, self._maps.sizes)
-        slots = tuple(Slot(width, self._classes, (), size) for width, size in each)
+        each = zip(self._maps.channels, self._maps.sizes, self._maps.of_tokens)
+        slots = tuple(
+            Slot(width, self._classes, (), size, facts=dict(of_tokens=of_tokens))
+            for width, size, of_tokens in each
+        )
         return Binding(slots=slots, num_classes=self._classes)
 
     def attach(

@@ -8,7 +8,7 @@ distill = dict(
     loss_ab=dict(
         tap='pyramid',
         modules='stages_before',
-        connector=dict(type='ConvConnector'),
+        connector=dict(type='ConvConnector', resize=True),
         loss=dict(type='ABLoss', margin=1.0),
     ),
 )

@@ -3,5 +3,10 @@
 #
 # Stages and weight of the CRD benchmark.
 distill = dict(
-    loss_at=dict(tap='stages', modules='stages', loss=dict(type='ATLoss', loss_weight=1000.0)),
+    loss_at=dict(
+        tap='stages',
+        modules='stages',
+        same_size=False,
+        loss=dict(type='ATLoss', loss_weight=1000.0),
+    ),
 )

@@ -5,6 +5,7 @@
 distill = dict(
     loss_cat=dict(
         tap='class_activation',
+        same_size=False,
         loss=dict(type='CATKDLoss', resolution=2, normalize=False, loss_weight=15.0),
     ),
 )

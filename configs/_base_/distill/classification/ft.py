@@ -4,5 +4,5 @@
 # The second of two runs: start it from the checkpoint of ft-paraphraser, with load_from. Weight of
 # the CRD benchmark.
 distill = dict(
-    loss_ft=dict(tap='last', loss=dict(type='FTLoss', loss_weight=200.0)),
+    loss_ft=dict(tap='last', same_size=False, loss=dict(type='FTLoss', loss_weight=200.0)),
 )

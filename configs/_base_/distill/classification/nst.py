@@ -3,5 +3,7 @@
 #
 # Stages and weight of the CRD benchmark.
 distill = dict(
-    loss_nst=dict(tap='stages', modules='stages', loss=dict(type='NSTLoss', loss_weight=50.0)),
+    loss_nst=dict(
+        tap='stages', modules='stages', same_size=False, loss=dict(type='NSTLoss', loss_weight=50.0)
+    ),
 )

@@ -1,7 +1,7 @@
 # Method:   OFA: branches of class logits from every stage
 # For:      cnn, cnn-transformer
 #
-# Branches for a convolutional student; all weights are 1.
+# All weights are 1. A pair says how wide the classified features are where the teacher's are wider.
 __logits = dict(type='OFALoss', eps=1.0, temperature=1.0)
 distill = dict(
     loss_ofa=dict(tap='logits', loss=__logits),

@@ -6,7 +6,7 @@ distill = dict(
     loss_ofd=dict(
         tap='pyramid',
         modules='stages_before',
-        connector=dict(type='ConvConnector'),
+        connector=dict(type='ConvConnector', resize=True),
         loss=dict(type='OFDLoss', loss_weight=1e-3),
     ),
 )

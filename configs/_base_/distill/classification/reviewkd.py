@@ -8,7 +8,7 @@ distill = dict(
         tap='pyramid',
         modules=['stages', 'pool'],
         teacher_modules=['stages_before', 'pool'],
-        connector=dict(type='ABFConnector', mid_channels=256),
+        connector=dict(type='ABFConnector', mid_channels=256, resize=True),
         loss=dict(type='ReviewKDLoss', loss_weight=5.0),
     ),
 )

@@ -5,7 +5,7 @@
 distill = dict(
     loss_srrl=dict(
         tap='pooled_map',
-        connector=dict(type='ConvConnector', act_cfg=dict(type='ReLU')),
+        connector=dict(type='ConvConnector', act_cfg=dict(type='ReLU'), resize=True),
         loss=dict(type='SRRLLoss', alpha=1.0, beta=5.0),
     ),
 )

@@ -3,5 +3,7 @@
 #
 # Stages and weight of the CRD benchmark.
 distill = dict(
-    loss_vid=dict(tap='pyramid', modules='stages', loss=dict(type='VIDLoss', loss_weight=1.0)),
+    loss_vid=dict(
+        tap='pyramid', modules='stages', same_size=False, loss=dict(type='VIDLoss', loss_weight=1.0)
+    ),
 )

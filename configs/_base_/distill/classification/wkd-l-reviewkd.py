@@ -1,7 +1,7 @@
 # Method:   WKD-L + ReviewKD: WKD-L on the logits and ReviewKD on the stages
 # For:      cnn
 # Needs:    class costs
-# Settings: wkd-l
+# Settings: wkd-l, reviewkd
 #
 # Each part has the weights that it has alone.
 _base_ = 'reviewkd.py'
