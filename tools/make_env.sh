@@ -75,10 +75,13 @@ lock() {
 install() {
     local env=$1 ticker
     shift
-    while sleep 10 && kill -0 $$ 2>/dev/null; do # a killed set-up leaves nothing that holds locks
-        say "$(find "$env" -maxdepth 5 -name '*.dist-info' | wc -l) packages are in place," \
-            "$(($(date +%s) - started)) s so far"
-    done &
+    { # a killed set-up leaves nothing that holds its lock for longer than a tick
+        trap 'kill $! 2>/dev/null; exit' TERM
+        while sleep 10 & wait $! && kill -0 $$ 2>/dev/null; do
+            say "$(find "$env" -maxdepth 5 -name '*.dist-info' | wc -l) packages are in place," \
+                "$(($(date +%s) - started)) s so far"
+        done
+    } &
     ticker=$!
     local code=0
     "$env/bin/python" -m pip --disable-pip-version-check install --prefer-binary \
