@@ -14,8 +14,12 @@ python:
 demo:
 	@$(SETUP) $(RUN) tools/demo.py
 
+# Files of tests run side by side, each in one process with one thread. OMP_NUM_THREADS, if it is
+# set, is the number of threads of each.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 4 ? n : 4)))
+
 test: lint
-	@$(SETUP) $(RUN) -m pytest -m "not slow"
+	@export OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1}; $(SETUP) $(RUN) -m pytest -m "not slow" -n $(WORKERS) --dist loadfile
 
 test-slow:
 	@$(SETUP) $(RUN) -m pytest -m slow

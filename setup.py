@@ -77,7 +77,7 @@ setup(
     cmdclass={'build_py': BuildWithStart, 'editable_wheel': EditableWithStart},
     entry_points={'console_scripts': ['wkd_det = wkd_det.__main__:main']},
     zip_safe=False,
-    python_requires='>=3.9',
+    python_requires='>=3.10',
     # The modules mmcv, mmengine and mmdet come from one of two families of distributions, and
     # pip must not install one over the other. wkd_det checks what it finds when it is imported.
     install_requires=['torch>=2.1', 'torchvision>=0.16', 'numpy', 'safetensors>=0.4'],
@@ -85,10 +85,19 @@ setup(
         'openmmlab': ['mmcv-lite>=2.1.0,<2.2', 'mmengine>=0.10.4', 'mmdet>=3.3.0'],
         'onedl': ['onedl-mmcv>=2.3', 'onedl-mmengine>=0.10.10', 'onedl-mmdetection>=3.5'],
         'mini': ['scikit-learn', 'matplotlib', 'pillow', 'scipy'],
-        'plots': ['scikit-learn', 'scipy', 'matplotlib', 'grad-cam'],
+        'plots': ['scikit-learn', 'scipy', 'matplotlib', 'grad-cam>=1.5'],
         'timm': ['timm'],
         'docs': ['sphinx>=8', 'myst-parser>=4', 'furo'],
-        'tests': ['pytest', 'POT', 'scipy', 'hypothesis', 'psutil', 'scikit-learn', 'ruff'],
+        'tests': [
+            'pytest',
+            'pytest-xdist',
+            'POT',
+            'scipy',
+            'hypothesis',
+            'psutil',
+            'scikit-learn',
+            'ruff',
+        ],
     },
     classifiers=[
         'License :: OSI Approved :: Apache Software License',

@@ -1,5 +1,13 @@
+import functools
+import gc
 import logging
+import time
+from types import SimpleNamespace
 
+import mmengine.config.config
+import mmengine.config.utils
+import mmengine.runner.loops
+import mmengine.runner.runner
 import pytest
 import torch
 from mmengine.logging import MMLogger
@@ -10,6 +18,29 @@ import wkd_det  # noqa: F401  registers everything
 from wkd_det.testing import save_detector, tiny_faster_rcnn
 
 CLASSES = ['ant', 'bee', 'cat', 'dog']
+
+
+def pytest_collection_finish():
+    """All that was imported stays: mmengine collects garbage for each data set that it opens."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _what_only_takes_time():
+    """Leave out what takes seconds per run in mmengine and changes nothing that is tested.
+
+    A survey of the machine, a pause when the data start again, the layout of the config in the
+    log, and reading all model indices of MMDetection for each ``mmdet::`` name.
+    """
+    clock = SimpleNamespace(**{**vars(time), 'sleep': lambda seconds: None})
+    load = functools.cache(mmengine.config.utils.load)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mmengine.runner.runner, 'collect_env', dict)
+        patch.setattr(mmengine.runner.loops, 'time', clock)
+        patch.setattr(mmengine.config.config, 'FormatCode', lambda text, **options: (text, True))
+        patch.setattr(mmengine.config.utils, 'load', load)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -19,9 +19,9 @@ from wkd_det.connectors import (
     Connector,
     ConvConnector,
     IdentityConnector,
+    RegressorConnector,
     TransposedConvConnector,
     adopt,
-    normalise_single_values,
 )
 
 # Float32 sums of some hundred products.
@@ -33,8 +33,9 @@ BUILDERS = pytest.mark.parametrize(
         lambda: ConvConnector(4, 6, kernel_size=3, act_cfg=dict(type='ReLU')),
         lambda: ConvConnector(4, 6, norm_cfg=None),
         lambda: BottleneckConnector(4, 6, mid_channels=5),
+        lambda: RegressorConnector(4, 6),
     ],
-    ids=['1x1', '3x3 relu', 'no norm', 'bottleneck'],
+    ids=['1x1', '3x3 relu', 'no norm', 'bottleneck', 'regressor'],
 )
 SIZES = [(8, 6), (4, 3), (2, 2)]
 
@@ -57,7 +58,10 @@ def norms_of(module):
     return [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
 
 
-@pytest.mark.parametrize('name', ['IdentityConnector', 'ConvConnector', 'BottleneckConnector'])
+@pytest.mark.parametrize(
+    'name',
+    ['IdentityConnector', 'ConvConnector', 'BottleneckConnector', 'RegressorConnector'],
+)
 def test_the_registry_builds_it_from_a_config(name):
     connector = MODELS.build(dict(type=name, student_channels=4, teacher_channels=4))
     features = torch.rand(2, 4, 5, 6)
@@ -123,6 +127,47 @@ def test_transposed_convolution_doubles_then_normalises_and_activates():
     assert connector(torch.rand(0, 4, 3, 5)).shape == (0, 6, 6, 10)
 
 
+@pytest.mark.parametrize(
+    ('own', 'other', 'kernel', 'stride'),
+    [
+        ((8, 6), (8, 6), (1, 1), 1),
+        ((8, 6), (4, 3), (3, 3), 2),
+        ((4, 3), (8, 6), (4, 4), 2),
+        ((8, 7), (7, 5), (2, 3), 1),
+        ((8, 7), (1, 7), (8, 1), 1),
+    ],
+)
+def test_the_regressor_meets_the_size_by_stride_or_kernel(own, other, kernel, stride):
+    connector = RegressorConnector(4, 6, student_size=own, teacher_size=other)
+    conv, features = connector.conv, torch.randn(2, 4, *own)
+    assert conv.weight.shape[2:] == kernel
+    assert conv.stride == (stride, stride)
+    assert conv.bias is not None
+    run = F.conv_transpose2d if own[0] < other[0] else F.conv2d
+    expected = run(features, conv.weight, conv.bias, stride=stride, padding=conv.padding)
+    expected = F.batch_norm(expected, None, None, training=True)
+    assert_close(connector(features), expected.relu(), **FLOAT32)
+    assert connector(features).shape == (2, 6, *other)
+    connector.activate = nn.Identity()
+    assert_close(connector(features), expected, **FLOAT32)
+    plain = RegressorConnector(4, 6, student_size=own, teacher_size=other, activate=False)
+    assert plain(features).min() < 0
+
+
+@pytest.mark.parametrize('sizes', [dict(), dict(student_size=(8, 8)), dict(teacher_size=(8, 8))])
+def test_the_regressor_keeps_a_size_that_is_unknown(sizes):
+    assert RegressorConnector(4, 6, **sizes)(torch.randn(2, 4, 5, 3)).shape == (2, 6, 5, 3)
+
+
+def test_sizes_that_the_regressor_cannot_meet():
+    message = (
+        'RegressorConnector goes to the same, half, double or a smaller size, got '
+        'student_size=(4, 4) and teacher_size=(7, 7): use ConvConnector with resize=True'
+    )
+    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+        RegressorConnector(4, 6, student_size=(4, 4), teacher_size=[7, 7])
+
+
 def test_bottleneck_normalises_and_activates_at_the_end_only():
     connector = BottleneckConnector(4, 6, mid_channels=5)
     features = torch.randn(2, 4, 7, 5)
@@ -161,6 +206,28 @@ def test_levels_are_fused_from_the_top_down():
         expected.insert(0, layer(abf.outward[level], fused))
     for got, want in zip(abf(features), expected):
         assert_close(got, want, rtol=1e-5, atol=1e-5)  # float32 sums of some ten products
+
+
+@pytest.mark.parametrize('sizes', [[(16, 12), (8, 6), (1, 1)], [(5, 3), (4, 3), (3, 3)]])
+def test_fused_levels_are_resized_before_the_last_convolution_and_go_down_so(sizes):
+    abf, plain = abf_connector(resize=True).eval(), abf_connector().eval()
+    assert abf.resizes
+    results = abf(pyramid(), sizes)
+    assert [tuple(level.shape[-2:]) for level in results] == sizes
+    fused = F.interpolate(abf.inward[2](pyramid()[2]), size=sizes[2], mode='nearest')
+    assert_close(results[2], abf.outward[2](fused))
+    own = abf.inward[1](pyramid()[1])
+    above = F.interpolate(fused, size=own.shape[-2:], mode='nearest')
+    first, second = abf.attention[1](torch.cat([own, above], 1)).sigmoid().unbind(1)
+    fused = F.interpolate(
+        first[:, None] * own + second[:, None] * above, size=sizes[1], mode='nearest'
+    )
+    assert_close(results[1], abf.outward[1](fused))
+    for one, other in (
+        (abf(pyramid()), plain(pyramid())),
+        (abf(pyramid(), SIZES), plain(pyramid())),
+    ):
+        assert all(torch.equal(*levels) for levels in zip(one, other))
 
 
 def test_convolutions_of_the_fusion_have_norms_no_bias_and_no_activation():
@@ -252,27 +319,6 @@ def test_two_values_are_normalised_as_usual(build):
         assert not torch.equal(norm.running_mean, mean)
 
 
-def test_frozen_norms_stay_frozen_and_all_return_after_an_error():
-    module = nn.Sequential(nn.BatchNorm2d(4), nn.BatchNorm2d(4), nn.Dropout())
-    module[0].eval()
-
-    def fail():
-        assert not module[1].training
-        assert module[2].training
-        raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError), normalise_single_values(module, torch.zeros(1, 4, 1, 1)):
-        fail()
-    assert [m.training for m in module] == [False, True, True]
-
-
-@pytest.mark.parametrize('shape', [(1, 4, 1, 2), (2, 4, 1, 1)])
-def test_norms_are_left_alone_where_there_is_a_variance(shape):
-    module = nn.Sequential(nn.BatchNorm2d(4))
-    with normalise_single_values(module, torch.zeros(shape)):
-        assert module[0].training
-
-
 def test_fusion_of_single_values():
     features = pyramid(samples=1, sizes=[(4, 4), (2, 2), (1, 1)])
     results = abf_connector()(features)
@@ -280,17 +326,6 @@ def test_fusion_of_single_values():
     abf = abf_connector()
     abf(features)
     assert all(norm.training for norm in norms_of(abf))
-
-
-@pytest.mark.parametrize('processes', [1, 2])
-def test_a_synchronised_norm_is_left_to_its_processes(monkeypatch, processes):
-    """The others wait in the collective call of a training step."""
-    monkeypatch.setattr(torch.distributed, 'is_initialized', lambda: processes > 1)
-    monkeypatch.setattr(torch.distributed, 'get_world_size', lambda: processes)
-    norm = nn.SyncBatchNorm(4)
-    with normalise_single_values(norm, torch.zeros(0, 4, 7, 7)):
-        assert norm.training == (processes > 1)
-    assert norm.training
 
 
 # The interface

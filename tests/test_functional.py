@@ -112,7 +112,7 @@ import {name}
 new = {{module.partition('.')[0] for module in set(sys.modules) - before}}
 print(json.dumps(sorted(new - set(sys.stdlib_module_names))))
 """
-    assert run(code) == ['wkd_det']
+    assert run(code) == ['wkd_det', 'wkd_det_standin']
 
 
 def test_every_public_name_is_there_and_says_what_it_is():

@@ -28,15 +28,12 @@ import runpy
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import cv2
 import mmdet
 import mmdet.registry
-import mmengine.config.config
-import mmengine.runner.runner
 import numpy as np
 import pytest
 import torch
@@ -689,16 +686,10 @@ def train(content, work_dir, resume=None):
             load_from=None if resume is None else str(resume),
         )
     )
-    with pytest.MonkeyPatch.context() as patch:
-        # What only takes time: a survey of the machine, a pause when the data start again, and
-        # the layout of the config in the log.
-        patch.setattr(mmengine.runner.runner, 'collect_env', dict)
-        patch.setattr(time, 'sleep', lambda seconds: None)
-        patch.setattr(mmengine.config.config, 'FormatCode', lambda text, **options: (text, True))
-        for known in (MMLogger, MessageHub, Visualizer):  # of another run within this second
-            known._instance_dict.clear()
-        runner = Runner.from_cfg(config)
-        runner.train()
+    for known in (MMLogger, MessageHub, Visualizer):  # of another run within this second
+        known._instance_dict.clear()
+    runner = Runner.from_cfg(config)
+    runner.train()
     return runner
 
 

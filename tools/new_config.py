@@ -88,6 +88,8 @@ class Method:
     text: str
     kinds: tuple[str, ...]
     needs_costs: bool
+    settings: tuple[str, ...]
+    """Methods whose values in a pair's ``settings`` it takes: its own, or those of its header."""
 
     @classmethod
     def of(cls, path: Path) -> Method | None:
@@ -101,7 +103,8 @@ class Method:
             return None
         kinds = tuple(header.required(path, 'For')[0].split(', '))
         needs_costs = header.fields.get('Needs') == 'class costs'
-        return cls(path, header.fields['Method'], kinds, needs_costs)
+        settings = tuple(header.fields.get('Settings', path.stem).split(', '))
+        return cls(path, header.fields['Method'], kinds, needs_costs, settings)
 
     @property
     def name(self) -> str:
@@ -152,6 +155,16 @@ class Pair:
     def schedule(self) -> str:
         """As ``--schedule`` takes it."""
         return self.path.stem.rpartition('_')[2]
+
+    @property
+    def data(self) -> str:
+        """Name of its data set, or what else its name begins with."""
+        return self.name.partition('_')[0]
+
+    @property
+    def networks(self) -> str:
+        """Teacher and student, for the header of a config."""
+        return self.student if self.teacher == 'none' else f'{self.teacher} to {self.student}'
 
     @property
     def place(self) -> str:
@@ -239,8 +252,8 @@ class Catalogue:
 
     def base_of(self, method: Method, pair: Pair) -> Path:
         """The file of a method for a pair: its own variant where there is one."""
-        for name in (f'{method.name}_{pair.path.stem}', f'{method.name}_{pair.name}'):
-            path = method.path.with_name(f'{name}.py')
+        for whose in (pair.path.stem, pair.name, pair.data):
+            path = method.path.with_name(f'{method.name}_{whose}.py')
             if path.is_file():
                 return path
         return method.path
@@ -260,24 +273,42 @@ class Catalogue:
         line = f'_base_ = [{first}, {second}]'
         if len(line) > WIDTH:
             line = f'_base_ = [\n    {first},\n    {second},\n]'
-        settings = ''
-        if pair.has_settings:
-            settings = f" | _base_.pop('settings').get('{method.name}', {{}})"
+        lines = ['', *self._model(method, pair), '']
+        if self._sets(method, pair, 'train_dataset'):
+            lines[-1:] = ["train_dataloader = dict(dataset=_base_.pop('train_dataset'))", '']
         return '\n'.join(
             [
                 *_filled(f'{method.title}, {pair.title}.', '# ', '# '),
                 '#',
                 *_field('Method', method.text),
-                *_field('Pair', f'{pair.teacher} to {pair.student}'),
+                *_field('Pair', pair.networks),
                 *_field('Needs', pair.needs_of(method)),
                 f'# Command:  {command}',
                 '# Expected: not yet run',
                 line,
-                '',
-                f"model = dict(distill=_base_.pop('distill'){settings})",
-                '',
+                *lines,
             ]
         )
+
+    def _model(self, method: Method, pair: Pair) -> list[str]:
+        distill = "_base_.pop('distill')"
+        if pair.has_settings:
+            *others, last = method.settings
+            for one in others:
+                distill += f" | _base_.settings.get('{one}', {{}})"
+            distill += f" | _base_.pop('settings').get('{last}', {{}})"
+        line = f'model = dict(distill={distill})'
+        if not self._sets(method, pair, 'student') and len(line) <= WIDTH:
+            return [line]
+        lines = [f'    distill={distill},']
+        if len(lines[0]) > WIDTH:
+            lines = ['    distill=' + distill.replace(' | ', '\n    | ') + ',']
+        if self._sets(method, pair, 'student'):
+            lines.append("    **_base_.pop('student'),")
+        return ['model = dict(', *lines, ')']
+
+    def _sets(self, method: Method, pair: Pair, key: str) -> bool:
+        return any(_assigns(path, key) for path in _with_bases(self.base_of(method, pair)))
 
     def write(self, method: Method, pair: Pair, out: Path | None, *, force: bool = False) -> Path:
         """Write a config and return where it is.

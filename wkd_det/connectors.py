@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
-from torch import Tensor, distributed, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch import Tensor, nn
 
+from wkd_det.ops.batch_norm import normalise_single_values
 from wkd_det.ops.checks import check_integers
 
 _BATCH_NORM = dict(type='BN')
@@ -120,6 +119,74 @@ class ConvConnector(Connector):
             return self.conv(features)
 
 
+class RegressorConnector(Connector):
+    """Convolution that meets the teacher's size by its stride or kernel, BN and ReLU (FitNet).
+
+    The sizes choose the convolution, which has a bias: 1 x 1 for equal ones, 3 x 3 of stride 2
+    from twice the size, a transposed 4 x 4 of stride 2 from half the size, and otherwise one
+    without padding whose kernel takes off what the student's map has too much.
+
+    Args:
+        student_channels: Width of the student's map.
+        teacher_channels: Width of the teacher's map.
+        student_size: Height and width of the student's map; set by the tap where it is known.
+            Where one of the sizes is None, they count as equal.
+        teacher_size: Height and width of the teacher's map; set by the tap.
+        activate: Whether a ReLU follows.
+
+    Raises:
+        ValueError: If the student's map is smaller than the teacher's, but not half as high and
+            wide.
+
+    References: Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015; the layers are those
+        of RepDistiller.
+    """
+
+    def __init__(
+        self,
+        student_channels: int,
+        teacher_channels: int,
+        *,
+        student_size: Sequence[int] | None = None,
+        teacher_size: Sequence[int] | None = None,
+        activate: bool = True,
+    ) -> None:
+        super().__init__()
+        kind, options = _to_size(student_size, teacher_size)
+        self.conv = kind(student_channels, teacher_channels, **options)
+        self.norm = nn.BatchNorm2d(teacher_channels)
+        self.activate = nn.ReLU() if activate else nn.Identity()
+
+    def forward(self, features: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Return ``(N, C_t, H_t, W_t)`` for ``(N, C_s, H_s, W_s)``; ``size`` is not used."""
+        projected = self.conv(features)
+        with normalise_single_values(self, projected):
+            return self.activate(self.norm(projected))
+
+
+def _to_size(
+    student: Sequence[int] | None, teacher: Sequence[int] | None
+) -> tuple[type[nn.Module], dict[str, Any]]:
+    """Kind and options of the convolution from one size, height and width, to another.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if student is None or teacher is None or tuple(student) == tuple(teacher):
+        return nn.Conv2d, dict(kernel_size=1)
+    pairs = list(zip(student, teacher))
+    if all(own == 2 * other for own, other in pairs):
+        return nn.Conv2d, dict(kernel_size=3, stride=2, padding=1)
+    if all(2 * own == other for own, other in pairs):
+        return nn.ConvTranspose2d, dict(kernel_size=4, stride=2, padding=1)
+    if all(own >= other for own, other in pairs):
+        return nn.Conv2d, dict(kernel_size=tuple(1 + own - other for own, other in pairs))
+    raise ValueError(
+        'RegressorConnector goes to the same, half, double or a smaller size, got student_size='
+        f'{tuple(student)} and teacher_size={tuple(teacher)}: use ConvConnector with resize=True'
+    )
+
+
 class TransposedConvConnector(Connector):
     """4 x 4 transposed convolution of stride 2, batch normalisation and ReLU.
 
@@ -190,18 +257,23 @@ class ABFConnector(Connector):
 
     with one weight per pixel, and a 3 x 3 convolution of :math:`F_l` is compared with the teacher's
     level. Convolutions have batch normalisation and no activation; those of the attention
-    have neither.
+    have neither. For classifiers ``resize`` brings :math:`F_l` to the size of the teacher's map
+    (nearest neighbour) before the 3 x 3 convolution and before it goes down; the coarsest level
+    is the pooled features, a map of one pixel.
 
     Args:
         student_channels: Widths of the student's levels, from the largest map to the smallest.
         teacher_channels: Widths of the teacher's levels.
-        mid_channels: Width of the fused maps.
+        mid_channels: Width of the fused maps; for classifiers the lesser of 512 and the width of
+            the student's last map.
+        resize: Bring the fused maps to the sizes of the teacher's.
 
     Raises:
         ValueError: If the numbers of levels differ or ``mid_channels`` is not a positive integer.
 
     References: Chen, Liu, Zhao, Jia, Distilling Knowledge via Knowledge Review, CVPR 2021,
-        section 3.3; width 256, normalisation and initialisation are those of its detection code.
+        section 3.3; width 256, normalisation and initialisation are those of its detection code,
+        ``resize`` is its code for classifiers.
     """
 
     spans_levels: ClassVar[bool] = True
@@ -212,8 +284,10 @@ class ABFConnector(Connector):
         teacher_channels: Sequence[int],
         *,
         mid_channels: int = 256,
+        resize: bool = False,
     ) -> None:
         super().__init__()
+        self.resizes = resize
         if len(student_channels) != len(teacher_channels):
             raise ValueError(
                 'student_channels and teacher_channels must name the same number of levels, got '
@@ -238,7 +312,7 @@ class ABFConnector(Connector):
     def forward(
         self, features: Sequence[Tensor], sizes: Sequence[tuple[int, int]] | None = None
     ) -> list[Tensor]:
-        """Return levels ``(N, C_t, H, W)`` for ``(N, C_s, H, W)``; ``sizes`` is not used."""
+        """Return levels ``(N, C_t, H, W)`` for ``(N, C_s, H, W)``; of ``sizes`` if it resizes."""
         fused: Tensor | None = None
         results = []
         for level in reversed(range(len(features))):
@@ -248,6 +322,8 @@ class ABFConnector(Connector):
                     above = F.interpolate(fused, size=own.shape[-2:], mode='nearest')
                     weights = self.attention[level](torch.cat([own, above], dim=1)).sigmoid()
                     own = weights[:, :1] * own + weights[:, 1:] * above
+                if self.resizes and sizes is not None and own.shape[-2:] != tuple(sizes[level]):
+                    own = F.interpolate(own, size=sizes[level], mode='nearest')
                 fused = own
                 results.append(self.outward[level](fused))
         return results[::-1]
@@ -274,40 +350,3 @@ def adopt(connector: nn.Module) -> nn.Module:
         if not hasattr(connector, name):
             setattr(connector, name, False)
     return connector
-
-
-@contextmanager
-def normalise_single_values(module: nn.Module, features: Tensor) -> Iterator[None]:
-    """Use the running statistics for one call where the batch has none of its own.
-
-    A 1 x 1 map of one image (or an empty batch) has no variance, and batch normalisation refuses
-    it in training mode; such maps occur at the top of a pyramid on small images.
-
-    A normalisation that is synchronised over processes takes its statistics from all of them, and
-    they wait for this one: it is left as it is.
-
-    Args:
-        module: Module whose batch normalisations are switched for the duration of the block.
-        features: Input of the module, shape ``(N, C, H, W)``.
-    """
-    samples, _, height, width = features.shape
-    norms = []
-    if samples * height * width <= 1:
-        norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training]
-        norms = [m for m in norms if not _is_synchronised(m)]
-    for norm in norms:
-        norm.eval()
-    try:
-        yield
-    finally:
-        for norm in norms:
-            norm.train()
-
-
-def _is_synchronised(norm: nn.Module) -> bool:
-    return (
-        isinstance(norm, nn.SyncBatchNorm)
-        and distributed.is_available()
-        and distributed.is_initialized()
-        and distributed.get_world_size() > 1
-    )

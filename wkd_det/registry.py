@@ -17,25 +17,60 @@ from importlib.util import find_spec
 from typing import Any
 
 LOSSES = {
+    'ABLoss': 'losses.ab',
+    'ATLoss': 'losses.at',
     'BoxLoss': 'losses.boxes',
+    'CATKDLoss': 'losses.cat_kd',
+    'CCLoss': 'losses.cc',
+    'CRDLoss': 'losses.crd',
+    'CTKDLoss': 'losses.ctkd',
+    'DiffKDLogitLoss': 'losses.diffkd',
+    'DiffKDLoss': 'losses.diffkd',
+    'DISTLoss': 'losses.dist',
     'DKDLoss': 'losses.kd',
+    'DPKLoss': 'losses.dpk',
     'FGFILoss': 'losses.fgfi',
     'FitNetLoss': 'losses.fitnet',
+    'FSPLoss': 'losses.fsp',
+    'FTLoss': 'losses.ft',
     'ICDLoss': 'losses.icd',
     'ICKDLoss': 'losses.ickd',
+    'IPOTLoss': 'losses.ipot',
     'KDLoss': 'losses.kd',
+    'LabelSmoothingLoss': 'losses.tfkd',
+    'MGDLoss': 'losses.mgd',
+    'MLKDLoss': 'losses.mlkd',
+    'NKDLoss': 'losses.nkd',
     'NSTLoss': 'losses.nst',
+    'OFALoss': 'losses.ofa',
+    'OFDLoss': 'losses.ofd',
     'OffsetLoss': 'losses.boxes',
     'PKDLoss': 'losses.pkd',
+    'PKTLoss': 'losses.pkt',
     'ReviewKDLoss': 'losses.reviewkd',
+    'RKDLoss': 'losses.rkd',
+    'SPLoss': 'losses.sp',
+    'SRRLLoss': 'losses.srrl',
+    'TfKDLoss': 'losses.tfkd',
+    'TfKDSelfLoss': 'losses.tfkd',
+    'TTMLoss': 'losses.ttm',
+    'USKDLoss': 'losses.uskd',
+    'VIDLoss': 'losses.vid',
+    'WCoRDLoss': 'losses.wcord',
     'WKDFeatureLoss': 'losses.wkd_feature',
     'WKDLogitLoss': 'losses.wkd_logit',
+    'WSLDLoss': 'losses.wsld',
+    'WTTMLoss': 'losses.ttm',
+    'ZipfLoss': 'losses.zipf',
 }
 CONNECTORS = {
     'ABFConnector': 'connectors',
     'BottleneckConnector': 'connectors',
+    'BridgeConnector': 'classification.bridges',
     'ConvConnector': 'connectors',
     'IdentityConnector': 'connectors',
+    'OFABranch': 'classification.branches',
+    'RegressorConnector': 'connectors',
     'TransposedConvConnector': 'connectors',
 }
 COST_SOURCES = {
@@ -56,6 +91,7 @@ CLASSIFIERS = {
 REGISTERED = {
     'MODELS': {**LOSSES, **CONNECTORS, **COST_SOURCES, **CLASSIFIERS},
     'DATASETS': {
+        'ArraysDataset': 'classification.arrays',
         'CIFAR100Dataset': 'classification.datasets',
         'DigitsDataset': 'classification.datasets',
         'ImageFolderDataset': 'classification.datasets',
@@ -64,6 +100,7 @@ REGISTERED = {
     'FUNCTIONS': {'collate_images': 'classification.data'},
     'HOOKS': {
         'ExactCheckpointHook': 'hooks.exact_checkpoint',
+        'SampleTableHook': 'hooks.sample_table',
         'TermScheduleHook': 'hooks.term_schedule',
     },
     'METRICS': {'TopKAccuracy': 'classification.classifier'},
@@ -84,7 +121,18 @@ TAPS = {
     'roi_logits': 'detection.taps.rois:RoILogitsTap',
     'roi_offsets': 'detection.taps.rois:RoIOffsetsTap',
 }
-"""Taps of detectors. A classifier has ``logits``, and the modules of either have their names."""
+"""Taps of detectors. The modules of detectors and classifiers have their own names."""
+
+CLASSIFIER_TAPS = {
+    'branch': 'classification.taps.branch:BranchTap',
+    'class_activation': 'classification.taps.class_activation:ClassActivationTap',
+    'crossed_features': 'classification.taps.crossed:CrossedFeaturesTap',
+    'crossed_logits': 'classification.taps.crossed:CrossedLogitsTap',
+    'logits': 'classification.taps.logits:LogitsTap',
+    'pyramid': 'classification.taps.stages:StagePyramidTap',
+    'stages': 'classification.taps.stages:StagesTap',
+}
+"""Taps of classifiers."""
 
 RENAMED = {
     'HierarchicalContextLoss': 'ReviewKDLoss',

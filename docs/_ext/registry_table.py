@@ -9,6 +9,7 @@ TABLES = {
     'Connectors': registry.CONNECTORS,
     'Sources of class costs': registry.COST_SOURCES,
     'Taps of detectors': registry.TAPS,
+    'Taps of classifiers': registry.CLASSIFIER_TAPS,
     'Classifiers': registry.CLASSIFIERS,
     'Data sets': registry.REGISTERED['DATASETS'],
     'Hooks': registry.REGISTERED['HOOKS'],

@@ -51,6 +51,102 @@ def test_calling_it_gives_the_logits_of_the_network():
     assert torch.equal(model(images), network(images))
 
 
+# The weight of the cross entropy
+
+
+@pytest.mark.parametrize('weight', [1.0, 0.25, 0])
+def test_weight_of_the_cross_entropy(weight):
+    model = build(classifier_config(ce_weight=weight)).eval()
+    images, labels = model.data_preprocessor(image_batch(), True)
+    expected = F.cross_entropy(model(images), labels)
+    loss = model.loss(images, labels)['loss_ce']
+    assert torch.equal(loss, weight * expected)
+    total, log = model.parse_losses(dict(loss_ce=loss))
+    assert log['loss_ce'] == loss
+    total.backward()
+    assert all(p.grad is not None for p in model.parameters())  # DDP waits for each
+    with_heads = with_auxiliary(ce_weight=weight).train()
+    batch = with_heads.data_preprocessor(image_batch(), True)
+    losses, full = with_heads.loss(*batch), with_auxiliary().train().loss(*batch)
+    assert all(torch.allclose(losses[name], weight * full[name]) for name in full)
+
+
+# Labels that are soft or missing
+
+
+@pytest.mark.parametrize('smoothing', [0.0, 0.1])
+def test_soft_labels_are_smoothed_once(smoothing):
+    model = build(classifier_config(label_smoothing=smoothing)).eval()
+    images, labels = model.data_preprocessor(image_batch(), True)
+    logits = model(images)
+    soft = 0.7 * F.one_hot(labels, 10) + 0.3 * F.one_hot(labels.flip(0), 10)
+    parts = [
+        F.cross_entropy(logits, one, label_smoothing=smoothing) for one in (labels, labels.flip(0))
+    ]
+    loss = model.loss(images, soft.float())['loss_ce']
+    assert torch.allclose(loss, 0.7 * parts[0] + 0.3 * parts[1])
+    hard = model.loss(images, F.one_hot(labels, 10).float())['loss_ce']
+    assert torch.allclose(hard, parts[0])
+
+
+def test_mixup_reaches_the_loss_in_training():
+    mixup = dict(mixup_alpha=1.0)
+    section = dict(type='ImagePreprocessor', mixup=mixup)
+    model = build(classifier_config(data_preprocessor=section)).eval()
+    images, soft = model.data_preprocessor(image_batch(), True)
+    assert soft.shape == (4, 10)
+    expected = -(soft * model(images).log_softmax(dim=1)).sum(dim=1).mean()
+    assert torch.allclose(model.loss(images, soft)['loss_ce'], expected)
+    assert len(model.val_step(image_batch())) == 4
+
+
+@pytest.mark.parametrize('smoothing', [0.0, 0.1])
+def test_images_without_a_label_are_left_out_of_the_cross_entropy(smoothing):
+    section = dict(type='ImagePreprocessor', allow_unlabelled=True)
+    config = classifier_config(data_preprocessor=section, label_smoothing=smoothing)
+    model = build(config).eval()
+    images, labels = image_batch()
+    labels[[0, 2]] = -1
+    inputs, targets = model.data_preprocessor([images, labels], True)
+    expected = F.cross_entropy(model(inputs[1::2]), labels[1::2], label_smoothing=smoothing)
+    assert torch.allclose(model.loss(inputs, targets)['loss_ce'], expected)
+    _, targets = model.data_preprocessor([images, torch.full((4,), -1)], True)
+    loss = model.loss(inputs, targets)['loss_ce']
+    assert loss == 0
+    loss.backward()
+    assert all((parameter.grad == 0).all() for parameter in model.parameters())
+    found = model.val_step([images, labels])
+    assert [int(one['gt_label']) for one in found] == labels.tolist()
+
+
+# Two views
+
+
+def test_of_two_views_the_cross_entropies_are_summed():
+    model = build(classifier_config(ce_weight=0.1)).eval()
+    (images, labels), (strong, _) = image_batch(), image_batch(seed=1)
+    batch = dict(images=images, labels=labels, strong=strong)
+    inputs, targets = model.data_preprocessor(batch, True)
+    each = [
+        F.cross_entropy(model(model.data_preprocessor([one, labels])[0]), labels)
+        for one in (images, strong)
+    ]
+    assert torch.allclose(model.loss(inputs, targets)['loss_ce'], 0.1 * sum(each))
+    passes = []
+    model.network.register_forward_hook(lambda module, args, output: passes.append(args[0]))
+    model.loss(inputs, targets)
+    assert torch.equal(passes[0], targets.strong)
+    assert torch.equal(passes[1], inputs)
+    assert len(passes) == 2
+    assert len(model.val_step(batch)) == 4
+    heads = with_auxiliary().train()
+    losses = heads.loss(*heads.data_preprocessor(batch, True))
+    one, other = (
+        heads.loss(*heads.data_preprocessor([one, labels], True)) for one in (images, strong)
+    )
+    assert all(torch.allclose(losses[name], one[name] + other[name]) for name in one)
+
+
 # Networks with auxiliary logits
 
 
@@ -129,6 +225,11 @@ def test_networks_that_return_something_else(output, found):
     )
     with pytest.raises(TypeError, match=f'^{re.escape(message)}$'):
         split_auxiliary(output)
+
+
+def test_weight_that_is_negative():
+    with pytest.raises(ValueError, match='^ce_weight must not be negative, got -0.1$'):
+        build(classifier_config(ce_weight=-0.1))
 
 
 def test_weight_of_auxiliary_logits():
@@ -275,6 +376,19 @@ def test_constant_and_non_finite_scores_recognise_nothing():
     scores = torch.stack([torch.ones(4), torch.full((4,), float('nan'))])
     metric.process(None, samples(scores, [torch.tensor(2), torch.tensor(0)]))
     assert metric.evaluate(2) == {'accuracy/top1': 0.0}
+
+
+def test_images_without_a_label_are_not_counted():
+    metric = TopKAccuracy((1,))
+    scores = torch.eye(3)
+    labels = [torch.tensor(label) for label in (0, -1, 1)]
+    metric.process(None, samples(scores, labels))
+    assert len(metric.results) == 3
+    assert metric.evaluate(3) == {'accuracy/top1': 50.0}
+    metric.process(None, samples(scores, [torch.tensor(-1)] * 3))
+    message = '^none of the 3 images has a label to compare with$'
+    with pytest.raises(ValueError, match=message):
+        metric.evaluate(3)
 
 
 # Errors

@@ -50,6 +50,38 @@ def test_a_data_set_gives_bytes_labels_and_names():
     assert (image == 8).all()
 
 
+def test_an_index_and_a_second_view_of_the_same_draw():
+    options = dict(transforms=[dict(type='RandomCrop', size=4)])
+    weak, label = Images([7, 8, 9], **options)[1]
+    sample = Images([7, 8, 9], with_index=True, **options)[1]
+    assert torch.equal(sample.image, weak)
+    assert (sample.label, sample.index, sample.strong) == (label, 1, None)
+    noise = [dict(type='RandomInvert', p=1.0)]
+    torch.manual_seed(0)
+    both = Shades(strong_transforms=noise, **options)[0]
+    assert both.index is None
+    assert torch.equal(both.strong, 255 - both.image)  # the same crop
+    torch.manual_seed(0)
+    assert torch.equal(Shades(**options)[0][0], both.image)
+    randomly = [dict(type='RandAugment', num_ops=2, magnitude=10)]
+    torch.manual_seed(0)
+    views = Shades(strong_transforms=randomly, **options)[0]
+    assert torch.equal(views.image, both.image)
+    assert views.strong.shape == views.image.shape
+    assert not torch.equal(views.strong, views.image)
+
+
+class Shades(Images):
+    """One image with another value in each pixel."""
+
+    def __init__(self, **options):
+        super().__init__([0], **options)
+
+    def read(self, index):
+        pixels = np.arange(8 * 8 * 3, dtype=np.uint64).astype(np.uint8).reshape(8, 8, 3)
+        return Image.fromarray(pixels), 0
+
+
 # Transforms
 
 
@@ -88,6 +120,58 @@ def test_a_batch_leaves_out_what_is_skipped(monkeypatch):
     assert images.shape == (2, 3, 5, 6)
     assert images[:, 0, 0, 0].tolist() == [7, 9]
     assert labels.tolist() == [0, 0]
+
+
+def test_a_batch_with_indices_and_second_views():
+    options = dict(with_index=True, on_bad_image='skip')
+    dataset = Images([7, -1, 9, 5], **options)
+    batch = collate_images([dataset[index] for index in range(4)])
+    assert batch.keys() == {'images', 'labels', 'indices'}
+    assert batch['indices'].tolist() == [0, 2, 3]
+    assert batch['labels'].tolist() == [0, 0, 1]
+    dataset = Images([7, 3], strong_transforms=[dict(type='RandomInvert', p=1.0)], **options)
+    batch = collate_images([dataset[index] for index in range(2)])
+    assert batch.keys() == {'images', 'labels', 'indices', 'strong'}
+    assert batch['strong'][:, 0, 0, 0].tolist() == [248, 252]
+    preprocessor = ImagePreprocessor(mean=[1.0], std=[2.0], num_classes=2)
+    for training in (True, False):
+        inputs, targets = preprocessor(batch, training)
+        assert torch.equal(inputs, (batch['images'].float() - 1) / 2)
+        assert torch.equal(targets.strong, (batch['strong'].float() - 1) / 2)
+        assert torch.equal(targets.labels, batch['labels'])
+        assert torch.equal(targets.indices, batch['indices'])
+        assert targets.labelled is None
+    _, labels = preprocessor(dict(images=batch['images'], labels=batch['labels']))
+    assert torch.equal(labels, batch['labels'])
+
+
+def test_labels_may_be_missing_where_that_is_allowed():
+    images, labels = image_batch()
+    labels[1] = -1
+    preprocessor = ImagePreprocessor(num_classes=10, allow_unlabelled=True)
+    for training in (True, False):
+        _, targets = preprocessor([images, labels], training)
+        assert targets.labelled.tolist() == [True, False, True, True]
+        assert torch.equal(targets.labels, labels)
+    for label in (-2, 10):
+        labels[1] = label
+        message = rf'^labels must lie in \[0, 10\), .*, got {label} \(image 1 of the batch\)$'
+        with pytest.raises(ValueError, match=message):
+            preprocessor([images, labels])
+
+
+def test_soft_labels_are_for_training():
+    images, labels = image_batch()
+    soft = torch.nn.functional.one_hot(labels, 10).double()
+    preprocessor = ImagePreprocessor(num_classes=10)
+    assert torch.equal(preprocessor([images, soft], True)[1], soft)
+    message = '^soft labels are for training: accuracy needs one class per image$'
+    with pytest.raises(ValueError, match=message):
+        preprocessor([images, soft], False)
+    with pytest.raises(ValueError, match=r'sum to 1 for each image, got .* 2 \(image 0 of'):
+        preprocessor([images, 2 * soft], True)
+    with pytest.raises(ValueError, match=r'shape \(N, 10\), .*, got \(4, 9\)$'):
+        preprocessor([images, soft[:, 1:]], True)
 
 
 def test_images_are_normalised_in_units_of_the_pixels():
@@ -270,13 +354,15 @@ def test_mean_and_std_that_do_not_fit(options, values):
             torch.zeros(2, 3, 4, 4),
             torch.tensor([0.0, 1.0]),
             ValueError,
-            'labels must be integers of the shape (N,), got torch.float32 of the shape (2,)',
+            'labels must be integers of the shape (N,), or probabilities of the shape (N, C), '
+            'got torch.float32 of the shape (2,)',
         ),
         (
             torch.zeros(2, 3, 4, 4),
             torch.tensor([[1], [0]]),
             ValueError,
-            'labels must be integers of the shape (N,), got torch.int64 of the shape (2, 1)',
+            'labels must be integers of the shape (N,), or probabilities of the shape (N, C), '
+            'got torch.int64 of the shape (2, 1)',
         ),
         (
             torch.zeros(2, 1, 4, 4),
@@ -300,6 +386,31 @@ def test_batches_of_another_kind(num_classes, images, labels, error, message):
         ImagePreprocessor(num_classes=num_classes)([images, labels])
 
 
+@pytest.mark.parametrize(
+    ('more', 'error', 'message'),
+    [
+        (
+            dict(index=torch.arange(4)),
+            KeyError,
+            "the batch has unknown keys ['index']; valid keys are ['images', 'indices', 'labels', "
+            "'strong']",
+        ),
+        (
+            dict(strong=torch.zeros(4, 1, 8, 8)),
+            ValueError,
+            'strong must have the shape (N, 3, H, W), got (4, 1, 8, 8): mean and std of the '
+            'data_preprocessor need one value per channel',
+        ),
+    ],
+)
+def test_other_parts_of_a_batch(more, error, message):
+    images, labels = image_batch()
+    with pytest.raises(error, match=re.escape(message)):
+        ImagePreprocessor()(dict(more, images=images, labels=labels))
+    with pytest.raises(KeyError, match='the batch lacks labels'):
+        ImagePreprocessor()(dict(images=images))
+
+
 @pytest.mark.parametrize('label', [-1, 10])
 def test_label_outside_the_classes(label):
     model = MODELS.build(classifier_config())
@@ -309,6 +420,11 @@ def test_label_outside_the_classes(label):
         f'labels must lie in [0, 10), the classes of the network, got {label} (image 2 of the '
         'batch)'
     )
+    if label == -1:
+        message += (
+            '; where images may lack a label, set allow_unlabelled=True in the data_preprocessor, '
+            'which leaves them out of the cross entropy'
+        )
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
         model.val_step([images, labels])
 
@@ -338,3 +454,5 @@ def test_label_outside_the_classes(label):
 def test_wrong_transforms(config, error, message):
     with pytest.raises(error, match=message):
         build_transform([config])
+    with pytest.raises(error, match=message.replace('transforms', 'strong_transforms')):
+        Images([7], strong_transforms=[config])

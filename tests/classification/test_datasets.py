@@ -144,8 +144,9 @@ def test_grey_images_by_a_transform(folders):
     [
         (
             lambda root: CIFAR100Dataset(root, split='train'),
-            'CIFAR-100 is not (whole) in {root}/cifar-100-python: download {url} and unpack it in '
-            '{root}: mkdir -p {root} && curl -L {url} | tar xz -C {root}',
+            'CIFAR-100 is not (whole) in {root}/cifar-100-python, and there is no '
+            '{root}/cifar100.npz: download {url} and unpack it in {root}: mkdir -p {root} && '
+            'curl -L {url} | tar xz -C {root}',
         ),
         (
             lambda root: ImageNetDataset(root, split='val'),
@@ -204,6 +205,47 @@ def test_cifar_100_as_its_archive_stores_it(tmp_path, monkeypatch):
     image, label = dataset[1]
     assert label == 3
     assert torch.equal(image, torch.from_numpy(pixels[1].reshape(3, 32, 32)))
+
+
+def cifar_arrays(**changes):
+    """Two images of each of 100 classes, sorted by class."""
+    pixels = np.arange(200, dtype=np.uint8)[:, None] + np.arange(3072, dtype=np.uint8)
+    pixels = pixels.reshape(200, 32, 32, 3)
+    labels = np.repeat(np.arange(100), 2)
+    classes = np.array([f'class {index}' for index in range(100)])
+    return dict(dict(train_images=pixels, train_labels=labels, classes=classes), **changes)
+
+
+def test_cifar_100_from_arrays(tmp_path):
+    arrays = cifar_arrays()
+    np.savez(tmp_path / 'cifar100.npz', **arrays)
+    dataset = CIFAR100Dataset(str(tmp_path), split='train')
+    assert dataset.metainfo['classes'] == tuple(arrays['classes'])
+    image, label = dataset[7]
+    assert label == 3
+    assert torch.equal(image, torch.from_numpy(arrays['train_images'][7]).permute(2, 0, 1))
+    options = dict(val_per_class=1, seed=1)
+    train = CIFAR100Dataset(str(tmp_path), split='train', **options)
+    val = CIFAR100Dataset(str(tmp_path), split='val', **options)
+    assert train.labels() == val.labels() == list(range(100))
+    assert not any(torch.equal(train[i][0], val[i][0]) for i in range(100))
+    few = CIFAR100Dataset(str(tmp_path), split='train', per_class=1)
+    assert few.labels() == list(range(100))
+
+
+def test_arrays_that_are_not_those_of_cifar_100(tmp_path):
+    arrays = cifar_arrays(train_images=np.zeros((200, 28, 28), dtype=np.uint8))
+    np.savez(tmp_path / 'cifar100.npz', **arrays)
+    message = (
+        f'{tmp_path}/cifar100.npz does not hold CIFAR-100: images must be 32 x 32 x 3 and labels '
+        'lie in [0, 100), got train_images of the shape (200, 28, 28), 200 labels from 0 to 99 '
+        'and 100 classes'
+    )
+    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+        CIFAR100Dataset(str(tmp_path), split='train')
+    message = "CIFAR-100 has no split 'val' of its own: set val_per_class"
+    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+        CIFAR100Dataset(str(tmp_path), split='val')
 
 
 # Digits

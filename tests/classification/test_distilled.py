@@ -12,7 +12,7 @@ from mmengine.model import ExponentialMovingAverage
 
 from wkd_det.classification.classifier import Classifier
 from wkd_det.classification.data import TeacherImages
-from wkd_det.classification.distilled import ClassifierStudentView, ClassifierTeacherView
+from wkd_det.classification.views import ClassifierStudentView, ClassifierTeacherView
 from wkd_det.losses import WKDFeatureLoss
 from wkd_det.testing import (
     class_logits_term,
@@ -202,7 +202,11 @@ def test_maps_of_half_the_size(teacher):
             KeyError,
             "the teacher CifarResNet has no such module: got 'layer5'; near matches.*layer",
         ),
-        (dict(loss_x=dict(module_term(), tap=3)), KeyError, "'logits' or a module's name, got 3"),
+        (
+            dict(loss_x=dict(module_term(), tap=3)),
+            KeyError,
+            'a place or the name of a module, got 3',
+        ),
         (dict(loss_x=module_term(levels=[1])), KeyError, "unknown keys .'levels'.*same_size"),
         (dict(loss_x=module_term(connector=None)), ValueError, '64 channels.*teacher 256'),
         (dict(loss_x=dict(class_logits_term(), tap='fc')), ValueError, 'yields features'),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pytest
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
-from tools.new_config import Catalogue, Pair
+from tools.new_config import Catalogue, Method, Pair
 
 ROOT = Path(__file__).parents[2]
 LOAD = functools.cache(mmengine.config.utils.load)
@@ -45,19 +45,22 @@ def from_the_root() -> Iterator[None]:
 
 
 @pytest.fixture(scope='session')
-def configs_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Pair], dict[str, Config]]:
-    """Configs of a pair by the method's name, as tools/new_config.py writes them."""
+def configs_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, Config]]:
+    """Configs of a pair by the method's name, all or some, as tools/new_config.py writes them."""
     folder = tmp_path_factory.mktemp('written')
     catalogue = Catalogue()
 
     @functools.cache
-    def configs(pair: Pair) -> dict[str, Config]:
+    def config(method: Method, pair: Pair) -> Config:
+        path = folder / f'{method.name}_{pair.path.name}'
         with parsed_once():
-            return {
-                method.name: Config.fromfile(
-                    catalogue.write(method, pair, folder / f'{method.name}_{pair.path.name}')
-                )
-                for method in catalogue.methods_for(pair)
-            }
+            return Config.fromfile(catalogue.write(method, pair, path))
+
+    def configs(pair: Pair, names: Collection[str] | None = None) -> dict[str, Config]:
+        return {
+            method.name: config(method, pair)
+            for method in catalogue.methods_for(pair)
+            if names is None or method.name in names
+        }
 
     return configs

@@ -90,6 +90,9 @@ def test_one_step(method, coco, teacher, tmp_path):
         dict(type='Resize', scale=(128, 96), keep_ratio=True),
         dict(type='PackDetInputs'),
     ]
+    # The way is that of a thousand proposals.
+    config.model.train_cfg.rpn_proposal.max_per_img = 64
+    config.model.train_cfg.rcnn.sampler.num = 32
     config.train_dataloader.update(batch_size=2, num_workers=0, persistent_workers=False)
     config.train_cfg = dict(type='IterBasedTrainLoop', max_iters=1)
     for phase in ('val', 'test'):

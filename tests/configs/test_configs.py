@@ -52,10 +52,21 @@ def test_the_first_pair_of_each_kind_has_every_method_and_the_others_wkd() -> No
     assert methods_at('faster-rcnn_r101-to-r18', '1x') == EVERY
     for pair in ('faster-rcnn_r50-to-mobilenetv2', 'faster-rcnn_r101-to-r50'):
         assert methods_at(pair, '180k') == EVERY
-    every = {method.name for method in methods if 'classifier' in method.kinds}
-    assert methods_at('digits', '120i') == every
-    for pair in ('cifar100_resnet32x4-to-resnet8x4', 'imagenet_resnet34-to-resnet18'):
-        assert methods_at(pair, 'reference') == methods_at(pair, 'paper') == every
+    names = {
+        kind: {method.name for method in methods if kind in method.kinds}
+        for kind in ('cnn', 'alone', 'reference')
+    }
+    assert methods_at('digits', '120i') == names['cnn']
+    assert methods_at('digits-alone', '120i') == names['alone']
+    for data, pair in (
+        ('cifar100', 'resnet32x4-to-resnet8x4'),
+        ('imagenet', 'resnet34-to-resnet18'),
+    ):
+        assert methods_at(f'{data}_{pair}', 'paper') == names['cnn']
+        assert methods_at(f'{data}_{pair}', 'reference') == names['reference']
+        assert methods_at(f'{data}_resnet18', 'self') == names['alone']
+        born_again = methods_at(f'{data}_resnet18-to-resnet18', 'born-again')
+        assert born_again >= {'kd', 'wkd-l', 'tfkd-self'}
     without = {pair.name for pair in CATALOGUE.pairs} - {PLACES[path][1].name for path in DISTILLED}
     assert without == set()
 
@@ -137,10 +148,10 @@ def test_no_base_is_unused() -> None:
     assert sorted(bases - used - strategies) == []
 
 
-def test_a_method_defines_distill_and_at_most_a_hook_beside_it() -> None:
+def test_a_method_defines_distill_and_at_most_what_goes_with_it() -> None:
     for path in sorted((ROOT / 'configs/_base_/distill').rglob('*.py')):
         keys = set(Config.fromfile(path))
-        assert {'distill'} <= keys <= {'distill', 'custom_hooks'}, path
+        assert {'distill'} <= keys <= {'distill', 'custom_hooks', 'student', 'train_dataset'}, path
 
 
 @pytest.mark.parametrize('folder', TABLES)

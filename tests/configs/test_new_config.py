@@ -53,7 +53,7 @@ def test_a_folder_and_a_link_to_one(tmp_path):
     [
         (
             ('--method', 'kdd', '--pair', 'mini'),
-            "--method must name a method, got 'kdd'; near matches are kd, pkd, dkd",
+            "--method must name a method, got 'kdd'; near matches are kd, rkd, pkd, nkd, dkd",
         ),
         (
             ('--method', 'kd', '--pair', 'r50-to-mobilenet', '--schedule', '1x'),

@@ -491,7 +491,7 @@ def test_any_module_of_a_detector_is_a_tap(teacher_section):
     seen, given = {}, {}
     for owner, network in (('student', model), ('teacher', teacher)):
         for term in model.distiller.terms.values():
-            name = term.tap.module
+            name = term.tap.student_modules[0]
             network.get_submodule(name).register_forward_hook(
                 lambda _, args, output, key=(owner, name): seen.setdefault(key, []).append(output)
             )
@@ -501,7 +501,7 @@ def test_any_module_of_a_detector_is_a_tap(teacher_section):
     assert all(len(outputs) == 1 for outputs in seen.values())  # nothing runs twice
     for name, term in model.distiller.terms.items():
         assert losses[name] > 0
-        (output,) = seen['teacher', term.tap.module]
+        (output,) = seen['teacher', term.tap.student_modules[0]]
         target = given[name]['teacher']
         assert torch.equal(target.flatten(1), output.flatten(1))
         assert given[name]['student'].shape == target.shape

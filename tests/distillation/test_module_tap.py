@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wkd_det.classification.networks.zoo import TimmModel, TorchvisionModel
-from wkd_det.distillation.module_tap import FeatureLayout, layout_of
+from wkd_det.distillation.layouts import FeatureLayout, layout_of
 from wkd_det.distillation.recording import recording
 
 

@@ -21,8 +21,11 @@ import wkd_det  # noqa: F401  registers everything, also in the processes starte
 from commands import ENVIRONMENT, HANGS, ROOT, free_port
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.testing import (
+    classifier_config,
     distilled_config,
+    image_batch,
     random_batch,
+    save_classifier,
     save_detector,
     tiny_faster_rcnn,
     wkd_f_neck_term,
@@ -110,6 +113,7 @@ def process(rank, folder):
     a_download_that_fails(found)
     a_term_that_is_not_finite(rank, folder, found)
     other_methods(rank, folder, found)
+    batches_of_classifiers(rank, folder, found)
     weights_of_two_strategies(folder, found)
     torch.save(found, folder / f'rank{rank}.pth')
     distributed.barrier()
@@ -157,6 +161,36 @@ def other_methods(rank, folder, found):
         total.backward()
         found['methods'].append({name: float(losses[name]) for name in terms})
     found['gradients of methods'] = gradients(model)
+
+
+def batches_of_classifiers(rank, folder, found):
+    """Two steps on two views with indices; no image of the second process has a label."""
+    terms = dict(
+        loss_mlkd=dict(tap='logits', loss=dict(type='MLKDLoss')),
+        loss_dkd=dict(tap='logits', loss=dict(type='DKDLoss')),
+    )
+    section = save_classifier(classifier_config(), folder / f'classifier{rank}.pth')
+    config = classifier_config(
+        type='DistilledClassifier',
+        data_preprocessor=dict(type='ImagePreprocessor', allow_unlabelled=True),
+        teacher=section,
+        distill=terms,
+        image_size=32,
+    )
+    torch.manual_seed(0)
+    model = MODELS.build(config)
+    model.init_weights()
+    model = MMDistributedDataParallel(model.train(), broadcast_buffers=False)
+    images, labels = image_batch(2, seed=rank)
+    batch = dict(images=images, strong=images.flip(0), indices=torch.arange(2))
+    batch['labels'] = labels if rank == 0 else torch.full((2,), -1)
+    for _ in range(2):
+        model.zero_grad()
+        losses = model(*model.module.data_preprocessor(batch, True), mode='loss')
+        total, _ = model.module.parse_losses(losses)
+        total.backward()
+    found['losses of classifiers'] = {name: float(value) for name, value in losses.items()}
+    found['gradients of classifiers'] = gradients(model)
 
 
 def a_download_that_fails(found):
@@ -313,6 +347,15 @@ def test_a_failed_download_is_known_to_both(ranks):
     for found in ranks:
         assert 'absent.pth could not be downloaded: HTTP Error 404' in found['download']
     assert [len(found['fetched']) for found in ranks] == [2, 0]
+
+
+def test_classifiers_train_where_one_process_has_no_label(ranks):
+    own, other = (found['losses of classifiers'] for found in ranks)
+    assert min(own.values()) > 0
+    assert other['loss_ce'] == other['loss_dkd'] == 0
+    assert other['loss_mlkd'] > 0
+    own, other = (found['gradients of classifiers'] for found in ranks)
+    assert all(torch.equal(value, other[name]) for name, value in own.items())
 
 
 def test_a_term_that_is_not_finite_in_one_is_skipped_by_both(ranks):

@@ -29,6 +29,9 @@ def test_each_part_by_hand():
     assert course(3) == [1, 1, 1]
     assert course(3, factor=0.3) == [0.3, 0.3, 0.3]
     assert course(5, warm_up=4) == [0.25, 0.5, 0.75, 1, 1]
+    assert course(5, warm_up=4, ramp='cosine') == pytest.approx(
+        [(1 - math.sqrt(0.5)) / 2, 0.5, (1 + math.sqrt(0.5)) / 2, 1, 1]
+    )
     assert course(5, stop=2) == [1, 1, 0, 0, 0]
     assert course(2, stop=0) == [0, 0]
     assert course(5, decay_from=1, decay_to=3) == pytest.approx([1, 0.5, 0, 0, 0])
@@ -39,6 +42,13 @@ def test_parts_multiply():
     values = course(6, factor=2, warm_up=2, decay_from=2, stop=5)
     decay = [0.5 * (1 + math.cos(math.pi * k / 4)) for k in (1, 2, 3)]
     assert values == pytest.approx([1, 2, *(2 * part for part in decay), 0])
+
+
+def test_the_ramp_of_ctkd():
+    """Its lambda is -(1 - cos(pi min(e, E) / E)) / 2 = (1 + cos(pi min(e, E) / E)) / 2 - 1."""
+    for step, value in enumerate(course(14, warm_up=10, ramp='cosine'), start=1):
+        reference = (1 + math.cos(math.pi * min(step, 10) / 10)) / 2 - 1
+        assert value == pytest.approx(-reference, abs=1e-15)
 
 
 def test_a_decay_may_end_after_training():
@@ -54,6 +64,7 @@ def test_a_decay_may_end_after_training():
         (dict(warm_up=None), 'warm_up must be a number of steps from 0 on, got None'),
         (dict(decay_from=0.5), 'decay_from must be a number of steps from 0 on, got 0.5'),
         (dict(stop=True), 'stop must be a number of steps from 0 on, got True'),
+        (dict(ramp='sine'), "ramp must be 'linear' or 'cosine', got 'sine'"),
         (dict(decay_to=5), 'decay_to=5 needs decay_from'),
         (dict(decay_from=5, decay_to=5), 'before the end of the decay, step 5, got 5'),
     ],

@@ -266,6 +266,17 @@ def test_connectors_are_told_sizes_if_they_ask():
     assert distiller.terms['loss_x'].connectors[0].size == (3, 5)
 
 
+def test_an_option_that_a_tap_requires():
+    class Requiring(LevelsTap):
+        def __init__(self, *, head):
+            self.head = head
+
+    TAPS.register_module('requiring', module=Requiring, force=True)
+    message = "distill.loss_x with the tap 'requiring': missing a required argument: 'head'"
+    with pytest.raises(TypeError, match=message):
+        build(loss_x=dict(tap='requiring', loss=LOSS))
+
+
 def test_a_term_without_teacher():
     class OwnTap(LevelsTap):
         needs_teacher = False

@@ -34,7 +34,14 @@ def test_the_site_lists_every_name():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     text = module.tables()
-    for table in (registry.LOSSES, registry.CONNECTORS, registry.COST_SOURCES, registry.TAPS):
+    tables = (
+        registry.LOSSES,
+        registry.CONNECTORS,
+        registry.COST_SOURCES,
+        registry.TAPS,
+        registry.CLASSIFIER_TAPS,
+    )
+    for table in tables:
         assert all(f':class:`{name} <' in text for name in table)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 
+from wkd_det.classification.targets import Targets
 from wkd_det.testing import (
     classifier_config,
     distilled_from,
@@ -34,6 +35,12 @@ CONV = dict(type='ConvConnector', kernel_size=1)
 LOGITS = {
     'KD': dict(type='KDLoss'),
     'DKD': dict(type='DKDLoss'),
+    'NKD': dict(type='NKDLoss'),
+    'WSLD': dict(type='WSLDLoss'),
+    'DIST': dict(type='DISTLoss'),
+    'TTM': dict(type='TTMLoss'),
+    'WTTM': dict(type='WTTMLoss'),
+    'CTKD': dict(type='CTKDLoss'),
     'WKD-L': dict(type='WKDLogitLoss', cost=dict(type='ClassifierCost')),
 }
 MAPS = {
@@ -41,7 +48,41 @@ MAPS = {
     'NST': dict(type='NSTLoss'),
     'ICKD-C': dict(type='ICKDLoss'),
     'PKD': dict(type='PKDLoss'),
+    'AT': dict(type='ATLoss'),
+    'SP': dict(type='SPLoss'),
+    'FT': dict(type='FTLoss'),
+    'MGD': dict(type='MGDLoss'),
+    'SRRL': dict(type='SRRLLoss'),
+    'DiffKD': dict(type='DiffKDLoss', hidden_channels=8),
     'WKD-F on maps': dict(type='WKDFeatureLoss', grid=2, loss_weight=5e-3),
+}
+PYRAMIDS = {
+    'ReviewKD': dict(type='ReviewKDLoss'),
+    'VID': dict(type='VIDLoss'),
+    'AB': dict(type='ABLoss'),
+    'FSP': dict(type='FSPLoss'),
+    'OFD': dict(type='OFDLoss'),
+}
+BANKS = dict(num_samples=40, negatives=8)
+VECTORS = {
+    'RKD': dict(type='RKDLoss'),
+    'PKT': dict(type='PKTLoss'),
+    'CC': dict(type='CCLoss'),
+    'CRD': dict(type='CRDLoss', **BANKS),
+    'WCoRD': dict(type='WCoRDLoss', **BANKS),
+    'EMD+IPOT': dict(type='IPOTLoss'),
+}
+
+KD = dict(type='KDLoss')
+OF_CLASSIFIERS = {
+    'FCFD': dict(
+        loss_x=dict(tap='crossed_logits', connector=dict(type='BridgeConnector'), loss=KD),
+        loss_y=dict(tap='crossed_features', connector='loss_x', loss=dict(type='FitNetLoss')),
+    ),
+    'OFA': dict(
+        loss_x=dict(tap='branch', modules='stages', connector=dict(type='OFABranch'), loss=KD)
+    ),
+    'DPK': dict(loss_x=dict(tap='pyramid', modules='stages', loss=dict(type='DPKLoss', width=16))),
 }
 
 
@@ -52,6 +93,12 @@ def detector_terms(method, kind):
         return dict(loss_x=dict(tap='roi_logits', loss=LOGITS[method], **stage))
     if method in MAPS:
         return dict(loss_x=dict(tap='neck', levels=[0], connector=CONV, loss=MAPS[method]))
+    if method in VECTORS:
+        return dict(loss_x=dict(tap='pool', loss=VECTORS[method]))
+    if method in PYRAMIDS:
+        abf = dict(type='ABFConnector', mid_channels=8)
+        connector = abf if method == 'ReviewKD' else CONV
+        return dict(loss_x=dict(tap='pyramid', connector=connector, loss=PYRAMIDS[method]))
     feature, offsets = MAPS['WKD-F on maps'], dict(type='OffsetLoss')
     crossed = dict(tap='crossed_offsets', head='teacher', connector='loss_x', loss=offsets)
     return {
@@ -59,14 +106,10 @@ def detector_terms(method, kind):
             loss_x=dict(tap='roi_feats', roi_size=4, connector=CONV, loss=feature, **stage)
         ),
         'WKD box term': dict(loss_x=dict(tap='roi_boxes', loss=dict(type='BoxLoss'), **stage)),
-        'ReviewKD': dict(
-            loss_x=dict(
-                tap='pyramid',
-                connector=dict(type='ABFConnector', mid_channels=8),
-                loss=dict(type='ReviewKDLoss'),
-            )
-        ),
+        'CAT-KD': dict(loss_x=dict(tap='class_activation', loss=dict(type='CATKDLoss'))),
         'FGFI': dict(loss_x=dict(tap='imitation', connector=CONV, loss=dict(type='FGFILoss'))),
+        'OFA': OF_CLASSIFIERS['OFA'],
+        'DPK': dict(loss_x=dict(tap='pyramid', loss=dict(type='DPKLoss', width=16))),
         'ICD': dict(loss_x=dict(tap='instances', loss=dict(type='ICDLoss', width=16, num_heads=2))),
         'FCFD': dict(
             loss_x=dict(tap='neck', connector=CONV, loss=MAPS['FitNet']),
@@ -82,6 +125,11 @@ def classifier_terms(method):
         return dict(loss_x=dict(tap='logits', loss=LOGITS[method]))
     if method in MAPS:
         return dict(loss_x=dict(tap='layer3', connector=CONV, loss=MAPS[method]))
+    if method in PYRAMIDS:
+        term = detector_terms(method, 'classifier')['loss_x']
+        return dict(loss_x=dict(term, modules='stages_before'))
+    if method in OF_CLASSIFIERS:
+        return OF_CLASSIFIERS[method]
     return detector_terms(method, 'classifier')
 
 
@@ -131,7 +179,10 @@ def losses_of(kind, methods, teacher):
         config = classifier_config(image_size=32, teacher=teacher, distill=distill)
         model = MODELS.build(dict(config, type='DistilledClassifier')).train()
         images, labels = model.data_preprocessor(image_batch(), True)
-        losses = model(images, labels, mode='loss')
+        if model.distiller.keeps_samples:
+            model.distiller.set_samples(torch.arange(BANKS['num_samples']) % 10)
+        targets = Targets(labels, indices=torch.arange(len(labels)))
+        losses = model(images, targets, mode='loss')
     else:
         model = MODELS.build(copy.deepcopy(distilled_from(tiny_detector(kind), teacher, distill)))
         batch = random_batch([(96, 128), (64, 96)], masks=kind == 'MaskRCNN')
@@ -144,7 +195,10 @@ def test_the_matrix_is_complete():
     assert {method for method, _ in CELLS} == {
         *LOGITS,
         *MAPS,
-        *('WKD-F on RoIs', 'WKD box term', 'ReviewKD', 'FGFI', 'ICD', 'FCFD'),
+        *VECTORS,
+        *PYRAMIDS,
+        *OF_CLASSIFIERS,
+        *('WKD-F on RoIs', 'WKD box term', 'CAT-KD', 'FGFI', 'ICD'),
     }
     assert {kind for _, kind in CELLS} == {*KINDS, 'classifiers'}
     assert set(CELLS.values()) == {'yes', '–'}
@@ -167,7 +221,9 @@ def test_what_is_there_trains(kind, teacher_of):
 )
 def test_a_gap_is_refused(method, kind, teacher_of):
     name = KINDS.get(kind, 'classifier')
-    with pytest.raises(
-        (ValueError, KeyError), match='has no RoI head|no such module|needs anchors'
-    ):
+    reasons = (
+        'has no RoI head|no such module|no module has that name|needs anchors|which .* does not '
+        'give|tap must be one of|needs the sizes'
+    )
+    with pytest.raises((ValueError, KeyError), match=reasons):
         losses_of(name, [method], teacher_of(name))

@@ -1,7 +1,6 @@
 """Scaled terms in mmengine's runner: by epoch, by iteration, resumed, accumulated, switched off."""
 
 import math
-import time
 
 import pytest
 import torch
@@ -14,12 +13,6 @@ from wkd_det.functional import wkd_logit_loss
 from wkd_det.testing.classifiers import ToyModel
 
 TERMS = ('loss_wkd_l', 'loss_wkd_f')
-
-
-@pytest.fixture(autouse=True)
-def _no_pause_between_epochs(monkeypatch):
-    """mmengine sleeps for two seconds when the data start again."""
-    monkeypatch.setattr(time, 'sleep', lambda seconds: None)
 
 
 class Notes(Hook):

@@ -46,7 +46,7 @@ def loader_of(length, workers=2, **options):
     ('length', 'context'), [(1, 'fork'), (3, 'fork'), (5, 'fork'), (3, 'spawn')]
 )
 def test_workers_go_on(length, context):
-    loader = loader_of(length, multiprocessing_context=context)
+    loader = loader_of(length, multiprocessing_context='fork')
     plain = [list(loader) for _ in range(3)]
     loader = loader_of(length, multiprocessing_context=context)
     states = WorkerStates(loader)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from mmdet.registry import MODELS
@@ -58,6 +59,26 @@ def test_features_feed_the_last_layer(checkpoint):
     normalised, _ = source.classifier.data_preprocessor([images, torch.zeros(2).long()])
     assert_close(network(normalised)[1], two.features[-1], **FLOAT32)
     assert torch.equal(source.classifier_rows(), network.fc.weight)
+
+
+def test_one_view_of_the_images_that_have_a_label(checkpoint, tmp_path):
+    images = np.zeros((4, 32, 32, 3), dtype=np.uint8)
+    labels = np.array([3, -1, 5, 3])
+    np.savez(tmp_path / 'images.npz', train_images=images, train_labels=labels, classes=NAMES)
+    config = config_of(data_preprocessor=dict(type='ImagePreprocessor', allow_unlabelled=True))
+    config.train_dataloader.dataset = dict(
+        type='ArraysDataset',
+        path=str(tmp_path / 'images.npz'),
+        split='train',
+        allow_unlabelled=True,
+        with_index=True,
+        strong_transforms=[dict(type='RandAugment')],
+    )
+    source = open_image_features(config, checkpoint)
+    assert source.dataset[0].strong is None
+    (examples,) = source.examples(range(1))
+    assert examples.keys.tolist() == [0, 2, 3]
+    assert examples.labels.tolist() == [3, 5, 3]
 
 
 def test_distances_and_where_they_come_from(checkpoint):

@@ -62,6 +62,16 @@ def boxes():
 CASES = [
     (partial(functional.kd_loss, temperature=1.0), logits, (*PAIR, 'weight')),
     (functional.dkd_loss, logits, LOGITS),
+    (functional.nkd_loss, logits, LOGITS),
+    (functional.wsld_loss, logits, LOGITS),
+    (functional.ofa_loss, logits, LOGITS),
+    (functional.dist_loss, logits, PAIR),
+    (functional.ttm_loss, logits, (*PAIR, 'weight')),
+    (functional.wttm_loss, logits, (*PAIR, 'weight')),
+    (functional.tfkd_self_loss, logits, (*PAIR, 'weight')),
+    (functional.tfkd_loss, logits, ('student', 'target', 'weight')),
+    (functional.label_smoothing_loss, logits, ('student', 'target', 'weight')),
+    (functional.zipf_loss, logits, ('student', 'target')),
     (partial(functional.wkd_logit_loss, temperature=1.0), logits, (*LOGITS, 'cost')),
     (
         partial(functional.wkd_transport_plan, temperature=1.0),
@@ -82,7 +92,27 @@ CASES = [
     (functional.ickd_loss, maps, MAPS),
     (functional.pkd_loss, maps, MAPS),
     (functional.fitnet_loss, maps, MAPS),
+    (functional.at_loss, maps, MAPS),
+    (functional.ft_loss, maps, MAPS),
+    (functional.cat_loss, maps, MAPS),
+    (functional.sp_loss, maps, (*PAIR, 'mask')),
+    (partial(functional.mgd_loss, generator=torch.neg), maps, (*PAIR, 'mask')),
+    (
+        partial(
+            functional.srrl_loss,
+            teacher_head=lambda vectors: vectors,
+            teacher_logits=torch.zeros(2, 3),
+        ),
+        maps,
+        (*PAIR, 'mask'),
+    ),
+    (partial(functional.vid_loss, log_scale=torch.zeros(3)), maps, MAPS),
     (functional.attended_loss, values, (*PAIR, 'attention')),
+    (functional.rkd_loss, logits, PAIR),
+    (functional.pkt_loss, logits, PAIR),
+    (functional.cc_loss, logits, PAIR),
+    (functional.ipot_loss, logits, PAIR),
+    (functional.lckt_loss, logits, PAIR),
     (functional.offset_loss, logits, PAIR),
     (functional.squared_offset_distance, logits, PAIR),
     (partial(functional.sinkhorn_cost, epsilon=1.0), histograms, tuple(histograms())),
@@ -116,7 +146,15 @@ def test_a_list_or_an_array_for_a_tensor(function, given, names, wrong):
             function(**changed)
 
 
-@pytest.mark.parametrize('loss', [functional.imitation_loss, functional.hierarchical_context_loss])
+@pytest.mark.parametrize(
+    'loss',
+    [
+        functional.imitation_loss,
+        functional.hierarchical_context_loss,
+        functional.ab_loss,
+        partial(functional.ofd_loss, margin=[torch.zeros(3)]),
+    ],
+)
 def test_one_map_for_a_pyramid(loss):
     both = maps()
     student, teacher = both['student'], both['teacher']
@@ -153,10 +191,13 @@ TARGETED = pytest.mark.parametrize(
     'loss',
     [
         losses.DKDLoss(),
+        losses.NKDLoss(),
+        losses.WSLDLoss(),
+        losses.OFALoss(),
         losses.WKDLogitLoss(cost=1 - torch.eye(3)),
         losses.WKDLogitLoss(cost=1 - torch.eye(3)).plan,
     ],
-    ids=['DKD', 'WKD-L', 'plan'],
+    ids=['DKD', 'NKD', 'WSLD', 'OFA', 'WKD-L', 'plan'],
 )
 
 
@@ -183,14 +224,25 @@ def test_targets_that_are_no_integers(loss, dtype):
 NUMBERS = {
     losses.KDLoss: dict(temperature=2.0, loss_weight=0.5),
     losses.DKDLoss: dict(alpha=0.5, beta=2, temperature=2.0),
+    losses.NKDLoss: dict(gamma=0.5, temperature=2.0),
+    losses.WSLDLoss: dict(alpha=0.5, temperature=4.0),
+    losses.DISTLoss: dict(beta=0.5, gamma=2, temperature=4.0),
+    losses.WTTMLoss: dict(exponent=0.5, loss_weight=4),
+    losses.OFALoss: dict(eps=1.5, temperature=2.0),
+    losses.TfKDSelfLoss: dict(alpha=0.5, multiplier=50, temperature=2.0),
+    losses.CTKDLoss: dict(reversal=0.5, t_start=2, t_end=10.0),
     partial(losses.WKDLogitLoss, cost=1 - torch.eye(3)): dict(
         temperature=2.0, sharpness=1.5, transport_weight=3, epsilon=0.125, num_iters=4
     ),
     partial(losses.WKDFeatureLoss): dict(grid=2, mean_cov_ratio=0.5, eps=0.125, loss_weight=2),
     partial(losses.WKDFeatureLoss, distribution='pmf'): dict(grid=2, epsilon=0.125, num_iters=3),
     losses.NSTLoss: dict(loss_weight=0.5),
+    losses.CATKDLoss: dict(resolution=3, loss_weight=0.5),
     losses.ICKDLoss: dict(loss_weight=2),
     losses.BoxLoss: dict(diou_weight=0.5, loss_weight=2),
+    losses.RKDLoss: dict(distance_weight=2, angle_weight=0.5, loss_weight=2),
+    losses.PKTLoss: dict(loss_weight=0.5),
+    losses.IPOTLoss: dict(beta=0.25, outer=3, inner=2, loss_weight=2),
 }
 
 
@@ -257,6 +309,9 @@ def test_a_temperature_that_is_learned_gets_a_gradient_from_the_function():
     for loss in (
         lambda t: functional.kd_loss(student, teacher, temperature=t),
         lambda t: functional.dkd_loss(student, teacher, given['target'], temperature=t),
+        lambda t: functional.nkd_loss(student, teacher, given['target'], temperature=t),
+        lambda t: functional.dist_loss(student, teacher, temperature=t),
+        lambda t: functional.kd_loss(student, teacher, temperature=t, standardize=True),
         lambda t: functional.wkd_logit_loss(student, teacher, given['cost'], temperature=t),
     ):
         assert torch.autograd.gradcheck(loss, temperature)

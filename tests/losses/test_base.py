@@ -11,8 +11,21 @@ from torch import nn
 from wkd_det import registry
 from wkd_det.losses.base import Loss, MapLoss, adopt
 
+WIDTHS = dict(student_channels=3, teacher_channels=5)
+STAGES = dict(student_channels=(3, 4), teacher_channels=(5, 6))
 REQUIRED = dict(
-    ICDLoss=dict(num_classes=4, student_channels=3, teacher_channels=5),
+    CCLoss=WIDTHS,
+    CRDLoss=dict(WIDTHS, num_samples=7),
+    DPKLoss=dict(STAGES, teacher_size=((8, 8), (4, 4))),
+    DiffKDLogitLoss=dict(num_classes=4),
+    DiffKDLoss=WIDTHS,
+    FTLoss=WIDTHS,
+    ICDLoss=dict(WIDTHS, num_classes=4),
+    MGDLoss=dict(teacher_channels=5),
+    USKDLoss=dict(num_classes=4, student_channels=3),
+    OFDLoss=dict(teacher_channels=(5, 6)),
+    VIDLoss=STAGES,
+    WCoRDLoss=dict(WIDTHS, num_samples=7),
     WKDLogitLoss=dict(cost=1 - torch.eye(3)),
 )
 

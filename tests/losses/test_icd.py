@@ -11,6 +11,7 @@ from mmdet.registry import MODELS
 from torch.testing import assert_close
 
 from benchmarks.memory import peak_extra_bytes
+from precision import AUTOCAST
 from wkd_det.losses.icd import ICDLoss, InstanceDecoder, attended_loss, grid_code
 from wkd_det.losses.icd_queries import Instances
 
@@ -184,7 +185,7 @@ def test_memory_does_not_grow_with_the_objects(monkeypatch):
     assert many - few < attention / 20
 
 
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('dtype', AUTOCAST)
 def test_backward_inside_autocast_gives_every_parameter_its_gradient(dtype):
     given, module = batch(), loss_module()
     gradients = []

@@ -1,4 +1,4 @@
-"""ICKD-C: by hand, and as its paper and code write it.
+"""ICKD-C: by hand, as its paper and code write it, and the reference values of its code.
 
 Properties shared by all losses of maps are tested in test_map_losses.py.
 """
@@ -11,6 +11,8 @@ import torch
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
+from tests.support.golden import check, golden, state
+from wkd_det.connectors import ConvConnector
 from wkd_det.losses.ickd import ickd_loss
 from wkd_det.losses.wkd_feature import feature_distribution_loss
 
@@ -56,3 +58,16 @@ def test_module_without_normalisation():
     loss = MODELS.build(dict(type='ICKDLoss', normalize=False))
     assert torch.equal(loss(*maps()), ickd_loss(*maps(), normalize=False))
     assert not torch.equal(loss(*maps()), ickd_loss(*maps()))
+
+
+def test_the_loss_behind_its_embedding_is_the_reference():
+    maps, weights = golden('maps'), state('ickd/0', 'embed_s')
+    student = maps['student_1'].requires_grad_()
+    connector = ConvConnector(8, 12).double()
+    convolution, norm = connector.conv.conv, connector.conv.norm
+    with torch.no_grad():
+        convolution.weight.copy_(weights['conv2d.weight'])
+        norm.weight.copy_(weights['l2norm.weight'])
+        norm.bias.copy_(weights['l2norm.bias'])
+    loss = ickd_loss(connector(student), maps['teacher_1'])
+    check('ickd/0', loss, student=student, conv_weight=convolution.weight)

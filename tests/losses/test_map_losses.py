@@ -1,4 +1,4 @@
-"""Properties that FitNet, NST, ICKD-C and PKD share, as functions and as modules."""
+"""Properties that the losses of maps without parameters share, as functions and as modules."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ import torch
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
+from wkd_det.losses.at import at_loss
 from wkd_det.losses.fitnet import fitnet_loss
+from wkd_det.losses.ft import ft_loss
 from wkd_det.losses.ickd import ickd_loss
 from wkd_det.losses.nst import nst_loss
 from wkd_det.losses.pkd import pkd_loss
+from wkd_det.losses.sp import sp_loss
+from wkd_det.ops.maps import pooled
 
 EXACT = dict(rtol=1e-10, atol=1e-12)  # some hundred float64 operations
 
@@ -22,10 +26,12 @@ def plain_ickd_loss(*args, **kwargs):
     return ickd_loss(*args, normalize=False, **kwargs)
 
 
-LOSSES = pytest.mark.parametrize(
-    'loss', [fitnet_loss, nst_loss, ickd_loss, plain_ickd_loss, pkd_loss]
+OF_ONE_WIDTH = [fitnet_loss, ickd_loss, plain_ickd_loss, pkd_loss]
+OF_ANY_WIDTH = [nst_loss, at_loss, ft_loss, sp_loss]
+LOSSES = pytest.mark.parametrize('loss', [*OF_ONE_WIDTH, *OF_ANY_WIDTH])
+EACH_IMAGE_ALONE = pytest.mark.parametrize(
+    'loss', [fitnet_loss, nst_loss, ickd_loss, at_loss, ft_loss]
 )
-EACH_IMAGE_ALONE = pytest.mark.parametrize('loss', [fitnet_loss, nst_loss, ickd_loss])
 
 
 def maps(samples=2, channels=3, height=4, width=5, *, seed=0, dtype=torch.float64):
@@ -130,7 +136,7 @@ def test_half_precision_and_autocast_compute_in_float32(loss, dtype, samples):
     assert samples or value.item() == 0
 
 
-@pytest.mark.parametrize('loss', [fitnet_loss, nst_loss, ickd_loss, pkd_loss])
+@pytest.mark.parametrize('loss', [fitnet_loss, ickd_loss, pkd_loss, *OF_ANY_WIDTH])
 @pytest.mark.parametrize('size', [(8, 8), (1, 2)])
 def test_large_features_stay_finite(loss, size):
     generator = torch.Generator().manual_seed(0)
@@ -149,7 +155,29 @@ def test_the_teacher_gets_no_gradient(loss):
     assert student.grad.abs().max() > 1e-4
 
 
-@LOSSES
+@pytest.mark.parametrize('loss', OF_ANY_WIDTH)
+@pytest.mark.parametrize('masked', [False, True])
+def test_channels_may_be_repeated(loss, masked):
+    student, teacher = maps()
+    mask = random_mask() if masked else None
+    expected = loss(student, teacher, mask=mask)
+    for own, other in (
+        (student, torch.cat([teacher, teacher], 1)),
+        (student.repeat(1, 3, 1, 1), teacher),
+    ):
+        assert_close(loss(own, other, mask=mask), expected, **EXACT)
+
+
+@pytest.mark.parametrize('loss', [nst_loss, at_loss, ft_loss])
+def test_the_larger_map_is_averaged_first(loss):
+    (student, _), (_, teacher) = maps(2, 3, 4, 6), maps(2, 5, 2, 3)
+    small = pooled(student, (2, 3))
+    assert_close(small[0, 0, 0, 0], student[0, 0, :2, :2].mean())
+    assert_close(loss(student, teacher), loss(small, teacher), **EXACT)
+    assert_close(loss(teacher, student), loss(teacher, small), **EXACT)
+
+
+@pytest.mark.parametrize('loss', OF_ONE_WIDTH)
 def test_wrong_shapes(loss):
     with pytest.raises(ValueError, match=r'share a shape .* got \(2, 3, 4, 4\) and \(2, 3, 4, 5\)'):
         loss(torch.ones(2, 3, 4, 4), torch.ones(2, 3, 4, 5))
@@ -157,10 +185,29 @@ def test_wrong_shapes(loss):
         loss(torch.ones(2, 3, 4, 4), torch.ones(2, 3, 4, 4), mask=torch.ones(2, 4, 4))
 
 
+@pytest.mark.parametrize('loss', OF_ANY_WIDTH)
+def test_wrong_shapes_where_widths_may_differ(loss):
+    shapes = r'got \(2, 3, 4, 4\) and \(3, 3, 4, 4\); only C, H and W may differ$'
+    with pytest.raises(ValueError, match=rf'share a shape \(N, C, H, W\), {shapes}'):
+        loss(torch.ones(2, 3, 4, 4), torch.ones(3, 3, 4, 4))
+    mask = torch.ones(2, 4, 4, dtype=torch.bool)
+    with pytest.raises(
+        ValueError, match=r'got \(2, 3, 4, 4\) and \(2, 5, 4, 5\); only C may differ$'
+    ):
+        loss(torch.ones(2, 3, 4, 4), torch.ones(2, 5, 4, 5), mask=mask)
+
+
 # Modules
 
 
-MODULES = dict(FitNetLoss=fitnet_loss, NSTLoss=nst_loss, ICKDLoss=ickd_loss, PKDLoss=pkd_loss)
+MODULES = dict(
+    ATLoss=at_loss,
+    FitNetLoss=fitnet_loss,
+    ICKDLoss=ickd_loss,
+    NSTLoss=nst_loss,
+    PKDLoss=pkd_loss,
+    SPLoss=sp_loss,
+)
 
 
 @pytest.mark.parametrize('kind', MODULES)
@@ -169,6 +216,7 @@ def test_modules_are_the_function_times_the_weight(kind, loss_weight):
     student, teacher = maps(dtype=torch.float32)
     loss = copy.deepcopy(MODELS.build(dict(type=kind, loss_weight=loss_weight)))
     assert loss.takes == 'features'
+    assert loss.mixes_widths is (MODULES[kind] in OF_ANY_WIDTH)
     assert not loss.state_dict()
     for mask in (None, random_mask()):
         expected = loss_weight * MODULES[kind](student, teacher, mask=mask)

@@ -1,4 +1,4 @@
-"""NST: by hand, and as its paper writes it.
+"""NST: by hand, as its paper writes it, and the reference values of RepDistiller.
 
 Properties shared by all losses of maps are tested in test_map_losses.py.
 """
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
+from tests.support.golden import check, golden
 from wkd_det.losses.nst import nst_loss
 from wkd_det.losses.wkd_feature import feature_distribution_loss
 
@@ -61,3 +62,23 @@ def test_nst_is_the_spatial_second_moment_of_the_family():
 def test_nst_does_not_see_scale():
     student, teacher = maps()
     assert_close(nst_loss(50 * student, 0.1 * teacher), nst_loss(student, teacher), **EXACT)
+
+
+def test_two_stages_of_unequal_widths_are_the_reference():
+    maps = golden('maps')
+    own = [maps[f'student_{stage}'].requires_grad_() for stage in (0, 1)]
+    loss = sum(nst_loss(own[stage], maps[f'teacher_{stage}']) for stage in (0, 1))
+    check('nst/0', loss, student_0=own[0], student_1=own[1])
+
+
+def test_maps_of_unequal_sizes_are_the_reference():
+    maps = golden('maps')
+    student = maps['student_0'].requires_grad_()
+    check('nst/resized', nst_loss(student, maps['teacher_1']), student_0=student)
+
+
+@pytest.mark.parametrize('widths', [(3, 5), (5, 3)])
+@pytest.mark.parametrize('size', [(1, 2), (3, 4)])
+def test_gradcheck_of_unequal_widths(widths, size):
+    student, teacher = (maps(2, width, *size)[side] for side, width in enumerate(widths))
+    assert torch.autograd.gradcheck(lambda own: nst_loss(own, teacher), student.requires_grad_())

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
+from tests.support.golden import check, golden, state
+from wkd_det.connectors import ABFConnector
 from wkd_det.losses.reviewkd import hierarchical_context_loss
 
 GOLDEN = Path(__file__).parents[1] / 'data' / 'wkd_golden.npz'
@@ -44,6 +46,42 @@ def test_values_and_gradients_are_the_references():
     for level, gradient in enumerate(torch.autograd.grad(loss, student)):
         expected = torch.from_numpy(data[f'hcl_0/grad_student{level}'])
         assert_close(gradient, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_fusion_and_loss_of_classifiers_are_the_reference():
+    """Levels from the finest map to the pooled features; the reference counts from these on."""
+    case, fields = 'reviewkd/0', golden('reviewkd/0')
+    maps = {key: value for key, value in fields.items() if key.startswith(('student_', 'teacher_'))}
+    own = {key: value.requires_grad_() for key, value in maps.items() if key[0] == 's'}
+    student, teacher = (
+        [*(maps[f'{side}_{stage}'] for stage in range(3)), maps[f'{side}_pooled'][:, :, None, None]]
+        for side in ('student', 'teacher')
+    )
+    connector = ABFConnector(
+        [level.shape[1] for level in student],
+        [level.shape[1] for level in teacher],
+        mid_channels=8,
+        resize=True,
+    ).double()
+    for level in range(4):
+        weights = state(case, f'abfs.{3 - level}')
+        for own_name, name in (('inward', 'conv1'), ('outward', 'conv2')):
+            layer = getattr(connector, own_name)[level]
+            layer.conv.weight.data = weights[f'{name}.0.weight']
+            layer.norm.weight.data = weights[f'{name}.1.weight']
+            layer.norm.bias.data = weights[f'{name}.1.bias']
+        if level < 3:
+            connector.attention[level].weight.data = weights['att_conv.0.weight']
+            connector.attention[level].bias.data = weights['att_conv.0.bias']
+    fused = connector(student, [tuple(level.shape[-2:]) for level in teacher])
+    weight = fields['weight'] * fields['epoch'] / fields['warmup']
+    check(
+        case,
+        weight * hierarchical_context_loss(fused, teacher),
+        **own,
+        abf0_conv1=connector.inward[3].conv.weight,
+        abf3_att=connector.attention[0].weight,
+    )
 
 
 def test_a_constant_difference_is_its_square_at_every_resolution():

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from mmdet.models.losses.utils import weight_reduce_loss
 from torch.testing import assert_close
 
+from precision import AUTOCAST
 from wkd_det.ops.arithmetic import (
     equal_parts,
     matrix_product,
@@ -91,7 +92,7 @@ def test_only_the_gradient_that_is_needed(wanted):
     assert both[1 - wanted].grad is None
 
 
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('dtype', AUTOCAST)
 def test_gradient_of_the_product_inside_autocast(dtype):
     both = factors(2, dtype=torch.float32)
     expected = torch.autograd.grad(matrix_product(*both).square().sum(), both)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from precision import AUTOCAST
 from wkd_det.ops import attention
 from wkd_det.ops.attention import attend
 
@@ -175,7 +176,7 @@ def test_memory_does_not_grow_with_the_queries(monkeypatch, queries):
     assert largest.numel == max(tensors[2].numel(), found.numel())
 
 
-@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('dtype', AUTOCAST)
 def test_autocast_reaches_neither_values_nor_gradients(dtype):
     arguments = problem(dtype=torch.float32)
     expected = values_and_gradients(attend, arguments)

@@ -72,7 +72,7 @@ def test_values_that_are_no_numbers(check, value):
     [
         (check_nonnegative, -0.5, 'weight must not be negative, got -0.5'),
         (check_nonnegative, math.nan, 'weight must not be negative, got nan'),
-        (check_integers, np.True_, 'weight must be an integer of at least 1, got np.True_'),
+        (check_integers, np.True_, f'weight must be an integer of at least 1, got {np.True_!r}'),
         (check_nonnegative, math.inf, 'weight must be finite, got inf'),
         (check_positive, 0, 'weight must be positive, got 0'),
         (check_positive, math.nan, 'weight must be positive, got nan'),

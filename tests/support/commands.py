@@ -7,11 +7,9 @@ import runpy
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import mmdet
-import mmengine.runner.runner
 import pytest
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.visualization import Visualizer
@@ -53,9 +51,6 @@ def run(tool, *arguments, code=0):
         patch.chdir(ROOT)
         patch.syspath_prepend(str(path.parent))
         patch.setattr(sys, 'argv', [str(path), *map(str, arguments)])
-        # What only takes time: a survey of the machine, and a pause when the data start again.
-        patch.setattr(mmengine.runner.runner, 'collect_env', dict)
-        patch.setattr(time, 'sleep', lambda seconds: None)
         for known in (MMLogger, MessageHub, Visualizer):  # of a run within the same second
             known._instance_dict.clear()
         try:

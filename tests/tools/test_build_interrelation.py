@@ -100,6 +100,18 @@ def test_two_processes_make_the_file_of_one(monkeypatch, folder, tmp_path):
     assert one.read_bytes() == two.read_bytes()
 
 
+@pytest.mark.usefixtures('one_thread')
+def test_another_number_of_threads_makes_it_to_rounding(monkeypatch, folder, tmp_path):
+    found = []
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        output = tmp_path / f'{threads}.safetensors'
+        build(monkeypatch, folder, output, '--method', 'cka-rbf', '--min-per-class', '3')
+        found.append(read_cost_file(output).distance)
+    # Features of float32, of sums over some hundred values, decide on a distance of up to 1.
+    torch.testing.assert_close(*found, rtol=0, atol=1e-4)
+
+
 def test_a_loss_takes_the_file(monkeypatch, folder, tmp_path):
     output = tmp_path / 'cost.safetensors'
     build(monkeypatch, folder, output, '--method', 'cosine-centroid')

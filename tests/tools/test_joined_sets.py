@@ -1,7 +1,6 @@
 """Whole trainings on joined data sets, whose metainfo is a list."""
 
 import copy
-import time
 from pathlib import Path
 
 import pytest
@@ -9,13 +8,6 @@ import torch
 
 from make_mini_dataset import CLASSES
 from tiny_training import config_of, prepare, train
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch):
-    """mmengine surveys the machine, and sleeps for two seconds when the data start again."""
-    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
-    monkeypatch.setattr(time, 'sleep', lambda seconds: None)
 
 
 @pytest.fixture(scope='module')

@@ -2,7 +2,6 @@
 
 import re
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +14,6 @@ from commands import run_apart
 from tiny_training import config_of, prepare, run_of, train
 
 STEPS, STOP = 8, 4
-
-
-@pytest.fixture(autouse=True)
-def _no_pauses(monkeypatch):
-    """mmengine surveys the machine, and sleeps for two seconds when the data start again."""
-    monkeypatch.setattr('mmengine.runner.runner.collect_env', dict)
-    monkeypatch.setattr(time, 'sleep', lambda seconds: None)
 
 
 @pytest.fixture(scope='module')

@@ -15,7 +15,7 @@ _HOMES = {
     **registry.REGISTERED['FUNCTIONS'],
     **registry.REGISTERED['METRICS'],
     'CIFAR_NETWORKS': 'classification.networks.zoo',
-    'LogitsTap': 'classification.distilled',
+    'LogitsTap': 'classification.taps.logits',
     'ModuleTap': 'distillation.module_tap',
     'last_layer': 'classification.classifier',
     'network_keys': 'classification.classifier',

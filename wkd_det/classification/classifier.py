@@ -13,11 +13,13 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from wkd_det import registry
-from wkd_det.ops.checks import check_nonnegative
+from wkd_det.classification.targets import UNLABELLED, Targets
+from wkd_det.ops.checks import check_nonnegative, plain_number
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.state import load_strictly, weights_of
 
 _PREFIX = 'network.'
+_NO_RANK = -1  # of an image without a label
 
 
 class Classifier(BaseModel):
@@ -32,14 +34,17 @@ class Classifier(BaseModel):
             address, ``torchvision://NAME`` or ``timm://NAME``. None: random.
         new_classifier: Let weights whose shape differs from the network's, those of a last layer
             of other classes, keep their random values. All others must fit.
-        label_smoothing: Label smoothing of the cross entropy, in [0, 1).
+        label_smoothing: Label smoothing of the cross entropy, in [0, 1); of soft labels too, which
+            mixup gives without smoothing.
+        ce_weight: Weight of all cross entropies, >= 0. 0 trains by the terms of a distilled
+            classifier alone.
         auxiliary_weight: Weight of the cross entropies of auxiliary logits, >= 0, for networks
             that return such in training (GoogLeNet and Inception of torchvision).
         data_preprocessor: Config of the preprocessor;
             :class:`~wkd_det.classification.data.ImagePreprocessor` by default.
 
     Raises:
-        ValueError: If ``label_smoothing`` is outside [0, 1) or ``auxiliary_weight`` negative.
+        ValueError: If ``label_smoothing`` is outside [0, 1), or a weight negative.
 
     References: Szegedy et al., Going Deeper with Convolutions, CVPR 2015 (auxiliary logits, weight
         0.3).
@@ -52,12 +57,13 @@ class Classifier(BaseModel):
         weights: str | None = None,
         new_classifier: bool = False,
         label_smoothing: float = 0.0,
+        ce_weight: float = 1.0,
         auxiliary_weight: float = 0.3,
         data_preprocessor: Mapping[str, Any] | None = None,
     ) -> None:
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'label_smoothing must lie in [0, 1), got {label_smoothing}')
-        check_nonnegative(auxiliary_weight=auxiliary_weight)
+        check_nonnegative(ce_weight=ce_weight, auxiliary_weight=auxiliary_weight)
         super().__init__(
             data_preprocessor=dict(data_preprocessor or dict(type='ImagePreprocessor'))
         )
@@ -65,7 +71,8 @@ class Classifier(BaseModel):
         self.weights = weights
         self.new_classifier = new_classifier
         self.label_smoothing = label_smoothing
-        self.auxiliary_weight = auxiliary_weight
+        self.ce_weight = plain_number(ce_weight)
+        self.auxiliary_weight = plain_number(auxiliary_weight)
         self.num_classes: int | None = getattr(self.network, 'num_classes', None)
         if getattr(self.data_preprocessor, 'num_classes', 0) is None:
             self.data_preprocessor.num_classes = self.num_classes
@@ -79,12 +86,14 @@ class Classifier(BaseModel):
             load_strictly(self.network, weights, f'weights {self.weights}')
         self._is_init = True
 
-    def forward(self, images: Tensor, labels: Tensor | None = None, mode: str = 'tensor') -> Any:
+    def forward(
+        self, images: Tensor, labels: Tensor | Targets | None = None, mode: str = 'tensor'
+    ) -> Any:
         """Return logits, losses or predictions.
 
         Args:
             images: Normalised, shape ``(N, C, H, W)``.
-            labels: Shape ``(N,)``; needed for losses.
+            labels: Targets as the preprocessor gives them; needed for losses and predictions.
             mode: ``'tensor'``: logits ``(N, num_classes)``. ``'loss'``: dict of losses.
                 ``'predict'``: one dict per image, with ``pred_score`` (probabilities) and
                 ``gt_label``.
@@ -96,26 +105,59 @@ class Classifier(BaseModel):
             return self.loss(images, labels)
         if mode == 'predict':
             scores = split_auxiliary(self.network(images))[0].float().softmax(dim=1)
+            labels = Targets.of(labels).labels
             return [dict(pred_score=score, gt_label=label) for score, label in zip(scores, labels)]
         if mode != 'tensor':
             raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', got {mode!r}")
         return split_auxiliary(self.network(images))[0]
 
-    def loss(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Return the cross entropy, mean over images, as ``loss_ce``.
+    def loss(self, images: Tensor, targets: Tensor | Targets) -> dict[str, Tensor]:
+        """Return the cross entropy times ``ce_weight``, as ``loss_ce``.
 
         Where the network gives auxiliary logits, their cross entropies, summed and times
-        ``auxiliary_weight``, are ``loss_auxiliary``.
+        ``auxiliary_weight`` and ``ce_weight``, are ``loss_auxiliary``.
+
+        Convention:
+            - Mean over the images of a process that have a label; 0 with a graph if none has.
+            - Of two views the cross entropies are summed, as MLKD has them: ``ce_weight=0.1``
+              gives its objective. The network runs once per view.
+
+        Args:
+            images: Normalised, shape ``(N, C, H, W)``.
+            targets: Labels, ``(N,)`` or soft ``(N, C)``, or
+                :class:`~wkd_det.classification.targets.Targets`.
+
+        References: Jin et al., Multi-Level Logit Distillation, CVPR 2023 (two views).
         """
-        logits, auxiliary = split_auxiliary(self.network(images))
-        losses = dict(loss_ce=self._cross_entropy(logits, labels))
-        if auxiliary:
-            total = sum(self._cross_entropy(one, labels) for one in auxiliary)
-            losses['loss_auxiliary'] = self.auxiliary_weight * total
+        targets = Targets.of(targets)
+        outputs = []
+        if targets.strong is not None:
+            # Before the other pass: what records the modules is left with the first view's.
+            outputs.append(self.strong_output(targets.strong))
+        outputs.append(self.network(images))
+        both = [split_auxiliary(output) for output in outputs]
+        own = sum(self._cross_entropy(logits, targets) for logits, _ in both)
+        losses = dict(loss_ce=self.ce_weight * own)
+        if any(auxiliary for _, auxiliary in both):
+            total = sum(
+                self._cross_entropy(one, targets) for _, auxiliary in both for one in auxiliary
+            )
+            losses['loss_auxiliary'] = self.ce_weight * self.auxiliary_weight * total
         return losses
 
-    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
+    def strong_output(self, images: Tensor) -> Any:
+        """Return the network's output for the second view of a batch."""
+        return self.network(images)
+
+    def _cross_entropy(self, logits: Tensor, targets: Targets) -> Tensor:
+        logits, labels, smoothing = logits.float(), targets.labels, self.label_smoothing
+        if targets.labelled is None or targets.are_soft:
+            return F.cross_entropy(logits, labels, label_smoothing=smoothing)
+        # Not the mean of PyTorch: that of no image is NaN, and so is its gradient.
+        each = F.cross_entropy(
+            logits, labels, ignore_index=UNLABELLED, label_smoothing=smoothing, reduction='none'
+        )
+        return each.sum() / targets.labelled.sum().clamp(min=1)
 
     def own_keys(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights of a classifier, from its own or those of a bare network."""
@@ -220,6 +262,7 @@ class TopKAccuracy(BaseMetric):
     Convention:
         - Of equal scores the lower class comes first, so a constant output does not score 100 %.
         - An image without a finite score of its label is not recognised.
+        - Images without a label, -1, are not counted.
 
     Args:
         topk: Values of k; each gives a figure ``accuracy/top<k>``.
@@ -244,14 +287,22 @@ class TopKAccuracy(BaseMetric):
         if scores.shape[1] < max(self.topk):
             raise ValueError(f'topk is {self.topk}, but there are {scores.shape[1]} classes')
         labels = labels.to(scores.device)[:, None]
-        own = scores.gather(1, labels)
+        own = scores.gather(1, labels.clamp(min=0))
         earlier = torch.arange(scores.shape[1], device=scores.device) < labels
         better = (scores > own) | ((scores == own) & earlier)
         # NaN is above nothing and nothing is above NaN, so it would have the best rank.
         ranks = better.sum(dim=1).where(own[:, 0].isfinite(), scores.shape[1])
+        # Left in, so that processes have as many results as images.
+        ranks = ranks.where(labels[:, 0] != UNLABELLED, _NO_RANK)
         self.results.extend(ranks.tolist())
 
     def compute_metrics(self, results: list[int]) -> dict[str, float]:
-        """Return the percentages by ``top<k>``."""
-        ranks = torch.tensor(results)
+        """Return the percentages by ``top<k>``.
+
+        Raises:
+            ValueError: If no image has a label.
+        """
+        ranks = torch.tensor([rank for rank in results if rank != _NO_RANK])
+        if results and not len(ranks):
+            raise ValueError(f'none of the {len(results)} images has a label to compare with')
         return {f'top{k}': (ranks < k).double().mean().item() * 100 for k in self.topk}

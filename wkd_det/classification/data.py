@@ -16,10 +16,24 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
+from wkd_det.classification.mixing import BatchMixing
+from wkd_det.classification.targets import (
+    UNLABELLED,
+    Sample,
+    Targets,
+    check_hard_labels,
+    check_soft_labels,
+)
 from wkd_det.distillation.images import check_pixels
-from wkd_det.runtime.config import build_strict
+from wkd_det.runtime.config import build_strict, check_keys
 
 _BAD_IMAGE = ('raise', 'skip')
+_AS_BYTES = transforms.PILToTensor()
+_PARTS = ('images', 'labels', 'indices', 'strong')  # of a batch, in the order of a sample's fields
+_NOT_MIXED = dict(
+    indices='makes images that are no samples of the data set: set with_index=False',
+    strong='mixes one view: take the strong_transforms out of the data set',
+)
 
 TORCHVISION_TRANSFORMS = Registry('torchvision transform')
 for _name, _value in vars(transforms).items():
@@ -35,6 +49,10 @@ class ImageDataset(Dataset):
     Args:
         classes: Names of the classes in order; checkpoints carry them.
         transforms: Transforms of torchvision; see :func:`build_transform`.
+        strong_transforms: Transforms of the second view of each image, on top of ``transforms``:
+            both views share the draw of these. None: one view.
+        with_index: Give the index of each image too, for losses that keep something of every
+            sample. Not for joined data sets, in which indices occur twice.
         on_bad_image: ``'raise'`` stops at an image that does not decode, with its name;
             ``'skip'`` leaves it out of its batch, with a warning.
 
@@ -47,13 +65,19 @@ class ImageDataset(Dataset):
         classes: Sequence[str],
         *,
         transforms: Sequence[Mapping[str, Any]] = (),
+        strong_transforms: Sequence[Mapping[str, Any]] | None = None,
+        with_index: bool = False,
         on_bad_image: str = 'raise',
     ) -> None:
         if on_bad_image not in _BAD_IMAGE:
             raise ValueError(f'on_bad_image must be one of {_BAD_IMAGE}, got {on_bad_image!r}')
         self.metainfo = dict(classes=tuple(classes))
         self.on_bad_image = on_bad_image
-        self._transform = build_transform(transforms)
+        self.with_index = with_index
+        self._transform = _chain(transforms, 'transforms')
+        self._strong_transform = (
+            None if strong_transforms is None else _chain(strong_transforms, 'strong_transforms')
+        )
 
     def read(self, index: int) -> tuple[Image.Image, int]:
         """Return image and label.
@@ -68,14 +92,20 @@ class ImageDataset(Dataset):
         return f'image {index}'
 
     def labels(self) -> Sequence[int]:
-        """Return the label of each image, without reading the images."""
+        """Return the label of each image in the order of the indices, without reading the images.
+
+        -1 stands for an image without a label.
+        """
         raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self.labels())
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int] | None:
+    def __getitem__(self, index: int) -> tuple[Tensor, int] | Sample | None:
         """Return an image as bytes ``(3, H, W)`` and its label; None if it is to be skipped.
+
+        A :class:`~wkd_det.classification.targets.Sample` where the index or a second view is
+        asked for.
 
         Raises:
             ValueError: If the image does not decode.
@@ -88,7 +118,16 @@ class ImageDataset(Dataset):
                 raise ValueError(f"{message}; on_bad_image='skip' leaves such images out") from None
             print_log(f'skipped, {message}', logger='current', level=logging.WARNING)
             return None
-        return self._transform(image), label
+        image = self._transform(image)
+        if not self.with_index and self._strong_transform is None:
+            return _AS_BYTES(image), label
+        strong = self._strong_transform
+        return Sample(
+            image=_AS_BYTES(image),
+            label=label,
+            index=index if self.with_index else None,
+            strong=None if strong is None else _AS_BYTES(strong(image)),
+        )
 
 
 def build_transform(configs: Sequence[Mapping[str, Any]]) -> Callable[[Image.Image], Tensor]:
@@ -103,19 +142,29 @@ def build_transform(configs: Sequence[Mapping[str, Any]]) -> Callable[[Image.Ima
         KeyError: If a type or an argument is unknown; lists the valid ones.
         ValueError: If an interpolation is unknown.
     """
+    return transforms.Compose([_chain(configs, 'transforms'), _AS_BYTES])
+
+
+def _chain(configs: Sequence[Mapping[str, Any]], name: str) -> Callable[[Image.Image], Image.Image]:
+    """Return a chain of transforms without the conversion to bytes."""
     steps = []
     for index, config in enumerate(configs):
         if isinstance(config, Mapping) and isinstance(config.get('interpolation'), str):
             mode = transforms.InterpolationMode(config['interpolation'])
             config = dict(config, interpolation=mode)
-        section = f'transforms[{index}]'
+        section = f'{name}[{index}]'
         names = TORCHVISION_TRANSFORMS.module_dict
         steps.append(build_strict(section, config, names, TORCHVISION_TRANSFORMS.get))
-    return transforms.Compose([*steps, transforms.PILToTensor()])
+    return transforms.Compose(steps)
 
 
-def collate_images(samples: list[tuple[Tensor, int] | None]) -> list[Tensor]:
-    """Return images ``(N, 3, H, W)`` and labels ``(N,)``; skipped images are left out.
+def collate_images(
+    samples: list[tuple[Tensor, int] | Sample | None],
+) -> list[Tensor] | dict[str, Tensor]:
+    """Return images ``(N, C, H, W)`` and labels ``(N,)``; skipped images are left out.
+
+    Where samples have indices or second views, a dict of ``images``, ``labels``, and ``indices``
+    ``(N,)`` or ``strong`` ``(N, C, H, W)``.
 
     Raises:
         ValueError: If no image is left.
@@ -123,11 +172,14 @@ def collate_images(samples: list[tuple[Tensor, int] | None]) -> list[Tensor]:
     left = [sample for sample in samples if sample is not None]
     if not left:
         raise ValueError(f'none of the {len(samples)} images of a batch decodes')
-    return default_collate(left)
+    if not isinstance(left[0], Sample):
+        return default_collate(left)
+    columns = zip(_PARTS, zip(*left))
+    return {name: default_collate(values) for name, values in columns if values[0] is not None}
 
 
 class ImagePreprocessor(BaseDataPreprocessor):
-    """Moves a batch to the device and normalises it there.
+    """Moves a batch to the device, normalises it there and, if asked to, mixes its images.
 
     Images travel as bytes, a quarter of what floats take. Any number of channels and any type of
     pixels will do: grey or multispectral images, 16 bits.
@@ -137,9 +189,16 @@ class ImagePreprocessor(BaseDataPreprocessor):
             images. One value serves all channels.
         std: Standard deviation per channel, in the same units.
         num_classes: Labels must be less than this; None for no check.
+        allow_unlabelled: Let images have the label -1, which leaves them out of the cross entropy
+            and of the accuracy. Without it such a label is an error.
+        mixup: Options of :class:`~wkd_det.classification.mixing.BatchMixing`: in training, images
+            are mixed in pairs and labels become probabilities ``(N, C)``. Needs timm.
 
     Raises:
-        ValueError: If ``mean`` and ``std`` differ in length or a ``std`` is not positive.
+        ImportError, KeyError: Of ``mixup``.
+        ValueError: If ``mean`` and ``std`` differ in length, a ``std`` is not positive, or
+            ``mixup`` stands
+            with ``allow_unlabelled``.
     """
 
     def __init__(
@@ -148,58 +207,111 @@ class ImagePreprocessor(BaseDataPreprocessor):
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (255.0, 255.0, 255.0),
         num_classes: int | None = None,
+        allow_unlabelled: bool = False,
+        mixup: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(non_blocking=True)
         if len(mean) != len(std) or not min(std) > 0:
             raise ValueError(
                 f'mean and std need one value per channel, std positive, got mean={mean}, std={std}'
             )
+        if allow_unlabelled and mixup is not None:
+            raise ValueError('mixup mixes labels: it does not go with allow_unlabelled=True')
         self.num_classes = num_classes
+        self.allow_unlabelled = allow_unlabelled
+        self.mixing = None if mixup is None else BatchMixing(mixup)
         self.scale = tuple(map(float, mean)), tuple(map(float, std))
         # Not saved: a checkpoint has the keys of the network.
         self.register_buffer('mean', torch.tensor(self.scale[0]).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(self.scale[1]).view(-1, 1, 1), persistent=False)
 
-    def forward(self, data: Any, training: bool = False) -> list[Tensor]:
-        """Return images ``(N, C, H, W)``, normalised, and labels ``(N,)``.
+    def forward(self, data: Any, training: bool = False) -> list[Any]:
+        """Return images ``(N, C, H, W)``, normalised, and their targets.
+
+        The targets are labels, integers ``(N,)`` or probabilities ``(N, C)``; where the batch has
+        more than labels, or may lack some, they are
+        :class:`~wkd_det.classification.targets.Targets`.
+
+        Args:
+            data: Images and labels, or a dict of ``images``, ``labels`` and optionally
+                ``indices`` and ``strong``, as :func:`collate_images` makes it.
+            training: Whether to mix images, and to allow probabilities as labels.
 
         Raises:
-            TypeError: If images or labels are no tensor.
-            ValueError: If the labels are no integers, one lies outside ``[0, num_classes)``, or the
+            KeyError: If the batch is a dict with other parts, or lacks one of the first two.
+            TypeError: If a part of the batch is no tensor.
+            ValueError: If the labels are neither integers of the shape ``(N,)`` nor, in training,
+                distributions over the classes, one lies outside ``[0, num_classes)``, or the
                 images have another number of channels than ``mean``.
         """
-        images, labels = data
-        self._check_images(images)
-        self._check_labels(labels)  # before the move: on a GPU it would wait for the device
-        images, labels = self.cast_data([images, labels])
-        return [(images.float() - self.mean) / self.std, labels]
+        parts = _parts_of(data)
+        self._check_images('images', parts['images'])
+        if 'strong' in parts:
+            self._check_images('strong', parts['strong'])
+        # before the move: on a GPU it would wait for the device
+        self._check_labels(parts['labels'], training)
+        parts = self.cast_data(parts)
+        images, labels = self._normalised(parts['images']), parts['labels']
+        if training and self.mixing is not None:
+            images, labels = self._mixed(images, parts)
+        more = {}
+        if 'indices' in parts:
+            more['indices'] = parts['indices']
+        if 'strong' in parts:
+            more['strong'] = self._normalised(parts['strong'])
+        if self.allow_unlabelled and labels.dim() == 1:
+            more['labelled'] = labels != UNLABELLED
+        return [images, Targets(labels, **more) if more else labels]
 
-    def _check_images(self, images: Tensor) -> None:
-        _check_tensor('images', images)
+    def _normalised(self, images: Tensor) -> Tensor:
+        return (images.float() - self.mean) / self.std
+
+    def _mixed(self, images: Tensor, parts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        labels = parts['labels']
+        if labels.dim() != 1:
+            raise ValueError('mixup mixes classes, but the labels of the batch are soft already')
+        if self.num_classes is None:
+            raise ValueError('mixup needs the number of classes: set num_classes of the network')
+        for name, reason in _NOT_MIXED.items():
+            if name in parts:
+                raise ValueError(f'mixup {reason}')
+        return self.mixing(images, labels, self.num_classes)
+
+    def _check_images(self, name: str, images: Tensor) -> None:
+        _check_tensor(name, images)
         channels = len(self.mean)
         if images.dim() != 4 or channels not in (1, images.shape[1]):
             raise ValueError(
-                f'images must have the shape (N, {"C" if channels == 1 else channels}, H, W), got '
+                f'{name} must have the shape (N, {"C" if channels == 1 else channels}, H, W), got '
                 f'{tuple(images.shape)}: mean and std of the data_preprocessor need one value per '
                 'channel'
             )
 
-    def _check_labels(self, labels: Tensor) -> None:
+    def _check_labels(self, labels: Tensor, training: bool) -> None:
         _check_tensor('labels', labels)
+        if labels.is_floating_point() and labels.dim() == 2:
+            if not training:
+                raise ValueError('soft labels are for training: accuracy needs one class per image')
+            check_soft_labels(labels, self.num_classes)
+            return
         if labels.dim() != 1 or labels.is_floating_point() or labels.is_complex():
             raise ValueError(
-                f'labels must be integers of the shape (N,), got {labels.dtype} of the shape '
-                f'{tuple(labels.shape)}'
+                f'labels must be integers of the shape (N,), or probabilities of the shape (N, C), '
+                f'got {labels.dtype} of the shape {tuple(labels.shape)}'
             )
-        if self.num_classes is None:
-            return
-        wrong = (labels < 0) | (labels >= self.num_classes)
-        if wrong.any():
-            index = int(wrong.nonzero()[0])
-            raise ValueError(
-                f'labels must lie in [0, {self.num_classes}), the classes of the network, got '
-                f'{int(labels[index])} (image {index} of the batch)'
-            )
+        if self.num_classes is not None:
+            check_hard_labels(labels, self.num_classes, allow_unlabelled=self.allow_unlabelled)
+
+
+def _parts_of(batch: Any) -> dict[str, Any]:
+    """Return the parts of a batch by name."""
+    if isinstance(batch, Mapping):
+        check_keys('the batch', batch, _PARTS)
+        if missing := [name for name in _PARTS[:2] if name not in batch]:
+            raise KeyError(f'the batch lacks {" and ".join(missing)}')
+        return {name: value for name, value in batch.items() if value is not None}
+    images, labels = batch
+    return dict(images=images, labels=labels)
 
 
 def _check_tensor(name: str, value: Any) -> None:

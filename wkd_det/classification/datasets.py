@@ -12,45 +12,92 @@ from PIL import Image
 from torchvision.datasets import CIFAR100, ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS, has_file_allowed_extension
 
+from wkd_det.classification.arrays import SPLITS, ArrayFile, HeldImages, check_split
 from wkd_det.classification.data import ImageDataset
+from wkd_det.classification.subsets import stratified
+from wkd_det.ops.checks import check_integers
 
+_CIFAR100_ARRAYS = 'cifar100.npz'
 _IMAGENET_CLASSES = 1000
 _LARGEST_PIXEL = 16  # of the digits as scikit-learn has them
 _TEST_DIGITS = 60  # per class
 _DEEP_MODES = ('I', 'F')  # of Pillow: integers of 16 or 32 bits, and floats
 
 
-class CIFAR100Dataset(ImageDataset):
-    """CIFAR-100 as torchvision reads it.
+class CIFAR100Dataset(HeldImages):
+    """CIFAR-100 as torchvision reads it, or from the arrays of ``cifar100.npz``.
 
     Args:
-        data_root: Folder that holds ``cifar-100-python``.
-        split: ``'train'`` (50000 images) or ``'test'`` (10000).
+        data_root: Folder that holds ``cifar-100-python``, torchvision's download, or else
+            ``cifar100.npz`` with the arrays that
+            :class:`~wkd_det.classification.arrays.ArraysDataset` names. The two may store the
+            images in another order, so that the same seed draws others.
+        split: ``'train'`` (50000 images), ``'test'`` (10000), or ``'val'``, which ``val_per_class``
+            draws from the training images.
+        per_class: Images that are drawn from each class of the split; all by default.
+        val_per_class: Images per class that are drawn from the training images, which then lack
+            them, as ``split='val'``. Give both splits the same number and seed.
+        seed: Seed of these draws. A smaller ``per_class`` is a part of a larger one.
         **options: Options of :class:`~wkd_det.classification.data.ImageDataset`.
 
     Raises:
         FileNotFoundError: If the data are not there, with the command that downloads them.
-        ValueError: If the split is unknown.
+        ValueError: If the split is unknown, the arrays are not those of CIFAR-100, or a class has
+            too few images.
     """
 
-    def __init__(self, data_root: str, *, split: str, **options: Any) -> None:
-        _check_split(split, ('train', 'test'))
-        try:
-            self._data = CIFAR100(data_root, train=split == 'train')
-        except (RuntimeError, OSError):  # torchvision compares checksums
-            folder = os.path.join(data_root, CIFAR100.base_folder)
-            raise FileNotFoundError(
-                f'CIFAR-100 is not (whole) in {folder}: download {CIFAR100.url} and unpack it in '
-                f'{data_root}: mkdir -p {data_root} && curl -L {CIFAR100.url} | '
-                f'tar xz -C {data_root}'
-            ) from None
-        super().__init__(self._data.classes, **options)
+    def __init__(
+        self,
+        data_root: str,
+        *,
+        split: str,
+        per_class: int | None = None,
+        val_per_class: int = 0,
+        seed: int = 0,
+        **options: Any,
+    ) -> None:
+        check_split(split, SPLITS)
+        check_integers(0, val_per_class=val_per_class)
+        if split == 'val' and not val_per_class:
+            raise ValueError("CIFAR-100 has no split 'val' of its own: set val_per_class")
+        images, labels, classes = _read_cifar100(data_root, test=split == 'test')
+        super().__init__(
+            images,
+            labels,
+            classes,
+            split=split,
+            per_class=per_class,
+            held_out=val_per_class if split != 'test' else 0,
+            seed=seed,
+            **options,
+        )
 
-    def read(self, index: int) -> tuple[Image.Image, int]:
-        return self._data[index]
 
-    def labels(self) -> Sequence[int]:
-        return self._data.targets
+def _read_cifar100(data_root: str, *, test: bool) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return images ``(N, 32, 32, 3)``, labels and class names from either kind of files."""
+    try:
+        data = CIFAR100(data_root, train=not test)
+        return data.data, np.asarray(data.targets), data.classes
+    except (RuntimeError, OSError):  # torchvision compares checksums
+        path = Path(data_root) / _CIFAR100_ARRAYS
+    if not path.is_file():
+        folder = os.path.join(data_root, CIFAR100.base_folder)
+        raise FileNotFoundError(
+            f'CIFAR-100 is not (whole) in {folder}, and there is no {path}: download '
+            f'{CIFAR100.url} and unpack it in {data_root}: mkdir -p {data_root} && curl -L '
+            f'{CIFAR100.url} | tar xz -C {data_root}'
+        )
+    file = ArrayFile(path)
+    split = 'test' if test else 'train'
+    images, labels, classes = file.images(split), file.labels(split), file.classes()
+    fits = images.shape[1:] == (32, 32, 3) and len(images) == len(labels) and len(classes) == 100
+    if not fits or labels.min() < 0 or labels.max() >= len(classes):
+        raise ValueError(
+            f'{path} does not hold CIFAR-100: images must be 32 x 32 x 3 and labels lie in '
+            f'[0, 100), got {split}_images of the shape {images.shape}, {len(labels)} labels from '
+            f'{labels.min()} to {labels.max()} and {len(classes)} classes'
+        )
+    return images, labels, classes
 
 
 class DigitsDataset(ImageDataset):
@@ -82,7 +129,7 @@ class DigitsDataset(ImageDataset):
         seed: int = 0,
         **options: Any,
     ) -> None:
-        _check_split(split, ('train', 'test'))
+        check_split(split, ('train', 'test'))
         if size < 8 or noise < 0:
             raise ValueError(f'size must be at least 8, noise >= 0; got size={size}, noise={noise}')
         try:
@@ -93,7 +140,15 @@ class DigitsDataset(ImageDataset):
             ) from None
         super().__init__([str(digit) for digit in range(10)], **options)
         digits = load_digits()
-        chosen = _choose(digits.target, split, per_class, seed)
+        test = split == 'test'
+        chosen = stratified(
+            digits.target,
+            10,
+            seed=seed,
+            name=lambda digit: f'digit {digit}',
+            per_class=_TEST_DIGITS if test else per_class,
+            skipped=0 if test else _TEST_DIGITS,
+        )
         self._labels = [int(label) for label in digits.target[chosen]]
         self._images = [
             _enlarge(digits.images[index], size, noise, np.random.default_rng((seed, int(index))))
@@ -105,20 +160,6 @@ class DigitsDataset(ImageDataset):
 
     def labels(self) -> Sequence[int]:
         return self._labels
-
-
-def _choose(labels: np.ndarray, split: str, per_class: int | None, seed: int) -> list[int]:
-    """Return indices into the 1797 digits, class after class."""
-    chosen: list[int] = []
-    for digit in range(10):
-        order = np.random.default_rng((seed, digit)).permutation(np.flatnonzero(labels == digit))
-        test, train = order[:_TEST_DIGITS], order[_TEST_DIGITS:]
-        if per_class is not None and not 1 <= per_class <= len(train):
-            raise ValueError(
-                f'per_class must lie in [1, {len(train)}] for the digit {digit}, got {per_class}'
-            )
-        chosen += (test if split == 'test' else train[:per_class]).tolist()
-    return chosen
 
 
 def _enlarge(
@@ -238,7 +279,7 @@ class ImageNetDataset(ImageFolderDataset):
     )
 
     def __init__(self, data_root: str, *, split: str, **options: Any) -> None:
-        _check_split(split, ('train', 'val'))
+        check_split(split, ('train', 'val'))
         super().__init__(str(Path(data_root) / split), **options)
         found = len(self.metainfo['classes'])
         if options.get('classes') is None and found != _IMAGENET_CLASSES:
@@ -246,9 +287,3 @@ class ImageNetDataset(ImageFolderDataset):
                 f'{Path(data_root) / split} has {found} folders, ImageNet has '
                 f'{_IMAGENET_CLASSES} synsets; for a part of it give their names as classes'
             )
-
-
-def _check_split(split: str, valid: Sequence[str]) -> None:
-    """Raise if the data set has no such split."""
-    if split not in valid:
-        raise ValueError(f'split must be one of {tuple(valid)}, got {split!r}')

@@ -29,7 +29,7 @@ from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.teacher_view import DetectorTeacherView, TeacherInput
 from wkd_det.distillation.model import DistilledModel
 from wkd_det.distillation.module_tap import ModuleTap
-from wkd_det.distillation.recording import Recorded, recording
+from wkd_det.distillation.recording import Recorded, module_of, recording
 from wkd_det.distillation.tap import Tap
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.distillation.term import find_tap, tap_names
@@ -54,7 +54,7 @@ class DistilledMixin(DistilledModel):
 
     def find_tap(self, section: str, name: Any) -> Callable[..., Tap]:
         modules = [known for known, _ in self.named_modules() if known]
-        if name in modules and name not in tap_names():
+        if isinstance(name, str) and module_of(name) in modules and name not in tap_names():
             return partial(ModuleTap, name)
         try:
             return find_tap(section, name)

@@ -15,7 +15,7 @@ from wkd_det.detection.geometry import fitted_maps, level_strides, without_image
 from wkd_det.detection.heads import HeadOutput, run_box_head
 from wkd_det.detection.student_view import PLACES, DetectorStudentView
 from wkd_det.distillation.images import check_pixels
-from wkd_det.distillation.recording import Recorded, recording
+from wkd_det.distillation.recording import Recorded, module_of, recording
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.distillation.view import TeacherView
 
@@ -218,7 +218,7 @@ class DetectorTeacherView(TeacherView):
             return tuple(getattr(self.module, place)(given))
 
     def _run_part_of(self, module: str) -> None:
-        part = module.split('.')[0]
+        part = module_of(module).split('.')[0]
         if part in PLACES:
             self._maps(part)
         elif part == 'roi_head':
@@ -230,5 +230,5 @@ class DetectorTeacherView(TeacherView):
                 getattr(self.module, part)(maps)
 
     def _recording(self, part: str) -> AbstractContextManager[Recorded]:
-        names = [name for name in self._modules if name.split('.')[0] == part]
+        names = [name for name in self._modules if module_of(name).split('.')[0] == part]
         return recording(self.module, names, into=self._outputs)

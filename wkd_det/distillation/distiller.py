@@ -106,6 +106,7 @@ class Distiller(nn.Module):
         self.on_non_finite = on_non_finite
         self.skipped: Counter[str] = Counter()
         """Number of steps that a term was left out of, by its name."""
+        self._has_samples = False
         self._watch = TermWatch()
 
     def attach(self, student: nn.Module, teacher: Teacher | None) -> None:
@@ -122,17 +123,16 @@ class Distiller(nn.Module):
     @property
     def needs_teacher(self) -> bool:
         """Whether a term reads the teacher."""
-        return any(term.tap.needs_teacher for term in self.terms.values())
+        return any(term.needs_teacher for term in self.terms.values())
+
+    @property
+    def reads_teacher(self) -> bool:
+        """Whether a term that reads the teacher is on, and not scaled to 0 by a schedule."""
+        return any(term.scale and term.needs_teacher for term in self.terms.values())
 
     def modules_of(self, owner: str) -> list[str]:
         """Modules of the ``'student'`` or the ``'teacher'`` whose outputs the terms read."""
-        taps = [term.tap for term in self.terms.values()]
-        return sorted({name for tap in taps for name in getattr(tap, f'{owner}_modules')})
-
-    @property
-    def is_on(self) -> bool:
-        """Whether a term asks for anything: not when schedules have scaled all of them to 0."""
-        return any(term.scale for term in self.terms.values())
+        return sorted({name for term in self.terms.values() for name in term.modules_of(owner)})
 
     def refuse_classes(self, reason: str) -> None:
         """Refuse terms whose loss needs student and teacher to have the same classes.
@@ -141,8 +141,24 @@ class Distiller(nn.Module):
             ValueError: Naming the first one.
         """
         for term in self.terms.values():
-            if term.tap.compares_classes:
+            if term.compares_classes:
                 raise ValueError(f'{reason}, and distill.{term.name} compares {term.tap.yields}')
+
+    @property
+    def keeps_samples(self) -> bool:
+        """Whether a loss needs the index of each sample, and so the labels of all."""
+        return any('index' in term.loss.needs for term in self.terms.values())
+
+    def set_samples(self, labels: Tensor) -> None:
+        """Give the label of every training sample to the losses that keep track of samples.
+
+        Args:
+            labels: Shape ``(samples,)``, in the order of the indices that batches carry.
+        """
+        for term in self.terms.values():
+            if 'index' in term.loss.needs:
+                term.loss.set_samples(labels)
+        self._has_samples = True
 
     @torch.compiler.disable  # it waits for values, and the views change from step to step
     def forward(self, student: StudentView, teacher: TeacherView | None) -> dict[str, Tensor]:
@@ -154,8 +170,15 @@ class Distiller(nn.Module):
         Raises:
             FloatingPointError: If one is not finite and is not to be skipped; with its name, the
                 iteration and the ranges of its inputs.
+            ValueError: If a loss keeps track of samples and does not know them.
         """
         terms = list(self.terms.values())
+        for term in terms:
+            if term.scale and 'index' in term.loss.needs and not self._has_samples:
+                raise ValueError(
+                    f'distill.{term.name}: {type(term.loss).__name__} needs the label of every '
+                    "training sample: add dict(type='SampleTableHook') to custom_hooks"
+                )
         # A term scaled to 0 asks for nothing: when all are, the teacher does not run.
         pairs = {term.name: term.read(student, teacher) for term in terms if term.scale}
         nothing = torch.zeros((), device=student.inputs.device)
@@ -215,6 +238,13 @@ class Distiller(nn.Module):
         on = {name: log[name] for name, term in self.terms.items() if name in log and term.scale}
         self._watch.update(on, total)
         return entries
+
+
+def distiller_of(runner: Any) -> Distiller | None:
+    """The distiller of the model that a runner trains; None for a plain model."""
+    model = getattr(runner.model, 'module', runner.model)
+    distiller = getattr(model, 'distiller', None)
+    return distiller if isinstance(distiller, Distiller) else None
 
 
 def check_on_non_finite(choice: str) -> None:

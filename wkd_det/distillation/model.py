@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from wkd_det.distillation.classes import NamesInTraining, match_classes
 from wkd_det.distillation.distiller import Distiller, check_on_non_finite
 from wkd_det.distillation.images import first_convolution, image_channels, repeats_grey
+from wkd_det.distillation.places import Places
 from wkd_det.distillation.tap import Tap
 from wkd_det.distillation.teacher import Teacher, TeacherSource
 from wkd_det.distillation.view import StudentView, TeacherView
@@ -44,6 +45,9 @@ class DistilledModel:
     Raises:
         TypeError, KeyError, ValueError: If a section is wrong; with the valid choices.
     """
+
+    extras: ClassVar[tuple[str, ...]] = ()
+    """Extras that the views of this task give to any term; see ``distillation/extras.py``."""
 
     def __init__(
         self,
@@ -100,7 +104,7 @@ class DistilledModel:
         if self.distiller is None:
             return super().loss(inputs, targets)
         student, teacher = self._views(inputs, targets)
-        if teacher is not None and self.distiller.is_on:
+        if teacher is not None and self.distiller.reads_teacher:
             teacher.start()
         with student.recording():
             losses = super().loss(inputs, targets)
@@ -132,6 +136,23 @@ class DistilledModel:
     def network_of(self, model: nn.Module) -> nn.Module:
         """The network whose modules a tap names, of a student or teacher of this task."""
         return model
+
+    def places_of(self, owner: str, network: nn.Module) -> Places:
+        """Common names of modules of a network of this task, for taps that go by them.
+
+        Args:
+            owner: ``'student'`` or ``'teacher'``.
+            network: The network; it may be on the meta device.
+        """
+        return Places()
+
+    def check_head(self, model: nn.Module) -> int:
+        """Width of the vectors that the last layer of a student or teacher takes.
+
+        Raises:
+            ValueError: If its view cannot call a last layer; with the reason.
+        """
+        raise ValueError('it has no single last layer')
 
     @property
     def probe_size(self) -> int:

@@ -1,59 +1,187 @@
-"""The tap on any module by its name, and the way from its output to a map."""
+"""The taps on modules by their names."""
 
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from wkd_det import registry
 from wkd_det.connectors import Connector
+from wkd_det.distillation.module_maps import ModuleMaps, empty_copies
+from wkd_det.distillation.places import Place, check_names
 from wkd_det.distillation.tap import Binding, Slot, Tap, common_part
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
 from wkd_det.ops.checks import check_integers
-from wkd_det.runtime.config import near_matches
 
 
-@dataclass(frozen=True)
-class FeatureLayout:
-    """Shape of one module's output, and the way from it to a map ``(N, C, H, W)``."""
+class ModulesTap(Tap):
+    """Base of the taps on modules of the student, each with one of the teacher.
 
-    kind: str
-    """``'NCHW'``, ``'NHWC'``, ``'tokens'`` or ``'vector'``."""
-    channels: int
-    height: int
-    width: int
-    prefix: int = 0
-    """Tokens before those of the patches: class and distillation tokens, registers."""
+    Maps with channels last and sequences of tokens become maps ``(N, C, H, W)``; class and
+    distillation tokens are dropped; a vector becomes a map of one pixel. A name that ends in
+    ``:input`` stands for what the module is given, e.g. the map before an activation. Without a
+    teacher the maps of the student are handed on alone.
 
-    def to_map(self, output: Tensor) -> Tensor:
-        """The output as a map, shape ``(N, C, H, W)``; tokens before the patches are dropped.
+    Args:
+        modules: Names of modules of the student or of their places, or the name of one place.
+        teacher_modules: Those of the teacher; the same by default.
+        same_size: Refuse maps of different heights or widths.
+        widths: Channels of student and teacher for each pair, for modules that are not reached
+            when the networks are probed.
+    """
 
-        Raises:
-            ValueError: If its tokens make no square.
-        """
-        if self.kind == 'NHWC':
-            return output.permute(0, 3, 1, 2)
-        if self.kind == 'vector':
-            return output[:, :, None, None]
-        if self.kind == 'tokens':
-            patches = output[:, self.prefix :]
-            side = math.isqrt(patches.shape[1])
-            if side * side != patches.shape[1]:
+    reads_alone: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        modules: Place,
+        teacher_modules: Place | None,
+        *,
+        same_size: bool,
+        widths: Sequence[tuple[int, int]] | None = None,
+    ) -> None:
+        check_names(modules=modules, teacher_modules=teacher_modules)
+        self.modules = modules
+        self.teacher_places = modules if teacher_modules is None else teacher_modules
+        self.same_size = same_size
+        self.widths = widths
+
+    def bind(self, student: nn.Module, teacher: Mapping[str, Any] | None) -> Binding:
+        own, other = empty_copies(student, teacher)
+        self.student_modules = tuple(self._found(student, 'student', own, self.modules))
+        widths = list(zip(*self.widths)) if self.widths else [None, None]
+        self._own = ModuleMaps(student, 'student', own, self.student_modules, widths[0])
+        if other is None:
+            return Binding(slots=self._slots(self._own, None))
+        try:
+            found = self._found(student, 'teacher', other, self.teacher_places)
+        except KeyError:
+            self._refuse_half_a_place(list(self.student_modules), 'unknown')
+            raise
+        self.teacher_modules = tuple(found)
+        if len(found) != len(self.student_modules):
+            self._refuse_half_a_place(list(self.student_modules), found)
+            raise ValueError(
+                'modules and teacher_modules must be as many, got '
+                f'{list(self.student_modules)} and {found}'
+            )
+        self._other = ModuleMaps(student, 'teacher', other, found, widths[1])
+        return Binding(slots=self._slots(self._own, self._other))
+
+    def _found(self, model: nn.Module, owner: str, network: nn.Module, names: Place) -> list[str]:
+        return model.places_of(owner, network).modules(owner, network, names)
+
+    def _refuse_half_a_place(self, own: Any, other: Any) -> None:
+        """Raise if both sides were asked for a place that they do not both have."""
+        name = self.modules
+        if isinstance(name, str) and name == self.teacher_places and own != [name]:
+            own = own[0] if len(own) == 1 else own
+            raise ValueError(
+                f'the place {name!r} is {own} in the student and {other} in the teacher: set '
+                f'places=dict({name}=(student, teacher))'
+            )
+
+    def _slots(self, own: ModuleMaps, other: ModuleMaps | None) -> tuple[Slot, ...]:
+        if other is None:
+            return tuple(
+                Slot(width, None, (), size) for width, size in zip(own.channels, own.sizes)
+            )
+        each = zip(own.channels, other.channels, own.sizes, other.sizes)
+        return tuple(
+            Slot(source, target, self._levels(index), *sizes)
+            for index, (source, target, *sizes) in enumerate(each)
+        )
+
+    def _levels(self, index: int) -> tuple[int, ...]:
+        """Levels of a pyramid that a pair stands for, for terms that borrow its connector."""
+        return ()
+
+    def attach(
+        self, student: nn.Module, teacher: nn.Module | None, connectors: Sequence[Connector]
+    ) -> None:
+        if not self.same_size or not self.needs_teacher:
+            return
+        sizes, targets = self._own.sizes, self._other.sizes
+        spans = len(connectors) > 0 and connectors[0].spans_levels
+        if None in sizes or None in targets:
+            return
+        empty = [
+            torch.zeros(1, width, *size, device='meta')
+            for width, size in zip(self._widths(), sizes)
+        ]
+        copies = [copy.deepcopy(one).to('meta').eval() for one in connectors]
+        with torch.no_grad():
+            found = (
+                copies[0](empty, targets)
+                if spans
+                else [one(*given) for one, *given in zip(copies, empty, targets)]
+            )
+        for index, (features, size) in enumerate(zip(found, targets)):
+            if tuple(features.shape[-2:]) != size:
                 raise ValueError(
-                    f'{patches.shape[1]} patch tokens make no square map: tokens are read from '
-                    'square images only'
+                    f'the student gives {features.shape[-2]} x {features.shape[-1]} at '
+                    f'{self.student_modules[index]!r} after its connector, the teacher '
+                    f'{size[0]} x {size[1]} at {self.teacher_modules[index]!r}: use '
+                    'TransposedConvConnector (doubles the size), ConvConnector with resize=True, '
+                    'or same_size=False'
                 )
-            return patches.transpose(1, 2).unflatten(2, (side, side))
-        return output
+
+    def _widths(self) -> list[int]:
+        """Channels of each map of the student as the connectors are given it."""
+        return self._own.channels
+
+    def read(
+        self,
+        student: StudentView,
+        teacher: TeacherView | None,
+        connectors: Sequence[Connector],
+    ) -> list[Pair]:
+        maps = self._own_maps(student)
+        if teacher is None:
+            return [
+                self._pair(student, name, one, None)
+                for name, one in zip(self.student_modules, maps)
+            ]
+        targets = self._other_maps(teacher)
+        if self.same_size:
+            targets = [
+                teacher.fitted(name, one) for name, one in zip(self.teacher_modules, targets)
+            ]
+        sizes = [tuple(target.shape[-2:]) for target in targets]
+        if connectors[0].spans_levels:
+            maps = connectors[0](maps, sizes)
+        else:
+            maps = [one(*given) for one, *given in zip(connectors, maps, sizes)]
+        return [
+            self._pair(student, name, one, other)
+            for name, one, other in zip(self.student_modules, maps, targets)
+        ]
+
+    def _own_maps(self, student: StudentView) -> list[Tensor]:
+        return self._own.read(student)
+
+    def _other_maps(self, teacher: TeacherView) -> list[Tensor]:
+        return self._other.read(teacher)
+
+    def _pair(self, student: StudentView, module: str, own: Tensor, target: Tensor | None) -> Pair:
+        like = own if target is None else target
+        mask = student.image_mask(module, like)
+        pair = dict(student=own)
+        if target is not None:
+            if self.same_size:
+                own, target = common_part(own, target)
+            pair = dict(student=own, teacher=target)
+            like = target
+        if mask is not None:
+            height, width = like.shape[-2:]
+            pair['mask'] = mask[:, :height, :width]
+        return pair
 
 
-class ModuleTap(Tap):
+class ModuleTap(ModulesTap):
     """Features of a module of the student and of one of the teacher.
 
     Maps with channels last and sequences of tokens become maps ``(N, C, H, W)``; class and
@@ -62,7 +190,8 @@ class ModuleTap(Tap):
     pass.
 
     Args:
-        module: Name of the student's module, e.g. ``'layer4'`` or ``'blocks.11'``.
+        module: Name of the student's module, e.g. ``'layer4'`` or ``'blocks.11'``; with
+            ``:input`` at its end what the module is given, e.g. the map before an activation.
         teacher_tap: Name of the teacher's; the same by default.
         same_size: Refuse maps of different heights or widths. Without it they go to the loss as
             they are, for losses that compare statistics over all pixels.
@@ -84,143 +213,9 @@ class ModuleTap(Tap):
             if not isinstance(widths, Sequence) or len(widths) != 2:
                 raise ValueError(f'widths must be two numbers of channels, got {widths!r}')
             check_integers(**dict(zip(('student_width', 'teacher_width'), widths)))
-        self.module = module
-        self.teacher_module = module if teacher_tap is None else teacher_tap
-        self.student_modules = (self.module,)
-        self.teacher_modules = (self.teacher_module,)
-        self.same_size = same_size
-        self.widths = widths
-
-    def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
-        own = copy.deepcopy(student.network_of(student)).to('meta')
-        with torch.device('meta'):
-            other = student.network_of(registry.build(teacher))
-        found = []
-        for owner, network, name in (
-            ('student', own, self.module),
-            ('teacher', other, self.teacher_module),
-        ):
-            check_module(owner, network, name)
-            shape = student.probe(network, [name]).get(name)
-            known = self.widths is not None and self.widths[len(found)]
-            if shape is None and not known:
-                raise ValueError(
-                    f'the module {name!r} of the {owner} is not reached by an empty image, so '
-                    'its width is unknown: set widths=(student, teacher)'
-                )
-            layout = None if shape is None else layout_of(name, shape, network)
-            found.append((layout, layout.channels if layout is not None else known))
-        (self._student, source), (self._teacher, target) = found
-        self._networks = dict(student=_hints(own), teacher=_hints(other))
-        sizes = [layout and (layout.height, layout.width) for layout, _ in found]
-        return Binding(slots=(Slot(source, target, (), *sizes),))
-
-    def attach(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
-    ) -> None:
-        own, other = self._student, self._teacher
-        if not self.same_size or own is None or other is None:
-            return
-        connector = copy.deepcopy(connectors[0]).to('meta').eval()
-        size = other.height, other.width
-        with torch.no_grad():
-            features = torch.zeros(1, own.channels, own.height, own.width, device='meta')
-            found = tuple(connector(features, size).shape[-2:])
-        if found != size:
-            raise ValueError(
-                f'the student gives {found[0]} x {found[1]} at {self.module!r} after its '
-                f'connector, the teacher {size[0]} x {size[1]} at {self.teacher_module!r}: use '
-                'TransposedConvConnector (doubles the size), ConvConnector with resize=True, or '
-                'same_size=False'
-            )
-
-    def read(
-        self, student: StudentView, teacher: TeacherView, connectors: Sequence[Connector]
-    ) -> list[Pair]:
-        target = self._to_map('teacher', teacher.output(self.teacher_module))
-        if self.same_size:
-            target = teacher.fitted(self.teacher_module, target)
-        features = self._to_map('student', student.output(self.module))
-        own = connectors[0](features, target.shape[-2:])
-        mask = student.image_mask(self.module, target)
-        if self.same_size:
-            own, target = common_part(own, target)
-        pair = dict(student=own, teacher=target)
-        if mask is not None:
-            height, width = target.shape[-2:]
-            pair['mask'] = mask[:, :height, :width]
-        return [pair]
-
-    def _to_map(self, owner: str, output: Tensor) -> Tensor:
-        layout = self._student if owner == 'student' else self._teacher
-        if layout is None:  # its width was given, its shape shows now
-            name = self.module if owner == 'student' else self.teacher_module
-            layout = layout_of(name, tuple(output.shape), self._networks[owner])
-        return layout.to_map(output)
-
-
-@dataclass(frozen=True)
-class _Hints:
-    """Facts about a network that its outputs do not show."""
-
-    num_prefix_tokens: int | None
-    output_fmt: str
-
-
-def _hints(network: nn.Module) -> _Hints:
-    # Networks of timm say both.
-    return _Hints(
-        getattr(network, 'num_prefix_tokens', None), getattr(network, 'output_fmt', 'NCHW')
-    )
-
-
-def check_module(owner: str, network: nn.Module, name: str) -> None:
-    """Refuse the name of a module that is not there.
-
-    Raises:
-        KeyError: With near matches.
-    """
-    names = [known for known, _ in network.named_modules() if known]
-    if name not in names:
-        raise KeyError(
-            f'the {owner} {type(network).__name__} has no such module: {near_matches(name, names)}'
+        super().__init__(
+            module, teacher_tap, same_size=same_size, widths=None if widths is None else [widths]
         )
 
-
-def layout_of(name: str, shape: tuple[int, ...], network: nn.Module | _Hints) -> FeatureLayout:
-    """Layout of a module's output for a square image.
-
-    Args:
-        name: Name of the module, for the message.
-        shape: Shape of its output.
-        network: Networks of timm know their prefix tokens and whether channels are last.
-
-    Raises:
-        ValueError: If the output is no map, token sequence or vector.
-    """
-    hints = network if isinstance(network, _Hints) else _hints(network)
-    if len(shape) == 2:
-        return FeatureLayout('vector', shape[1], 1, 1)
-    if len(shape) == 3:
-        return _tokens(shape, hints.num_prefix_tokens)
-    if len(shape) == 4:
-        _, first, second, third = shape
-        # The image is square, so the two equal lengths are those of space. Where all three are
-        # equal, only networks of timm with channels last say so.
-        last = first == second and hints.output_fmt == 'NHWC'
-        if second == third and not last:
-            return FeatureLayout('NCHW', first, second, third)
-        if first == second:
-            return FeatureLayout('NHWC', third, first, second)
-    raise ValueError(
-        f'the output of {name!r} has the shape {shape}, which is not clearly a map, a sequence of '
-        'tokens or a vector: tap another module'
-    )
-
-
-def _tokens(shape: tuple[int, ...], prefix: int | None) -> FeatureLayout:
-    _, length, channels = shape
-    if prefix is None or math.isqrt(length - prefix) ** 2 != length - prefix:
-        prefix = length - math.isqrt(length) ** 2  # of 197 tokens, 14 x 14 are patches
-    side = math.isqrt(length - prefix)
-    return FeatureLayout('tokens', channels, side, side, prefix)
+    def _found(self, model: nn.Module, owner: str, network: nn.Module, names: str) -> list[str]:
+        return [model.places_of(owner, network).module(owner, network, names)]

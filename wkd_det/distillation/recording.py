@@ -9,11 +9,23 @@ from typing import Any
 
 from torch import Tensor, nn
 
+INPUT = ':input'
+"""End of a name that stands for the first input of a module and not for its output."""
+
+
+def module_of(name: str) -> str:
+    """The module that a name with or without ``:input`` speaks of.
+
+    >>> module_of('layer3.2.relu2:input')
+    'layer3.2.relu2'
+    """
+    return name.removesuffix(INPUT)
+
 
 class Recorded:
-    """Tensors that modules of one network returned or received, by module name.
+    """Tensors that modules of one network returned or received, by name.
 
-    The name ``''`` is the network itself.
+    The name ``''`` is the network itself; ``<module>:input`` is what a module was given.
 
     Args:
         single: Refuse a module that ran more than once; without it the last run counts.
@@ -43,22 +55,24 @@ class Recorded:
             ValueError: If the module did not run, ran more than once where that is refused, gave
                 no tensor, or its tensor was changed in place afterwards.
         """
+        module = module_of(name)
+        verb, noun = ('is given', 'input') if name.endswith(INPUT) else ('returns', 'output')
         if name not in self._values:
-            raise ValueError(f'the module {name!r} did not run in this pass')
+            raise ValueError(f'the module {module!r} did not run in this pass')
         if self._single and self._runs[name] > 1:
             raise ValueError(
-                f'the module {name!r} runs {self._runs[name]} times in a pass, once per level or '
+                f'the module {module!r} runs {self._runs[name]} times in a pass, once per level or '
                 'stage: tap a module that runs once'
             )
         value, version = self._values[name]
         if not isinstance(value, Tensor):
             raise ValueError(
-                f'the module {name!r} returns a {type(value).__name__}, not a tensor: tap one '
+                f'the module {module!r} {verb} a {type(value).__name__}, not a tensor: tap one '
                 'inside it'
             )
         if value._version != version:
             raise ValueError(
-                f'the output of {name!r} is changed in place by a later layer: tap the module '
+                f'the {noun} of {module!r} is changed in place by a later layer: tap the module '
                 'around them'
             )
         return value
@@ -69,24 +83,23 @@ def recording(
     network: nn.Module,
     names: Iterable[str],
     *,
-    inputs: bool = False,
     into: Recorded | None = None,
 ) -> Iterator[Recorded]:
     """Record what the named modules return while the network runs inside the block.
 
     Args:
         network: Its hooks are removed when the block ends, however it ends.
-        names: Modules of the network.
-        inputs: Record the first positional input in place of the output.
+        names: Modules of the network; with ``:input`` at the end the first positional input is
+            recorded. Where a part of the module works in place it is copied before.
         into: Where to record; a new :class:`Recorded` by default.
     """
     recorded = Recorded() if into is None else into
     handles = []
     for name in names:
-        module = network.get_submodule(name)
+        module = network.get_submodule(module_of(name))
         handles.append(
             module.register_forward_pre_hook(partial(_note_input, recorded, name))
-            if inputs
+            if name.endswith(INPUT)
             else module.register_forward_hook(partial(_note_output, recorded, name))
         )
     try:
@@ -101,7 +114,14 @@ def _note_output(recorded: Recorded, name: str, module: nn.Module, args: Any, ou
 
 
 def _note_input(recorded: Recorded, name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
-    recorded.note(name, args[0])
+    value = args[0] if args else None
+    if isinstance(value, Tensor) and _works_in_place(module):
+        value = value.clone()
+    recorded.note(name, value)
+
+
+def _works_in_place(module: nn.Module) -> bool:
+    return any(getattr(part, 'inplace', False) for part in module.modules())
 
 
 @contextmanager

@@ -15,11 +15,12 @@ class TermSchedule:
     The product of four parts, each absent by default:
 
     .. math::
-        s(e) = factor \cdot \min(1, e / warm\_up) \cdot
+        s(e) = factor \cdot r(\min(1, e / warm\_up)) \cdot
         \tfrac12 (1 + \cos(\pi (e - e_0) / (e_1 - e_0))) \cdot [e \le stop]
 
-    where the cosine holds between :math:`e_0` = ``decay_from`` and :math:`e_1` = ``decay_to``;
-    before it the part is 1, after it 0.
+    where the ramp is :math:`r(x) = x`, or :math:`\tfrac12 (1 - \cos(\pi x))` with
+    ``ramp='cosine'``, and the other cosine holds between :math:`e_0` = ``decay_from`` and
+    :math:`e_1` = ``decay_to``; before it the part is 1, after it 0.
 
     Convention:
         Steps count from 1, as the reference implementation counts epochs: the decay is 1 at the
@@ -28,15 +29,17 @@ class TermSchedule:
 
     Args:
         factor: Constant, >= 0.
-        warm_up: Steps of linear growth; 0 for none.
+        warm_up: Steps of growth from 0; 0 for none.
+        ramp: ``'linear'`` or ``'cosine'`` growth.
         decay_from: Last step before the cosine decay; 0 decays from the start, None never.
         decay_to: Step in which the decay reaches 0; the last one of training by default.
         stop: Number of steps after which the factor is 0.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If a number is outside its range, or ``ramp`` is neither.
 
-    References: the decay is that of the reference implementation of WKD; the paper has none.
+    References: the decay is that of the reference implementation of WKD; the paper has none. The
+        cosine ramp is that of CTKD (Li et al., AAAI 2023).
 
     >>> decay = TermSchedule(decay_from=2)
     >>> [round(decay.at(epoch, last=6), 3) for epoch in range(1, 7)]
@@ -45,6 +48,7 @@ class TermSchedule:
 
     factor: float = 1.0
     warm_up: int = 0
+    ramp: str = 'linear'
     decay_from: int | None = None
     decay_to: int | None = None
     stop: int | None = None
@@ -57,6 +61,8 @@ class TermSchedule:
                 continue
             if not is_integer(value, 0):
                 raise ValueError(f'{name} must be a number of steps from 0 on, got {value!r}')
+        if self.ramp not in ('linear', 'cosine'):
+            raise ValueError(f"ramp must be 'linear' or 'cosine', got {self.ramp!r}")
         if self.decay_to is not None:
             if self.decay_from is None:
                 raise ValueError(f'decay_to={self.decay_to} needs decay_from, where it begins')
@@ -77,7 +83,8 @@ class TermSchedule:
             return 0.0
         value = self.factor
         if step < self.warm_up:
-            value *= step / self.warm_up
+            done = step / self.warm_up
+            value *= done if self.ramp == 'linear' else (1 - math.cos(math.pi * done)) / 2
         if self.decay_from is not None and step > self.decay_from:
             length = (last if self.decay_to is None else self.decay_to) - self.decay_from
             done = min(1.0, (step - self.decay_from) / length)

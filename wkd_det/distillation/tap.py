@@ -21,12 +21,15 @@ class Slot:
     """Place of one connector: widths before and after it, and the levels that it serves."""
 
     source: int
-    target: int
+    target: int | None
+    """None where the student is read alone: there is no connector then."""
     levels: tuple[int, ...] | None = ()
     """Levels of the pyramid whose maps it takes; None for every level."""
     source_size: tuple[int, int] | None = None
     """Height and width of the map before it, where they are known when it is built."""
     target_size: tuple[int, int] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of the connector that follow from the networks."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +77,19 @@ class Tap:
     """Kind of its pairs, which the loss of the term must take, e.g. ``'features'``."""
     compares_classes: ClassVar[bool] = False
     """Whether its values belong to classes, which both networks must have then."""
-    needs_teacher: ClassVar[bool] = True
-    """Whether :meth:`read` uses the teacher's view."""
+    needs_teacher: bool = True
+    """Whether :meth:`read` uses the teacher's view; False in a term whose loss needs none."""
+    reads_alone: ClassVar[bool] = False
+    """Whether it can do without a teacher: :meth:`bind`, :meth:`attach` and :meth:`read` get None
+    for it then, and the pairs have no ``teacher``."""
+    gives: ClassVar[tuple[str, ...]] = ()
+    """Extras that its pairs hold; see :mod:`wkd_det.distillation.extras`."""
     weights: Sequence[float] | None = None
     """Factor of each pair in the term's sum; None takes their mean."""
     student_modules: tuple[str, ...] = ()
-    """Modules of the student whose outputs are read."""
+    """Modules of the student whose outputs, or with ``:input`` inputs, are read."""
     teacher_modules: tuple[str, ...] = ()
-    """Modules of the teacher whose outputs are read."""
+    """Those of the teacher."""
 
     def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
         """Find out what connectors and loss must know.

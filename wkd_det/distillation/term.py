@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,11 +10,13 @@ from torch import Tensor, nn
 
 from wkd_det import registry
 from wkd_det.connectors import Connector
-from wkd_det.connectors import adopt as adopt_connector
 from wkd_det.costs.interface import ClassTable
 from wkd_det.costs.matrix import BACKGROUND
-from wkd_det.distillation.tap import TAPS, Binding, Slot, Tap
+from wkd_det.distillation.connecting import borrow_connectors, build_connectors
+from wkd_det.distillation.extras import EXTRAS, extras_of
+from wkd_det.distillation.tap import TAPS, Binding, Tap
 from wkd_det.distillation.teacher import Teacher
+from wkd_det.distillation.told import told
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
 from wkd_det.losses.base import Loss
 from wkd_det.losses.base import adopt as adopt_loss
@@ -31,6 +34,8 @@ class Term(nn.Module):
             for all of them together. A plain tuple if they belong to another term, which saves
             and trains them.
         loss: Takes what the tap yields; returns a scalar, its weight included.
+        extras: Arguments that are read for the loss beyond the pairs of the tap; names of
+            :data:`~wkd_det.distillation.extras.EXTRAS`.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class Term(nn.Module):
         binding: Binding,
         connectors: nn.ModuleList | tuple[Connector, ...],
         loss: Loss,
+        extras: Sequence[str] = (),
     ) -> None:
         super().__init__()
         self.name = name
@@ -47,9 +53,32 @@ class Term(nn.Module):
         self.binding = binding
         self.connectors = connectors
         self.loss = loss
+        self.extras = tuple(extras)
+        self._unasked = _unasked(loss)
         self.scale = 1.0
         self.full_weights = {part: getattr(loss, part) for part in loss.scalable}
         """Arguments of the loss that weigh a part of it, as configured."""
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether the teacher's view is used."""
+        return self.tap.needs_teacher or any(EXTRAS[name].needs_teacher for name in self.extras)
+
+    @property
+    def compares_classes(self) -> bool:
+        """Whether student and teacher must have the same classes."""
+        if self.tap.needs_teacher and self.tap.compares_classes:
+            return True
+        return any(EXTRAS[name].compares_classes for name in self.extras)
+
+    def modules_of(self, owner: str) -> set[str]:
+        """Modules of the ``'student'`` or the ``'teacher'`` that are recorded for this term."""
+        if owner == 'teacher' and not self.needs_teacher:
+            return set()
+        sources: list[Any] = [EXTRAS[name] for name in self.extras]
+        if owner == 'student' or self.tap.needs_teacher:
+            sources.append(self.tap)
+        return {name for one in sources for name in getattr(one, f'{owner}_modules')}
 
     def set_scale(self, scale: float, part: str | None = None) -> None:
         """Scale the configured weight, of the whole term or of one of ``full_weights``."""
@@ -64,15 +93,47 @@ class Term(nn.Module):
         Raises:
             ValueError: If they do not fit.
         """
-        module = None if teacher is None else teacher.module
+        module = teacher.module if self.tap.needs_teacher and teacher is not None else None
         self.tap.attach(student, module, self.connectors)
+        for name in self.extras:
+            if name.endswith('_head'):
+                self._check_head(student, name, module if teacher is None else teacher.module)
         if self.loss.distance_source is not None:
             table = self._class_table(student, teacher)
             self.loss.set_distance(teacher.distances(self.loss.distance_source, table))
+        if self.loss.teacher_modules:
+            network = student.network_of(teacher.module)
+            places = student.places_of('teacher', network)
+            names = places.modules('teacher', network, self.loss.teacher_modules)
+            modules = [network.get_submodule(name) for name in names]
+            self.loss.set_teacher_modules(modules)
 
     def read(self, student: StudentView, teacher: TeacherView | None) -> list[Pair]:
-        """Keyword arguments of the loss, one dict per comparison."""
-        return self.tap.read(student, teacher, self.connectors)
+        """Keyword arguments of the loss, one dict per comparison.
+
+        Samples without a label are left out where the loss needs labels.
+
+        Raises:
+            ValueError: If pixels do not count and the loss counts all of them.
+        """
+        known = teacher if self.tap.needs_teacher else None
+        pairs = self.tap.read(student, known, self.connectors)
+        extras = {name: EXTRAS[name].read(student, teacher) for name in self.extras}
+        labelled = student.labelled() if 'target' in self.loss.needs else None
+        rows = None if labelled is None else labelled.nonzero().flatten()
+        if 'mask' in self._unasked and any('mask' in pair for pair in pairs):
+            raise ValueError(
+                f'distill.{self.name}: {type(self.loss).__name__} takes no mask, and pixels of '
+                'padding must not count: use images of one size'
+            )
+        return [
+            {
+                key: value if rows is None else _chosen(value, rows, len(labelled))
+                for key, value in {**pair, **extras}.items()
+                if key not in self._unasked
+            }
+            for pair in pairs
+        ]
 
     def forward(self, pairs: list[Pair]) -> Tensor:
         """Mean of the loss over the comparisons, or their sum with the tap's weights; scalar.
@@ -107,6 +168,17 @@ class Term(nn.Module):
             else self.binding.lends_nothing
             or f'{type(self.tap).__name__} has no connector for a level of the pyramid'
         )
+
+    def _check_head(self, student: nn.Module, name: str, teacher: nn.Module | None) -> None:
+        model = student if name == 'student_head' else teacher
+        try:
+            student.check_head(model)
+        except ValueError as error:
+            kind = type(student.network_of(model)).__name__
+            raise ValueError(
+                f'distill.{self.name}: {type(self.loss).__name__} needs {name}, which {kind} does '
+                f'not give: {error}'
+            ) from None
 
     def _class_table(self, student: nn.Module, teacher: Teacher) -> ClassTable:
         names = teacher.class_names
@@ -190,106 +262,84 @@ def build_term(
     tap_class = student.find_tap(section, config.get('tap'))
     options = keyword_names(tap_class)
     check_keys(section, config, ['tap', 'loss', 'connector', *options])
-    tap = tap_class(**{key: config[key] for key in options if key in config})
+    chosen = {key: config[key] for key in options if key in config}
+    try:
+        inspect.signature(tap_class).bind(**chosen)
+    except TypeError as error:
+        raise TypeError(f'{section} with the tap {config.get("tap")!r}: {error}') from None
+    tap = tap_class(**chosen)
     if 'loss' not in config:
         raise KeyError(f'{section}.loss is missing')
+    cls = _loss_class(section, config['loss'], tap.yields)
+    if isinstance(getattr(cls, 'takes', None), str):
+        _check_takes(section, config['tap'], tap, cls)
+    if not getattr(cls, 'needs_teacher', True) and tap.needs_teacher:
+        if not tap.reads_alone:
+            raise ValueError(
+                f'{section}: {cls.__name__} compares with no teacher, and the tap '
+                f'{config["tap"]!r} reads one'
+            )
+        tap.needs_teacher = False
     if teacher_config is None and tap.needs_teacher:
         raise KeyError(f'{section} needs a teacher: set teacher=dict(config=..., checkpoint=...)')
-    binding = tap.bind(student, teacher_config)
-    loss = build_strict(f'{section}.loss', config['loss'], _losses(tap.yields), **binding.facts)
+    binding = tap.bind(student, teacher_config if tap.needs_teacher else None)
+    mixes_widths = getattr(cls, 'mixes_widths', False)
+    connectors = (
+        borrow_connectors(section, config['connector'], binding, lenders)
+        if _borrows(config)
+        else build_connectors(section, config.get('connector'), binding, mixes_widths)
+    )
+    facts = told(student, tap.yields, binding, connectors, keyword_names(cls))
+    loss = build_strict(f'{section}.loss', config['loss'], _losses(tap.yields), **facts)
     loss = adopt_loss(loss, tap.yields)
-    if loss.takes != tap.yields:
-        raise ValueError(
-            f'{section}: the tap {config["tap"]!r} yields {tap.yields}, '
-            f'but {type(loss).__name__} takes {loss.takes}'
-        )
+    _check_takes(section, config['tap'], tap, loss)
     if binding.num_classes is not None:
         loss.reserve(binding.num_classes)
-    connectors = (
-        _borrow_connectors(section, config['connector'], binding, lenders)
-        if _borrows(config)
-        else _build_connectors(section, config.get('connector'), binding, loss)
-    )
-    return Term(name, tap, binding, connectors, loss)
+    given = student.extras if loss.needs else ()
+    extras = extras_of(section, loss, tap, given, type(student).__name__)
+    term = Term(name, tap, binding, connectors, loss, extras)
+    if teacher_config is None and term.needs_teacher:
+        raise KeyError(f'{section} needs a teacher: set teacher=dict(config=..., checkpoint=...)')
+    return term
+
+
+def _loss_class(section: str, config: Any, yields: str) -> Any:
+    """The class of a loss before it is built: the connectors are built before it."""
+    kind = config.get('type') if isinstance(config, Mapping) else None
+    cls = registry.find(kind) if isinstance(kind, str) else kind
+    if not callable(cls):
+        build_strict(f'{section}.loss', config, _losses(yields))  # raises
+    return cls
+
+
+def _check_takes(section: str, name: Any, tap: Tap, loss: Any) -> None:
+    if loss.takes != tap.yields:
+        kind = loss if isinstance(loss, type) else type(loss)
+        raise ValueError(
+            f'{section}: the tap {name!r} yields {tap.yields}, '
+            f'but {kind.__name__} takes {loss.takes}'
+        )
+
+
+def _unasked(loss: nn.Module) -> frozenset[str]:
+    """Extras, and ``'mask'``, that the loss has no argument for; a tap may give more."""
+    arguments = inspect.signature(loss.forward).parameters
+    if any(one.kind is one.VAR_KEYWORD for one in arguments.values()):
+        return frozenset()
+    return frozenset((*EXTRAS, 'mask')) - arguments.keys()
+
+
+def _chosen(value: Any, rows: Tensor, count: int) -> Any:
+    """Rows of what has one per sample, also within lists; all else as it is."""
+    if isinstance(value, Tensor):
+        return value[rows] if value.dim() > 0 and len(value) == count else value
+    if isinstance(value, (list, tuple)):
+        return [_chosen(one, rows, count) for one in value]
+    return value
 
 
 def _borrows(config: Any) -> bool:
     return isinstance(config, Mapping) and isinstance(config.get('connector'), str)
-
-
-def _borrow_connectors(
-    section: str, lender: str, binding: Binding, lenders: Mapping[str, Term]
-) -> tuple[Connector, ...]:
-    """The connectors that another term has for the levels of the pyramid.
-
-    Both terms bring the same level from the same network to the other one, so widths agree.
-    """
-    own = {name for name, term in lenders.items() if isinstance(term.connectors, nn.ModuleList)}
-    if lender not in own:
-        raise KeyError(
-            f'{section}.connector must be a config or the name of a term with connectors of its '
-            f'own, one of {sorted(own)}, got {lender!r}'
-        )
-    term = lenders[lender]
-    if term.binding.projects != binding.projects:
-        raise ValueError(
-            f"{section} projects the {binding.projects}'s maps, but the connectors of "
-            f"distill.{lender} the {term.binding.projects}'s"
-        )
-    try:
-        return tuple(term.connector_of(level) for level in range(len(binding.slots)))
-    except ValueError as error:
-        raise ValueError(f'{section}.connector: distill.{lender}: {error}') from None
-
-
-def _build_connectors(
-    section: str, config: Mapping[str, Any] | None, binding: Binding, loss: Loss
-) -> nn.ModuleList:
-    if config is not None and not binding.slots:
-        raise ValueError(f'{section}.connector is set, but the tap compares no feature maps')
-    kind = config.get('type') if isinstance(config, Mapping) else None
-    cls = registry.find(kind) if isinstance(kind, str) else kind
-    if getattr(cls, 'spans_levels', False):  # a connector of the user may lack the base
-        if not binding.joins_levels:
-            raise ValueError(
-                f'{section}.connector: {kind} works on all levels of a map tap at once'
-            )
-        return nn.ModuleList([_connector(section, config, **_widths(binding.slots))])
-    connectors = nn.ModuleList()
-    for slot in binding.slots:
-        if config is None and slot.source != slot.target and not loss.mixes_widths:
-            raise ValueError(
-                f'{section} needs a connector: the student has {slot.source} channels '
-                f'there, the teacher {slot.target}'
-            )
-        connectors.append(
-            _connector(
-                section,
-                config or _identity(slot, loss),
-                student_channels=slot.source,
-                teacher_channels=slot.target,
-                student_size=slot.source_size,
-                teacher_size=slot.target_size,
-            )
-        )
-    return connectors
-
-
-def _connector(section: str, config: Mapping[str, Any], **told: Any) -> Connector:
-    names = [*registry.CONNECTORS]
-    return adopt_connector(build_strict(f'{section}.connector', config, names, **told))
-
-
-def _identity(slot: Slot, loss: Loss) -> dict[str, Any]:
-    identity = dict(type='IdentityConnector')
-    return dict(identity, teacher_channels=slot.source) if loss.mixes_widths else identity
-
-
-def _widths(slots: Sequence[Slot]) -> dict[str, tuple[int, ...]]:
-    return dict(
-        student_channels=tuple(slot.source for slot in slots),
-        teacher_channels=tuple(slot.target for slot in slots),
-    )
 
 
 def _losses(takes: str) -> Iterable[str]:

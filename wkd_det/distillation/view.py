@@ -32,7 +32,7 @@ class View(ABC):
 
     @abstractmethod
     def output(self, module: str) -> Tensor:
-        """Output of a module by name; ``''`` is the network.
+        """Output of a module by name, or with ``:input`` its input; ``''`` is the network.
 
         Raises:
             ValueError: If it did not run or its output is no tensor of this pass.
@@ -41,6 +41,22 @@ class View(ABC):
     def logits(self, stage: int = 0) -> Tensor:
         """Class logits, one row per sample, in the student's classes."""
         raise ValueError(f'{type(self.module).__name__} gives no class logits to tap')
+
+    def strong_logits(self) -> Tensor:
+        """Class logits of the strong view of a batch with two views, as :meth:`logits`."""
+        raise ValueError(f'{type(self.module).__name__} has no second view of the batch')
+
+    def logits_of(self, vectors: Tensor, *, bias: bool = True) -> Tensor:
+        """Class logits ``(..., C)`` of vectors ``(..., D)`` at the input of the last layer.
+
+        In the student's classes. The student's have a gradient with respect to the layer's
+        weights; the teacher's are frozen, and pass a gradient on to the vectors.
+
+        Args:
+            vectors: Inputs of the last layer, real or made up.
+            bias: Whether the layer's bias is added.
+        """
+        raise ValueError(f'{type(self.module).__name__} has no single last layer to call')
 
     def maps(self, place: str) -> tuple[Tensor, ...]:
         """Feature maps of a place such as ``'neck'``, in the student's map sizes."""
@@ -88,6 +104,18 @@ class StudentView(View):
     @abstractmethod
     def labels(self, stage: int = 0) -> Tensor:
         """Class indices, one per row of :meth:`logits`."""
+
+    def indices(self) -> Tensor:
+        """Index of each sample in the training set, shape ``(N,)``.
+
+        Raises:
+            ValueError: If the batch carries none.
+        """
+        raise ValueError(f'batches of a {type(self.module).__name__} carry no indices of samples')
+
+    def labelled(self) -> Tensor | None:
+        """Samples that have a label, bool ``(N,)``; None where all of them must have one."""
+        return None
 
     @abstractmethod
     def recording(self) -> AbstractContextManager[None]:

@@ -1,7 +1,8 @@
-"""Hooks around a training step: safe checkpoints, exact resume, term schedules, precision."""
+"""Hooks around training: safe checkpoints, exact resume, schedules, samples, precision."""
 
 from wkd_det.hooks.cpu_amp import CPUAmpOptimWrapper
 from wkd_det.hooks.exact_checkpoint import ExactCheckpointHook
+from wkd_det.hooks.sample_table import SampleTableHook
 from wkd_det.hooks.term_schedule import TermScheduleHook
 
-__all__ = ['CPUAmpOptimWrapper', 'ExactCheckpointHook', 'TermScheduleHook']
+__all__ = ['CPUAmpOptimWrapper', 'ExactCheckpointHook', 'SampleTableHook', 'TermScheduleHook']

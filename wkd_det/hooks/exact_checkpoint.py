@@ -60,7 +60,8 @@ class ExactCheckpointHook(CheckpointHook):
     Not exact, for reasons outside this hook: in an ``EpochBasedTrainLoop`` a checkpoint within an
     epoch (the place in the data is in no checkpoint), and images that a transform keeps for later
     in workers that live from epoch to epoch (``CachedMosaic``); a checkpoint within gradient
-    accumulation; ``randomness`` without a seed (the order of the data is drawn again); GPU kernels
+    accumulation; another number of threads or another processor, on which sums round otherwise;
+    ``randomness`` without a seed (the order of the data is drawn again); GPU kernels
     that are not deterministic.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
-from wkd_det.distillation.distiller import Distiller
+from wkd_det.distillation.distiller import distiller_of
 from wkd_det.distillation.schedule import TermSchedule
 
 
@@ -35,15 +35,17 @@ class TermScheduleHook(Hook):
             reference does.
         by_epoch: Whether steps are epochs or iterations.
         factor: Constant factor, >= 0.
-        warm_up: Number of steps of linear growth.
+        warm_up: Number of steps of growth from 0.
+        ramp: ``'linear'`` or ``'cosine'`` growth.
         decay_from: Last step before a cosine decay; 0 decays from the start, None never.
         decay_to: Step in which the decay reaches 0; the last one by default.
         stop: Number of steps after which the terms are off.
 
     Raises:
         TypeError: If ``terms`` is no list of names.
-        ValueError: If a number is outside its range; when training starts, if epochs are asked
-            for in an iteration-based loop, or the decay would begin after the end.
+        ValueError: If a number is outside its range or ``ramp`` is neither; when training starts,
+            if epochs are asked for in an iteration-based loop, or the decay would begin after the
+            end.
         KeyError: When training starts, if a name is unknown; it lists the valid ones.
 
     See :class:`wkd_det.distillation.schedule.TermSchedule` for the formula.
@@ -56,6 +58,7 @@ class TermScheduleHook(Hook):
         by_epoch: bool = True,
         factor: float = 1.0,
         warm_up: int = 0,
+        ramp: str = 'linear',
         decay_from: int | None = None,
         decay_to: int | None = None,
         stop: int | None = None,
@@ -67,7 +70,12 @@ class TermScheduleHook(Hook):
         self.terms = None if terms is None else list(terms)
         self.by_epoch = by_epoch
         self.schedule = TermSchedule(
-            factor=factor, warm_up=warm_up, decay_from=decay_from, decay_to=decay_to, stop=stop
+            factor=factor,
+            warm_up=warm_up,
+            ramp=ramp,
+            decay_from=decay_from,
+            decay_to=decay_to,
+            stop=stop,
         )
         self._addresses: list[str] = []
 
@@ -86,12 +94,12 @@ class TermScheduleHook(Hook):
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         scale = self.schedule.at(self._step(runner), self._last(runner))
         for address in self._addresses:
-            _distiller(runner).set_scale(address, scale)
+            distiller_of(runner).set_scale(address, scale)
             short = address.removeprefix('loss_')
             runner.message_hub.update_scalar(f'train/scale_{short}', scale)
 
     def _find(self, runner: Any) -> list[str]:
-        distiller = _distiller(runner)
+        distiller = distiller_of(runner)
         if self.terms is None:
             return [] if distiller is None else distiller.distilled_parts()
         valid = [] if distiller is None else distiller.scalable()
@@ -108,9 +116,3 @@ class TermScheduleHook(Hook):
             return runner.epoch + 1
         window = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         return min((runner.iter // window + 1) * window, runner.max_iters)
-
-
-def _distiller(runner: Any) -> Distiller | None:
-    model = getattr(runner.model, 'module', runner.model)
-    distiller = getattr(model, 'distiller', None)
-    return distiller if isinstance(distiller, Distiller) else None

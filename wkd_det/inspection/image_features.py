@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from wkd_det import registry
 from wkd_det.classification.classifier import class_rows, last_layer, network_of
+from wkd_det.classification.targets import UNLABELLED, Targets
 from wkd_det.costs.features import ClassExamples, FeatureSource
-from wkd_det.distillation.recording import recording
+from wkd_det.distillation.recording import INPUT, recording
 from wkd_det.inspection.opening import (
     data_of,
     open_features,
@@ -95,19 +96,24 @@ class ImageFeatureSource(FeatureSource):
     def _of_images(
         self, run: Sequence[int], images: list[tuple[Tensor, int] | None]
     ) -> ClassExamples:
-        read = [(key, *one) for key, one in zip(run, images) if one is not None]
+        read = [
+            (key, *one[:2])
+            for key, one in zip(run, images)
+            if one is not None and one[1] != UNLABELLED
+        ]
         if not read:
             nothing = torch.zeros(0, dtype=torch.int64)
             return ClassExamples(torch.zeros(0, 0), nothing, nothing)
         keys, pixels, labels = zip(*read)
         batch = [torch.stack(pixels), torch.tensor(labels)]
-        inputs, labels = self.classifier.data_preprocessor(batch, False)
+        inputs, targets = self.classifier.data_preprocessor(batch, False)
+        labels = Targets.of(targets).labels
         return ClassExamples(self._features(inputs), labels, torch.tensor(keys))
 
     def _features(self, inputs: Tensor) -> Tensor:
         network = network_of(self.classifier)
-        name, _ = last_layer(network, self.classifier.num_classes)
-        with recording(network, [name], inputs=True) as given:
+        name = f'{last_layer(network, self.classifier.num_classes)[0]}{INPUT}'
+        with recording(network, [name]) as given:
             logits = network(inputs)
         if self.layer == 'logits':
             return logits
@@ -147,4 +153,5 @@ def _plain_dataset(config: Config, split: str) -> Dataset:
     """Build the data set of a split with the transforms of the test data: no augmentation."""
     section = data_of(config, split)
     section.transforms = unaugmented_data_of(config).get('transforms', ())
+    section.pop('strong_transforms', None)
     return registry.build(section, 'DATASETS')

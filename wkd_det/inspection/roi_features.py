@@ -116,9 +116,9 @@ def roi_features(
         the RoIAlign output, shape ``(R, C, H, W)``; ``logits``, shape ``(R, K + 1)``.
     """
     head = box_head(detector, stage, 'model')
-    with recording(head, ['', 'fc_cls'], inputs=True) as given:
+    with recording(head, [':input', 'fc_cls:input']) as given:
         logits = run_box_head(detector, maps, rois, stage).logits
-    return dict(penultimate=given['fc_cls'], roi_feats=given.latest(''), logits=logits)
+    return dict(penultimate=given['fc_cls:input'], roi_feats=given.latest(':input'), logits=logits)
 
 
 class RoIFeatureSource(FeatureSource):

@@ -7,6 +7,7 @@ from torch import Tensor
 from wkd_det.losses.base import MapLoss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import check_maps
+from wkd_det.ops.maps import mean_per_image, without_padding
 
 
 def fitnet_loss(
@@ -24,6 +25,8 @@ def fitnet_loss(
     Convention:
         - Mean over channels and the pixels that count, so that maps of any size weigh the same
           (the paper sums); mean over images.
+        - Code for classifiers (RepDistiller and what builds on it) has no factor 1/2: a weight
+          published there is doubled, 200 for its 100.
         - The teacher gets no gradient.
 
     Args:
@@ -52,13 +55,9 @@ def fitnet_loss(
     check_maps(student, teacher, mask)
     with without_autocast(student):
         student, teacher = promote(student, teacher.detach())
-        if mask is None:
-            per_image = (student - teacher).square().flatten(1).mean(dim=1) / 2
-        else:
-            outside = ~mask[:, None]  # padding may hold anything, also inf
-            change = student.masked_fill(outside, 0) - teacher.masked_fill(outside, 0)
-            entries = student.shape[1] * mask.flatten(1).sum(dim=1).clamp(min=1)
-            per_image = change.square().flatten(1).sum(dim=1) / (2 * entries)
+        # Padding may hold anything, also inf: it is cut out before the difference.
+        change = without_padding(student, mask) - without_padding(teacher, mask)
+        per_image = mean_per_image(change.square(), mask) / 2
         return weighted_mean(per_image, weight, avg_factor)
 
 
@@ -66,7 +65,8 @@ class FitNetLoss(MapLoss):
     """Half the squared distance of feature maps (FitNet).
 
     Args:
-        loss_weight: Factor of the loss, >= 0.
+        loss_weight: Factor of the loss, >= 0. The protocol of CRD on CIFAR-100 has 100 without the
+            factor 1/2, which is 200 here, at one stage and behind a ``RegressorConnector``.
 
     Raises:
         ValueError: If ``loss_weight`` is negative.

@@ -15,9 +15,9 @@ from wkd_det.losses.icd_queries import (
     InstanceEncoder,
     Instances,
     InstanceSampler,
-    Linear,
     perceptron,
 )
+from wkd_det.losses.linear import Linear
 from wkd_det.ops.arithmetic import matrix_product, promote, without_autocast
 from wkd_det.ops.attention import attend
 from wkd_det.ops.checks import check_integers, check_nonnegative, check_tensors, plain_number

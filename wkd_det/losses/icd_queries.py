@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
-from wkd_det.ops.arithmetic import matrix_product
+from wkd_det.losses.linear import Linear
 from wkd_det.ops.checks import plain_number
 
 # Where statistics of a data set are missing, the reference draws sizes from N(0.2, 0.2), cut at
@@ -105,17 +105,6 @@ class InstanceSampler:
         size = torch.randn(count, 2, dtype=like.dtype, device=like.device) * _SIZE_STD + _SIZE_MEAN
         half = size.clamp(*_SIZE_RANGE) / 2
         return torch.cat([centre - half, centre + half], dim=1).clamp(0, 1)
-
-
-class Linear(nn.Linear):
-    """A linear layer whose gradient is computed without autocast, as its output is."""
-
-    def forward(self, vectors: Tensor) -> Tensor:
-        """Map vectors ``(..., inputs)`` to ``(..., outputs)``."""
-        product = matrix_product(vectors.flatten(0, -2), self.weight.mT)
-        if self.bias is not None:
-            product += self.bias
-        return product.unflatten(0, vectors.shape[:-1])
 
 
 def perceptron(inputs: int, width: int, outputs: int) -> nn.Sequential:

@@ -5,18 +5,13 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from wkd_det.losses.base import Loss
-from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
-from wkd_det.ops.checks import (
-    check_logits,
-    check_nonnegative,
-    check_positive,
-    check_target,
-    plain_number,
-)
+from wkd_det.losses.base import LogitLoss
+from wkd_det.ops.arithmetic import weighted_mean, without_autocast
+from wkd_det.ops.checks import check_logits, check_nonnegative, check_positive
+from wkd_det.ops.divergences import categorical_kl
+from wkd_det.ops.logits import hard_target, of_target, ready_logits, without_target
 
 
 def kd_loss(
@@ -24,6 +19,7 @@ def kd_loss(
     teacher: Tensor,
     *,
     temperature: float,
+    standardize: bool = False,
     weight: Tensor | None = None,
     avg_factor: float | Tensor | None = None,
 ) -> Tensor:
@@ -39,6 +35,8 @@ def kd_loss(
         student: Logits, shape ``(N, C)``; any floating type, computed in at least float32.
         teacher: Logits, shape ``(N, C)``.
         temperature: :math:`T` > 0. The factor :math:`T^2` keeps the size of the gradient.
+        standardize: Standardise the logits first; see
+            :func:`~wkd_det.ops.logits.standardize_logits`.
         weight: Weight of each sample, shape ``(N,)``.
         avg_factor: Divisor of the sum over samples; their number by default.
 
@@ -59,9 +57,9 @@ def kd_loss(
     check_logits(student, teacher)
     check_positive(temperature=temperature)
     with without_autocast(student):
-        student, teacher = promote(student, teacher.detach())
-        divergence = _divergence(
-            (student / temperature).log_softmax(dim=1), (teacher / temperature).log_softmax(dim=1)
+        student, teacher = ready_logits(student, teacher, standardize)
+        divergence = categorical_kl(
+            (teacher / temperature).log_softmax(dim=1), (student / temperature).log_softmax(dim=1)
         )
         return weighted_mean(temperature**2 * divergence, weight, avg_factor)
 
@@ -74,6 +72,7 @@ def dkd_loss(
     alpha: float = 1.0,
     beta: float = 0.25,
     temperature: float = 1.0,
+    standardize: bool = False,
     weight: Tensor | None = None,
     avg_factor: float | Tensor | None = None,
 ) -> Tensor:
@@ -93,9 +92,12 @@ def dkd_loss(
         student: Logits, shape ``(N, C)``; any floating type, computed in at least float32.
         teacher: Logits, shape ``(N, C)``.
         target: Class indices, shape ``(N,)``, in ``[0, C)``; in a detector, background is a class.
+            Soft labels, shape ``(N, C)``, stand for their most probable class.
         alpha: Weight of the target part, >= 0.
         beta: Weight of the other part, >= 0.
         temperature: :math:`T` > 0.
+        standardize: Standardise the logits first; see
+            :func:`~wkd_det.ops.logits.standardize_logits`.
         weight: Weight of each sample, shape ``(N,)``.
         avg_factor: Divisor of the sum over samples; their number by default.
 
@@ -111,39 +113,32 @@ def dkd_loss(
         of its Faster R-CNN.
     """
     check_logits(student, teacher)
-    check_target(target, student, 'DKD')
+    index = hard_target(target, student, 'DKD')
     check_positive(temperature=temperature)
     check_nonnegative(alpha=alpha, beta=beta)
     with without_autocast(student):
-        student, teacher = promote(student, teacher.detach())
-        is_target = F.one_hot(target.long(), student.shape[1]).bool()
-        student_binary, student_others = _decoupled(student / temperature, is_target)
-        teacher_binary, teacher_others = _decoupled(teacher / temperature, is_target)
-        target_part = _divergence(student_binary, teacher_binary)
-        other_part = _divergence(student_others, teacher_others)
+        student, teacher = ready_logits(student, teacher, standardize)
+        student_binary, student_others = _decoupled(student / temperature, index)
+        teacher_binary, teacher_others = _decoupled(teacher / temperature, index)
+        target_part = categorical_kl(teacher_binary, student_binary)
+        other_part = categorical_kl(teacher_others, student_others)
         per_sample = temperature**2 * (alpha * target_part + beta * other_part)
         return weighted_mean(per_sample, weight, avg_factor)
 
 
-def _decoupled(logits: Tensor, is_target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log-probabilities of target and rest, ``(N, 2)``, and of the others, ``(N, C)``."""
-    others = logits.masked_fill(is_target, -torch.inf)
-    binary = torch.stack([logits[is_target], others.logsumexp(dim=1)], dim=1)
+def _decoupled(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log-probabilities of target and rest, ``(N, 2)``, and of the others ``(N, C - 1)``."""
+    others = without_target(logits, index)
+    binary = torch.stack([of_target(logits, index), others.logsumexp(dim=1)], dim=1)
     return binary.log_softmax(dim=1), others.log_softmax(dim=1)
 
 
-def _divergence(student: Tensor, teacher: Tensor) -> Tensor:
-    """``KL(teacher || student)`` of logarithms, ``(N, C)`` to ``(N,)``; -inf on both sides is 0."""
-    nothing = teacher == -torch.inf
-    difference = teacher.masked_fill(nothing, 0) - student.masked_fill(nothing, 0)
-    return (teacher.exp() * difference).sum(dim=1)
-
-
-class KDLoss(Loss):
+class KDLoss(LogitLoss):
     """Kullback-Leibler divergence between class distributions, times the squared temperature.
 
     Args:
         temperature: Temperature of both softmaxes, > 0.
+        standardize: Standardise the logits first (LSKD).
         loss_weight: Factor of the loss, >= 0.
 
     Raises:
@@ -152,25 +147,21 @@ class KDLoss(Loss):
     See :func:`wkd_det.functional.kd_loss` for formula, conventions and source.
     """
 
-    takes: ClassVar[str] = 'logits'
-
-    def __init__(self, *, temperature: float = 1.0, loss_weight: float = 1.0) -> None:
-        super().__init__(loss_weight)
+    def __init__(
+        self, *, temperature: float = 1.0, standardize: bool = False, loss_weight: float = 1.0
+    ) -> None:
         check_positive(temperature=temperature)
-        self.temperature = plain_number(temperature)
-
-    def forward(self, student: Tensor, teacher: Tensor, target: Tensor | None = None) -> Tensor:
-        """Loss of logits ``(N, C)``, scalar; ``target`` is not used."""
-        return self.loss_weight * kd_loss(student, teacher, temperature=self.temperature)
+        super().__init__(kd_loss, loss_weight, temperature=temperature, standardize=standardize)
 
 
-class DKDLoss(Loss):
+class DKDLoss(LogitLoss):
     """Decoupled knowledge distillation: target against the rest, and among the rest.
 
     Args:
         alpha: Weight of the target part, >= 0.
         beta: Weight of the part among the other classes, >= 0.
         temperature: Temperature of all softmaxes, > 0.
+        standardize: Standardise the logits first (LSKD).
         loss_weight: Factor of the loss, >= 0.
 
     Raises:
@@ -179,7 +170,7 @@ class DKDLoss(Loss):
     See :func:`wkd_det.functional.dkd_loss` for formula, conventions and source.
     """
 
-    takes: ClassVar[str] = 'logits'
+    needs: tuple[str, ...] = ('target',)
     scalable: ClassVar[tuple[str, ...]] = ('alpha', 'beta')
 
     def __init__(
@@ -188,22 +179,16 @@ class DKDLoss(Loss):
         alpha: float = 1.0,
         beta: float = 0.25,
         temperature: float = 1.0,
+        standardize: bool = False,
         loss_weight: float = 1.0,
     ) -> None:
-        super().__init__(loss_weight)
         check_positive(temperature=temperature)
         check_nonnegative(alpha=alpha, beta=beta)
-        self.alpha = plain_number(alpha)
-        self.beta = plain_number(beta)
-        self.temperature = plain_number(temperature)
-
-    def forward(self, student: Tensor, teacher: Tensor, target: Tensor) -> Tensor:
-        """Loss of logits ``(N, C)`` with the class ``target`` ``(N,)`` of each, scalar."""
-        return self.loss_weight * dkd_loss(
-            student,
-            teacher,
-            target,
-            alpha=self.alpha,
-            beta=self.beta,
-            temperature=self.temperature,
+        super().__init__(
+            dkd_loss,
+            loss_weight,
+            alpha=alpha,
+            beta=beta,
+            temperature=temperature,
+            standardize=standardize,
         )

@@ -19,10 +19,10 @@ from wkd_det.ops.checks import (
     check_logits,
     check_nonnegative,
     check_positive,
-    check_target,
     check_tensors,
     plain_number,
 )
+from wkd_det.ops.logits import hard_target, ready_logits, target_loss
 from wkd_det.ops.transport import check_transport, sinkhorn_cost, sinkhorn_plan
 
 
@@ -37,6 +37,7 @@ def wkd_logit_loss(
     epsilon: float = 0.05,
     num_iters: int = 10,
     log_domain: bool = False,
+    standardize: bool = False,
     weight: Tensor | None = None,
     avg_factor: float | Tensor | None = None,
 ) -> Tensor:
@@ -66,13 +67,16 @@ def wkd_logit_loss(
         teacher: Logits, shape ``(N, C)``.
         cost: Class costs, shape ``(C, C)``, zero diagonal; see
             :func:`~wkd_det.costs.similarity.distance_to_cost`.
-        target: Class indices, shape ``(N,)``, in ``[0, C)``.
+        target: Class indices, shape ``(N,)``, in ``[0, C)``. Soft labels, shape ``(N, C)``, stand
+            for their most probable class: the paper separates one class per sample.
         temperature: Softmax temperature of the transported distributions, > 0.
         transport_weight: :math:`\lambda`, >= 0.
         epsilon: Entropic regularisation, > 0, in units of ``cost``.
         num_iters: Sinkhorn rounds, >= 1.
         log_domain: Iterate on logarithms, for ``epsilon`` below 1/30 of the largest cost; see
             :func:`~wkd_det.ops.transport.sinkhorn_cost`.
+        standardize: Standardise the logits first, those of the target part too; see
+            :func:`~wkd_det.ops.logits.standardize_logits`.
         weight: Weight of each sample, shape ``(N,)``.
         avg_factor: Divisor of the sum over samples; their number by default.
 
@@ -98,8 +102,8 @@ def wkd_logit_loss(
     check_tensors(cost=cost)
     target = _checked_target(student, teacher, target, temperature, transport_weight)
     with without_autocast(student):
-        student, teacher, cost = promote(student, teacher.detach(), cost)
-        per_sample = 0.0 if target is None else _target_loss(student, teacher, target[:, None])
+        student, teacher, cost = _ready(student, teacher, cost, standardize)
+        per_sample = 0.0 if target is None else target_loss(student, teacher, target)
         if transport_weight or target is None:
             source, goal, support = transported_histograms(student, teacher, target, temperature)
             transport = sinkhorn_cost(
@@ -128,6 +132,7 @@ def wkd_transport_plan(
     epsilon: float = 0.05,
     num_iters: int = 10,
     log_domain: bool = False,
+    standardize: bool = False,
 ) -> Tensor:
     """Transport plans of :func:`wkd_logit_loss`, for inspection: no gradient.
 
@@ -140,6 +145,7 @@ def wkd_transport_plan(
         epsilon: Entropic regularisation, in units of ``cost``.
         num_iters: Sinkhorn rounds.
         log_domain: Iterate on logarithms.
+        standardize: Standardise the logits first.
 
     Returns:
         Mass from the student's class ``i`` to the teacher's class ``j``, shape ``(N, C, C)``. In
@@ -151,7 +157,7 @@ def wkd_transport_plan(
     check_tensors(cost=cost)
     target = _checked_target(student, teacher, target, temperature, 1.0)
     with without_autocast(student):
-        student, teacher, cost = promote(student, teacher, cost)
+        student, teacher, cost = _ready(student, teacher, cost, standardize)
         source, goal, support = transported_histograms(student, teacher, target, temperature)
         return sinkhorn_plan(
             source,
@@ -195,9 +201,12 @@ def _histogram(logits: Tensor, temperature: float, left_out: Tensor | None) -> T
     return scaled.softmax(dim=1)
 
 
-def _target_loss(student: Tensor, teacher: Tensor, index: Tensor) -> Tensor:
-    teacher_probability = teacher.softmax(dim=1).gather(1, index)
-    return -(teacher_probability * student.log_softmax(dim=1).gather(1, index)).squeeze(1)
+def _ready(
+    student: Tensor, teacher: Tensor, cost: Tensor, standardize: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return logits and costs in one type, the teacher detached."""
+    student, teacher, cost = promote(student, teacher, cost)
+    return *ready_logits(student, teacher, standardize), cost
 
 
 def _checked_target(
@@ -213,8 +222,7 @@ def _checked_target(
     check_nonnegative(transport_weight=transport_weight)
     if target is None:
         return None
-    check_target(target, student, 'the separated form')
-    return target.long()
+    return hard_target(target, student, 'the separated form')
 
 
 class WKDLogitLoss(Loss):
@@ -233,6 +241,7 @@ class WKDLogitLoss(Loss):
         epsilon: Entropic regularisation, in units of the sharpened cost.
         num_iters: Sinkhorn rounds.
         log_domain: Needed for ``epsilon`` below 1/30 of the largest cost.
+        standardize: Standardise the logits first (LSKD).
         loss_weight: Factor of the whole loss.
 
     Raises:
@@ -256,6 +265,7 @@ class WKDLogitLoss(Loss):
         epsilon: float = 0.05,
         num_iters: int = 10,
         log_domain: bool = False,
+        standardize: bool = False,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(loss_weight)
@@ -269,6 +279,7 @@ class WKDLogitLoss(Loss):
         self.epsilon = plain_number(epsilon)
         self.num_iters = plain_number(num_iters)
         self.log_domain = log_domain
+        self.standardize = standardize
         self.ready = False
         if isinstance(cost, Tensor):
             self.set_distance(cost)
@@ -276,6 +287,11 @@ class WKDLogitLoss(Loss):
             raise TypeError(f'cost must be a dict with a type or a tensor, got {cost!r}')
         else:
             self.distance_source = adopt(registry.build(cost))
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The separated form treats the target class by itself."""
+        return ('target',) if self.separated else ()
 
     @property
     def fading_part(self) -> str | None:
@@ -346,6 +362,7 @@ class WKDLogitLoss(Loss):
             epsilon=self.epsilon,
             num_iters=self.num_iters,
             log_domain=self.log_domain,
+            standardize=self.standardize,
         )
 
     def plan(self, student: Tensor, teacher: Tensor, target: Tensor | None = None) -> Tensor:
@@ -371,6 +388,7 @@ class WKDLogitLoss(Loss):
             epsilon=self.epsilon,
             num_iters=self.num_iters,
             log_domain=self.log_domain,
+            standardize=self.standardize,
         )
 
     def _checked(self, target: Tensor | None) -> Tensor | None:

@@ -16,8 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from wkd_det.ops.arithmetic import matrix_product
 from wkd_det.ops.cells import cell_mean_and_covariance, cell_mean_and_variance, cell_pixels
+from wkd_det.ops.cosine import cosine_cost
 from wkd_det.ops.divergences import (
     bures_squared,
     exponential_kl,
@@ -184,8 +184,7 @@ def pixel_transport(
     """
     pixels, inside = cell_pixels(student, **cells)
     target, _ = cell_pixels(teacher, **cells)
-    cost = 1 - matrix_product(F.normalize(pixels, dim=2).mT, F.normalize(target, dim=2))
-    cost = cost + (-cost.detach()).clamp(min=0)  # rounding may go below 0; the gradient stays
+    cost = cosine_cost(pixels, target)
     count = _count(inside, pixels)
     # A cell without pixels gets mass everywhere, to keep its numbers finite.
     mass = (inside[:, :, 0] | (count == 0)[..., None]).to(pixels)

@@ -1,4 +1,4 @@
-"""Checks of arguments: numbers, weights, logits, feature maps and pyramids."""
+"""Checks of arguments: numbers, weights, logits, vectors, feature maps and pyramids."""
 
 from __future__ import annotations
 
@@ -148,6 +148,29 @@ def check_logits(student: Tensor, teacher: Tensor) -> None:
         )
 
 
+def check_vectors(student: Tensor, teacher: Tensor, *, same_width: bool = False) -> None:
+    """Raise if vectors of the two networks do not belong to the same samples.
+
+    Args:
+        student: Should be of shape ``(N, D)``, ``D`` above 0.
+        teacher: Should be of shape ``(N, D')``.
+        same_width: Whether the widths ``D`` and ``D'`` must agree.
+
+    Raises:
+        TypeError: With the name of what is no tensor.
+        ValueError: With both shapes.
+    """
+    check_tensors(student=student, teacher=teacher)
+    fit = all(vectors.dim() == 2 and vectors.shape[1] > 0 for vectors in (student, teacher))
+    shared = slice(None if same_width else 1)
+    if not fit or student.shape[shared] != teacher.shape[shared]:
+        raise ValueError(
+            'student and teacher must be vectors (N, D) with the same N'
+            f'{" and the same D" if same_width else ""}, got {tuple(student.shape)} and '
+            f'{tuple(teacher.shape)}'
+        )
+
+
 def check_target(target: Tensor, logits: Tensor, form: str) -> None:
     """Raise if class indices do not fit the logits.
 
@@ -175,7 +198,12 @@ def check_target(target: Tensor, logits: Tensor, form: str) -> None:
 
 
 def check_maps(
-    student: Tensor, teacher: Tensor, mask: Tensor | None, *, same_size: bool = True
+    student: Tensor,
+    teacher: Tensor,
+    mask: Tensor | None,
+    *,
+    same_size: bool = True,
+    same_width: bool = True,
 ) -> None:
     """Raise if feature maps and a mask do not fit together.
 
@@ -184,6 +212,7 @@ def check_maps(
         teacher: Should be of the same shape.
         mask: Should be bool of shape ``(N, H, W)``, or None.
         same_size: Whether ``H`` and ``W`` must agree too.
+        same_width: Whether ``C`` must agree too.
 
     Raises:
         TypeError: With the name of what is no tensor.
@@ -192,11 +221,14 @@ def check_maps(
     check_tensors(student=student, teacher=teacher)
     if mask is not None:
         check_tensors(mask=mask)
-    shared = slice(None) if same_size else slice(2)
-    if student.dim() != 4 or teacher.dim() != 4 or student.shape[shared] != teacher.shape[shared]:
+    names = [name for name, same in (('C', same_width), ('H and W', same_size)) if not same]
+    free = f'; only {", ".join(names)} may differ' if names else ''
+    shared = [0, *[1] * same_width, *[2, 3] * same_size]
+    maps = student.dim() == teacher.dim() == 4
+    if not maps or any(student.shape[axis] != teacher.shape[axis] for axis in shared):
         raise ValueError(
             f'student and teacher must share a shape (N, C, H, W), got {tuple(student.shape)} and '
-            f'{tuple(teacher.shape)}{"" if same_size else "; only H and W may differ"}'
+            f'{tuple(teacher.shape)}{free}'
         )
     for features in (student, teacher):
         if 0 in features.shape[1:]:
@@ -210,7 +242,12 @@ def check_maps(
 
 
 def level_masks(
-    student: Sequence[Tensor], teacher: Sequence[Tensor], mask: Sequence[Tensor | None] | None
+    student: Sequence[Tensor],
+    teacher: Sequence[Tensor],
+    mask: Sequence[Tensor | None] | None,
+    *,
+    same_size: bool = True,
+    same_width: bool = True,
 ) -> list[Tensor | None]:
     """Return one mask, or None, per level, after checking that two pyramids fit.
 
@@ -218,6 +255,8 @@ def level_masks(
         student: Maps of a pyramid, each ``(N, C, H, W)``.
         teacher: Maps of the same shapes.
         mask: Bool, each ``(N, H, W)``, or None for all pixels of its level; None for all levels.
+        same_size: Whether ``H`` and ``W`` must agree at each level.
+        same_width: Whether ``C`` must agree at each level.
 
     Raises:
         TypeError: If a tensor stands for a list of maps, or something else for a map.
@@ -237,7 +276,7 @@ def level_masks(
         )
     for level, maps in enumerate(zip(student, teacher, masks)):
         try:
-            check_maps(*maps)
+            check_maps(*maps, same_size=same_size, same_width=same_width)
         except (TypeError, ValueError) as error:
             raise type(error)(f'level {level}: {error}') from None
     return masks

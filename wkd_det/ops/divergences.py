@@ -1,7 +1,7 @@
-"""Divergences of distributions and their matrices: KL in one dimension, Bures, Gram distance.
+"""Divergences of distributions: KL between classes or in one dimension, Bures, Gram distance.
 
-The Kullback-Leibler divergences work element by element. The distribution that the mean is taken
-over comes first: in distillation the teacher's.
+The Kullback-Leibler divergences in one dimension work element by element. The distribution that the
+mean is taken over comes first: in distillation the teacher's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,44 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from wkd_det.ops.arithmetic import matrix_product
+
+
+def categorical_kl(first: Tensor, second: Tensor) -> Tensor:
+    r"""KL divergence of distributions over classes.
+
+    .. math:: \sum_k p_k (\log p_k - \log q_k)
+
+    Args:
+        first: :math:`\log p`, shape ``(..., C)``, finite.
+        second: :math:`\log q`, same shape.
+
+    Returns:
+        Shape ``(...)``.
+
+    >>> import torch
+    >>> categorical_kl(torch.tensor([0.25, 0.75]).log(), torch.tensor([0.5, 0.5]).log())
+    tensor(0.1308)
+    """
+    return (first.exp() * (first - second)).sum(dim=-1)
+
+
+def categorical_cross_entropy(first: Tensor, second: Tensor) -> Tensor:
+    r"""Cross entropy of distributions over classes: the divergence plus the entropy of the first.
+
+    .. math:: -\sum_k p_k \log q_k
+
+    Args:
+        first: :math:`p` itself, shape ``(..., C)``.
+        second: :math:`\log q`, same shape.
+
+    Returns:
+        Shape ``(...)``.
+
+    >>> import torch
+    >>> categorical_cross_entropy(torch.tensor([0.25, 0.75]), torch.tensor([0.5, 0.5]).log())
+    tensor(0.6931)
+    """
+    return -(first * second).sum(dim=-1)
 
 
 def gaussian_kl(

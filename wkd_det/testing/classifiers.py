@@ -164,6 +164,7 @@ class _ToyTeacherView(TeacherView):
 class _ToyLogitsTap(Tap):
     yields: ClassVar[str] = 'logits'
     compares_classes: ClassVar[bool] = True
+    gives: ClassVar[tuple[str, ...]] = ('target',)
 
     def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
         return Binding(num_classes=3)

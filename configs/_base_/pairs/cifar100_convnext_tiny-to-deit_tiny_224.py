@@ -2,7 +2,7 @@
 #
 # Teacher:  convnext_tiny
 # Student:  deit_tiny
-# Kind:     classifier
+# Kind:     cnn-transformer
 # Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there);
 #           the trained teacher (configs/classification/cifar100/baseline/convnext_tiny_224.py)
 # Costs:    data/interrelation/cifar100_convnext_tiny_cka.safetensors
@@ -26,7 +26,7 @@ __cost = dict(
         cost=dict(type='FileCost', path='data/interrelation/cifar100_convnext_tiny_cka.safetensors')
     )
 )
-__map = dict(tap='blocks.11', teacher_tap='stages.3', same_size=False)
+__map = dict(same_size=False)
 settings = {
     'wkd-l': dict(loss_wkd_l=__cost),
     'wkd-f': dict(loss_wkd_f=__map),

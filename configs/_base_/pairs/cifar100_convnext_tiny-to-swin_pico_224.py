@@ -2,7 +2,7 @@
 #
 # Teacher:  convnext_tiny
 # Student:  swin_pico
-# Kind:     classifier
+# Kind:     cnn-transformer
 # Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there);
 #           the trained teacher (configs/classification/cifar100/baseline/convnext_tiny_224.py)
 # Costs:    data/interrelation/cifar100_convnext_tiny_cka.safetensors
@@ -26,9 +26,7 @@ __cost = dict(
         cost=dict(type='FileCost', path='data/interrelation/cifar100_convnext_tiny_cka.safetensors')
     )
 )
-__map = dict(tap='layers.3', teacher_tap='stages.3')
 settings = {
     'wkd-l': dict(loss_wkd_l=__cost),
-    'wkd-f': dict(loss_wkd_f=__map),
-    'wkd-lf': dict(loss_wkd_l=__cost, loss_wkd_f=__map),
+    'wkd-lf': dict(loss_wkd_l=__cost),
 }

@@ -2,7 +2,7 @@
 #
 # Teacher:  mixer_b16
 # Student:  mobilenetv2_100
-# Kind:     classifier
+# Kind:     cnn-transformer
 # Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there);
 #           the trained teacher (configs/classification/cifar100/baseline/mixer_b16_224.py)
 # Costs:    data/interrelation/cifar100_mixer_b16_cka.safetensors
@@ -26,9 +26,10 @@ __cost = dict(
         cost=dict(type='FileCost', path='data/interrelation/cifar100_mixer_b16_cka.safetensors')
     )
 )
-__map = dict(tap='blocks.6', teacher_tap='blocks.11', same_size=False)
+__map = dict(same_size=False)
 settings = {
     'wkd-l': dict(loss_wkd_l=__cost),
     'wkd-f': dict(loss_wkd_f=__map),
     'wkd-lf': dict(loss_wkd_l=__cost, loss_wkd_f=__map),
+    'ofa': dict(loss_ofa_branches=dict(connector=dict(width=1280))),
 }

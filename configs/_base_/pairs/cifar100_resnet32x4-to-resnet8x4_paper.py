@@ -2,18 +2,23 @@
 #
 # Teacher:  resnet32x4 (79.42 top-1 published by CRD)
 # Student:  resnet8x4
-# Kind:     classifier
+# Kind:     cnn
 # Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there);
 #           the archive of CRD in data/cifar_teachers
 # Costs:    data/interrelation/cifar100_resnet32x4_cka.safetensors
 # Command:  python tools/train.py configs/classification/cifar100/METHOD_resnet32x4-to-resnet8x4_paper.py --amp
-_base_ = 'cifar100_resnet32x4-to-resnet8x4_reference.py'
-_base_.pop('custom_hooks')  # no decay
+_base_ = [
+    '../../classification/cifar100/baseline/resnet8x4.py',
+    '../teachers/cifar100_resnet32x4.py',
+    '../settings/cifar100_alike.py',
+]
+_base_.pop('work_dir')  # the plain student's: each config has a folder of its own name
 
+model = dict(type='DistilledClassifier', image_size=32, teacher=_base_.pop('teacher'))
 optim_wrapper = dict(optimizer=dict(nesterov=False))
-__wkd_l = dict(
-    loss=dict(cost=dict(path='data/interrelation/cifar100_resnet32x4_cka.safetensors'), num_iters=9)
-)
+
+__path = 'data/interrelation/cifar100_resnet32x4_cka.safetensors'
+__wkd_l = dict(loss=dict(cost=dict(type='FileCost', path=__path, by_position=True), num_iters=9))
 __wkd_f = dict(loss=dict(unbiased=False))
 settings = {
     'wkd-l': dict(loss_wkd_l=__wkd_l),

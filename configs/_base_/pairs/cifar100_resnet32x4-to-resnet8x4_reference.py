@@ -2,33 +2,22 @@
 #
 # Teacher:  resnet32x4 (79.42 top-1 published by CRD)
 # Student:  resnet8x4
-# Kind:     classifier
+# Kind:     reference
 # Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there);
 #           the archive of CRD in data/cifar_teachers
 # Costs:    data/wkd_cost/cifar100_resnet32x4_linear_cka.pth
 # Command:  python tools/train.py configs/classification/cifar100/METHOD_resnet32x4-to-resnet8x4_reference.py --amp
-_base_ = [
-    '../../classification/cifar100/baseline/resnet8x4.py',
-    '../teachers/cifar100_resnet32x4.py',
-    '../settings/cifar100_alike.py',
-]
-_base_.pop('work_dir')  # the plain student's: each config has a folder of its own name
+_base_ = 'cifar100_resnet32x4-to-resnet8x4_paper.py'
 
-model = dict(type='DistilledClassifier', image_size=32, teacher=_base_.pop('teacher'))
+optim_wrapper = dict(optimizer=dict(nesterov=True))
 custom_hooks = [dict(type='TermScheduleHook', decay_from=150)]
 
-__cost = dict(
-    loss=dict(
-        cost=dict(
-            type='FileCost',
-            path='data/wkd_cost/cifar100_resnet32x4_linear_cka.pth',
-            by_position=True,
-        )
-    )
+__wkd_l = dict(
+    loss=dict(cost=dict(path='data/wkd_cost/cifar100_resnet32x4_linear_cka.pth'), num_iters=10)
 )
-__map = dict(tap='layer3')
+__wkd_f = dict(loss=dict(unbiased=True))
 settings = {
-    'wkd-l': dict(loss_wkd_l=__cost),
-    'wkd-f': dict(loss_wkd_f=__map),
-    'wkd-lf': dict(loss_wkd_l=__cost, loss_wkd_f=__map),
+    'wkd-l': dict(loss_wkd_l=__wkd_l),
+    'wkd-f': dict(loss_wkd_f=__wkd_f),
+    'wkd-lf': dict(loss_wkd_l=__wkd_l, loss_wkd_f=__wkd_f),
 }

@@ -2,7 +2,7 @@
 #
 # Teacher:  swin_tiny
 # Student:  resnet18
-# Kind:     classifier
+# Kind:     cnn-transformer
 # Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there);
 #           the trained teacher (configs/classification/cifar100/baseline/swin_tiny_224.py)
 # Costs:    data/interrelation/cifar100_swin_tiny_cka.safetensors
@@ -26,9 +26,8 @@ __cost = dict(
         cost=dict(type='FileCost', path='data/interrelation/cifar100_swin_tiny_cka.safetensors')
     )
 )
-__map = dict(tap='layer4', teacher_tap='layers.3')
 settings = {
     'wkd-l': dict(loss_wkd_l=__cost),
-    'wkd-f': dict(loss_wkd_f=__map),
-    'wkd-lf': dict(loss_wkd_l=__cost, loss_wkd_f=__map),
+    'wkd-lf': dict(loss_wkd_l=__cost),
+    'ofa': dict(loss_ofa_branches=dict(connector=dict(width=768))),
 }

@@ -2,21 +2,28 @@
 #
 # Teacher:  wrn_40_2 (75.61 top-1 published by CRD)
 # Student:  ShuffleV1
-# Kind:     classifier
+# Kind:     cnn
 # Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there);
 #           the archive of CRD in data/cifar_teachers
 # Costs:    data/interrelation/cifar100_wrn_40_2_cka.safetensors
 # Command:  python tools/train.py configs/classification/cifar100/METHOD_wrn_40_2-to-shufflev1_paper.py --amp
-_base_ = 'cifar100_wrn_40_2-to-shufflev1_reference.py'
-_base_.pop('custom_hooks')  # no decay
+_base_ = [
+    '../../classification/cifar100/baseline/shufflev1.py',
+    '../teachers/cifar100_wrn_40_2.py',
+    '../settings/cifar100_unlike.py',
+]
+_base_.pop('work_dir')  # the plain student's: each config has a folder of its own name
 
+model = dict(type='DistilledClassifier', image_size=32, teacher=_base_.pop('teacher'))
 optim_wrapper = dict(optimizer=dict(nesterov=False))
-__wkd_l = dict(
-    loss=dict(cost=dict(path='data/interrelation/cifar100_wrn_40_2_cka.safetensors'), num_iters=9)
-)
+
+__path = 'data/interrelation/cifar100_wrn_40_2_cka.safetensors'
+__wkd_l = dict(loss=dict(cost=dict(type='FileCost', path=__path, by_position=True), num_iters=9))
 __wkd_f = dict(loss=dict(unbiased=False))
 settings = {
     'wkd-l': dict(loss_wkd_l=__wkd_l),
     'wkd-f': dict(loss_wkd_f=__wkd_f),
     'wkd-lf': dict(loss_wkd_l=__wkd_l, loss_wkd_f=__wkd_f),
+    'cat': dict(loss_cat=dict(loss=dict(resolution=4, normalize=True, loss_weight=80.0))),
+    'reviewkd': dict(loss_reviewkd=dict(connector=dict(mid_channels=512))),
 }

@@ -2,7 +2,7 @@
 #
 # Teacher:  resnet20
 # Student:  resnet8
-# Kind:     classifier
+# Kind:     cnn
 # Needs:    scikit-learn; the digits come with it; the trained teacher
 #           (configs/classification/digits/baseline/resnet20_teacher.py)
 # Command:  python tools/train.py configs/classification/digits/METHOD_digits.py
@@ -18,5 +18,5 @@ model = dict(
     ),
 )
 
-__map = dict(tap='layer3', connector=dict(type='ConvConnector', act_cfg=dict(type='ReLU')))
+__map = dict(connector=dict(type='ConvConnector', act_cfg=dict(type='ReLU')))
 settings = {'wkd-f': dict(loss_wkd_f=__map), 'wkd-lf': dict(loss_wkd_f=__map)}

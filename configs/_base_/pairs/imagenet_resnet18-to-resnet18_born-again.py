@@ -2,7 +2,7 @@
 #
 # Teacher:  resnet18
 # Student:  resnet18
-# Kind:     classifier
+# Kind:     self
 # Needs:    data/imagenet (train and val, one folder a synset); generation 0, trained first
 #           (configs/classification/imagenet/baseline/born-again_gen0_resnet18.py)
 # Costs:    data/interrelation/imagenet_born-again_gen0_cka.safetensors

@@ -2,7 +2,7 @@
 #
 # Teacher:  resnet34 of torchvision (73.31 top-1 in the paper)
 # Student:  resnet18
-# Kind:     classifier
+# Kind:     cnn
 # Needs:    data/imagenet (train and val, one folder a synset)
 # Costs:    data/interrelation/imagenet_resnet34_cka.safetensors
 # Command:  bash tools/dist_train.sh configs/classification/imagenet/METHOD_resnet34-to-resnet18_paper.py 4 --amp

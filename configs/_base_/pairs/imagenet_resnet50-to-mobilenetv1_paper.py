@@ -2,7 +2,7 @@
 #
 # Teacher:  resnet50 of torchvision
 # Student:  mobilenetv1
-# Kind:     classifier
+# Kind:     cnn
 # Needs:    data/imagenet (train and val, one folder a synset)
 # Costs:    data/interrelation/imagenet_resnet50_cka.safetensors
 # Command:  bash tools/dist_train.sh configs/classification/imagenet/METHOD_resnet50-to-mobilenetv1_paper.py 4 --amp
@@ -21,4 +21,8 @@ settings = {
     'wkd-l': dict(loss_wkd_l=__wkd_l),
     'wkd-f': dict(loss_wkd_f=__wkd_f),
     'wkd-lf': dict(loss_wkd_l=__wkd_l, loss_wkd_f=__wkd_f),
+    'cat': dict(loss_cat=dict(loss=dict(resolution=2, normalize=True, loss_weight=10.0))),
+    'reviewkd': dict(loss_reviewkd=dict(loss=dict(loss_weight=8.0))),
+    'mgd': dict(loss_mgd=dict(connector=dict(type='ConvConnector', norm_cfg=None, resize=True))),
+    'fsp': dict(loss_fsp=dict(connector=dict(type='ConvConnector', resize=True))),
 }

@@ -2,7 +2,7 @@
 #
 # Teacher:  resnet50 of torchvision
 # Student:  mobilenetv1
-# Kind:     classifier
+# Kind:     reference
 # Needs:    data/imagenet (train and val, one folder a synset)
 # Costs:    data/wkd_cost/imagenet_resnet50_logit_linear_cka.pth
 # Command:  bash tools/dist_train.sh configs/classification/imagenet/METHOD_resnet50-to-mobilenetv1_reference.py 4 --amp
@@ -33,8 +33,6 @@ __wkd_l = dict(
     )
 )
 __wkd_f = dict(
-    tap='model.13',
-    teacher_tap='layer4',
     connector=dict(type='BottleneckConnector'),
     loss=dict(grid=4, mean_cov_ratio=2.0, loss_weight=0.005),
 )

@@ -111,7 +111,7 @@ class MapTap(Tap):
         ):
             mask = student.image_mask(self.place, target)
             own, target = common_part(own, target)
-            if own.shape != target.shape:
+            if own.shape[-2:] != target.shape[-2:]:
                 raise ValueError(
                     f'{self.place} level {level} of the student has the shape '
                     f'{tuple(own.shape)} after its connector, level {teacher_level} of the '

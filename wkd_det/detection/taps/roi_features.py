@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from torch import nn
 
-from wkd_det.connectors import Connector
+from wkd_det.connectors import Connector, IdentityConnector
 from wkd_det.detection.geometry import roi_width
 from wkd_det.detection.heads import chosen_rois, roi_extractor
 from wkd_det.detection.student_view import DetectorStudentView
@@ -131,12 +131,14 @@ class RoIFeatsTap(RoITap):
         self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
     ) -> None:
         super().attach(student, teacher, connectors)
+        # Losses across unequal widths have no connector that changes them.
+        widens = not isinstance(connectors[0], IdentityConnector)
         self.poolers = [
             RoIPooler(
                 roi_extractor(student, stage, 'student'),
                 roi_extractor(teacher, teacher_stage, 'teacher'),
                 size=self.roi_size,
-                at_map=self.connector_at == 'map',
+                at_map=widens and self.connector_at == 'map',
             )
             for stage, teacher_stage in self.stages
         ]

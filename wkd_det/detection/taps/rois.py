@@ -145,6 +145,7 @@ class RoILogitsTap(RoIHeadTap):
     """
 
     yields: ClassVar[str] = 'logits'
+    gives: ClassVar[tuple[str, ...]] = ('target',)
 
     def __init__(
         self,

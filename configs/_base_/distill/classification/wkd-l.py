@@ -1,5 +1,5 @@
 # Method:   WKD-L: discrete Wasserstein distance on the logits
-# For:      classifier
+# For:      cnn, cnn-transformer, self, reference
 # Needs:    class costs
 #
 # Costs come from the rows of the teacher's classifier, unless the pair has a file of them.

@@ -1,0 +1,38 @@
+# resnet32x4 to ShuffleV2 on CIFAR-100, as the paper has it.
+#
+# Teacher:  resnet32x4 (79.42 top-1 published by CRD)
+# Student:  ShuffleV2
+# Kind:     cnn
+# Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there);
+#           the archive of CRD in data/cifar_teachers
+# Costs:    data/interrelation/cifar100_resnet32x4_cka.safetensors
+# Command:  python tools/train.py configs/classification/cifar100/METHOD_resnet32x4-to-shufflev2_paper.py --amp
+_base_ = [
+    '../../classification/cifar100/baseline/shufflev2.py',
+    '../teachers/cifar100_resnet32x4.py',
+    '../settings/cifar100_unlike.py',
+]
+_base_.pop('work_dir')  # the plain student's: each config has a folder of its own name
+
+# No module gives the student's maps before the activation: those after it stand in.
+__places = dict(stages_before=(['layer1', 'layer2', 'layer3'], None))
+model = dict(
+    type='DistilledClassifier',
+    image_size=32,
+    teacher=_base_.pop('teacher'),
+    places=__places,
+)
+optim_wrapper = dict(optimizer=dict(nesterov=False))
+
+__path = 'data/interrelation/cifar100_resnet32x4_cka.safetensors'
+__wkd_l = dict(loss=dict(cost=dict(type='FileCost', path=__path, by_position=True), num_iters=9))
+__wkd_f = dict(loss=dict(unbiased=False))
+settings = {
+    'wkd-l': dict(loss_wkd_l=__wkd_l),
+    'wkd-f': dict(loss_wkd_f=__wkd_f),
+    'wkd-lf': dict(loss_wkd_l=__wkd_l, loss_wkd_f=__wkd_f),
+    'cat': dict(loss_cat=dict(loss=dict(resolution=4, normalize=True, loss_weight=600.0))),
+    'reviewkd': dict(
+        loss_reviewkd=dict(connector=dict(mid_channels=512), loss=dict(loss_weight=8.0))
+    ),
+}

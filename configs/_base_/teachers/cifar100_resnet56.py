@@ -1,0 +1,5 @@
+# Teacher resnet56 of CIFAR-100, of the public archive of CRD, unpacked in data.
+teacher = dict(
+    config='wkd_det::classification/cifar100/baseline/resnet56.py',
+    checkpoint='data/cifar_teachers/resnet56_vanilla/ckpt_epoch_240.pth',
+)

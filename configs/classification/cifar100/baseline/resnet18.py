@@ -1,0 +1,16 @@
+# ResNet18, student of CIFAR-100 that teaches itself.
+#
+# Method:   plain training
+# Pair:     none
+# Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there)
+# Command:  python tools/train.py configs/classification/cifar100/baseline/resnet18.py --amp
+# Expected: not yet run
+_base_ = [
+    '../../../_base_/models/classifier_cifar100.py',
+    '../../../_base_/datasets/cifar100.py',
+    '../../../_base_/schedules/cifar100_200e.py',
+]
+
+model = dict(network=dict(type='CifarModel', name='ResNet18', num_classes=100))
+train_dataloader = dict(batch_size=128)
+work_dir = 'work_dirs/cifar100/resnet18'

@@ -1,0 +1,15 @@
+# OFA, vit_small to resnet18 of timm on CIFAR-100 at 224 pixels.
+#
+# Method:   OFA: branches of class logits from every stage
+# Pair:     vit_small to resnet18
+# Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there); the trained teacher
+#           (configs/classification/cifar100/baseline/vit_small_224.py)
+# Command:  python tools/train.py \
+#     configs/classification/cifar100/ofa_vit_small-to-resnet18_224.py --amp
+# Expected: not yet run
+_base_ = [
+    '../../_base_/pairs/cifar100_vit_small-to-resnet18_224.py',
+    '../../_base_/distill/classification/ofa.py',
+]
+
+model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('ofa', {}))

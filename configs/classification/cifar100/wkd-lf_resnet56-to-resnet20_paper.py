@@ -1,0 +1,16 @@
+# WKD-L + WKD-F, resnet56 to resnet20 on CIFAR-100, as the paper has it.
+#
+# Method:   WKD-L + WKD-F: Wasserstein distances on logits and last feature map
+# Pair:     resnet56 (72.34 top-1 published by CRD) to resnet20
+# Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there); the archive of CRD in
+#           data/cifar_teachers; class costs in
+#           data/interrelation/cifar100_resnet56_cka.safetensors, see README.md
+# Command:  python tools/train.py \
+#     configs/classification/cifar100/wkd-lf_resnet56-to-resnet20_paper.py --amp
+# Expected: not yet run
+_base_ = [
+    '../../_base_/pairs/cifar100_resnet56-to-resnet20_paper.py',
+    '../../_base_/distill/classification/wkd-lf.py',
+]
+
+model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('wkd-lf', {}))

@@ -1,0 +1,12 @@
+# CRD, resnet20 to resnet8 on the digits of scikit-learn.
+#
+# Method:   CRD: contrast between images, with a memory of all of them
+# Pair:     resnet20 to resnet8
+# Needs:    scikit-learn; the digits come with it; the trained teacher
+#           (configs/classification/digits/baseline/resnet20_teacher.py)
+# Command:  python tools/train.py configs/classification/digits/crd_digits.py
+# Expected: not yet run
+_base_ = ['../../_base_/pairs/digits_120i.py', '../../_base_/distill/classification/crd_digits.py']
+
+model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('crd', {}))
+train_dataloader = dict(dataset=_base_.pop('train_dataset'))

@@ -1,0 +1,14 @@
+# FSP, resnet20 to resnet8 on the digits of scikit-learn.
+#
+# Method:   FSP: products of the maps of neighbouring stages
+# Pair:     resnet20 to resnet8
+# Needs:    scikit-learn; the digits come with it; the trained teacher
+#           (configs/classification/digits/baseline/resnet20_teacher.py)
+# Command:  python tools/train.py configs/classification/digits/fsp_digits.py
+# Expected: not yet run
+_base_ = ['../../_base_/pairs/digits_120i.py', '../../_base_/distill/classification/fsp.py']
+
+model = dict(
+    distill=_base_.pop('distill') | _base_.pop('settings').get('fsp', {}),
+    **_base_.pop('student'),
+)

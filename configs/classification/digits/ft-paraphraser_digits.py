@@ -1,0 +1,17 @@
+# FT, first run, resnet20 to resnet8 on the digits of scikit-learn.
+#
+# Method:   FT, first run: the teacher's last map is paraphrased
+# Pair:     resnet20 to resnet8
+# Needs:    scikit-learn; the digits come with it; the trained teacher
+#           (configs/classification/digits/baseline/resnet20_teacher.py)
+# Command:  python tools/train.py configs/classification/digits/ft-paraphraser_digits.py
+# Expected: not yet run
+_base_ = [
+    '../../_base_/pairs/digits_120i.py',
+    '../../_base_/distill/classification/ft-paraphraser.py',
+]
+
+model = dict(
+    distill=_base_.pop('distill') | _base_.pop('settings').get('ft-paraphraser', {}),
+    **_base_.pop('student'),
+)

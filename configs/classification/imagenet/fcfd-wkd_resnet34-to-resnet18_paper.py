@@ -1,0 +1,15 @@
+# FCFD with WKD, resnet34 to resnet18 on ImageNet, as the paper has it.
+#
+# Method:   FCFD with WKD: FCFD with WKD-L for its divergences and WKD-F for its maps
+# Pair:     resnet34 of torchvision (73.31 top-1 in the paper) to resnet18
+# Needs:    data/imagenet (train and val, one folder a synset); class costs in
+#           data/interrelation/imagenet_resnet34_cka.safetensors, see README.md
+# Command:  bash tools/dist_train.sh \
+#     configs/classification/imagenet/fcfd-wkd_resnet34-to-resnet18_paper.py 4 --amp
+# Expected: not yet run
+_base_ = [
+    '../../_base_/pairs/imagenet_resnet34-to-resnet18_paper.py',
+    '../../_base_/distill/classification/fcfd-wkd.py',
+]
+
+model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('fcfd-wkd', {}))

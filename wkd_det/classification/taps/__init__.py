@@ -1,0 +1,1 @@
+"""Taps of classifiers: where terms read both networks."""
