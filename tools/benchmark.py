@@ -6,6 +6,8 @@ Commands:
     python tools/benchmark.py step             a distilled step against its unavoidable parts
     python tools/benchmark.py classification   the same for classifiers, and loading of a batch
     python tools/benchmark.py methods          every method of a folder of configs against KD
+    python tools/benchmark.py methods --pair cifar100_resnet32x4-to-resnet8x4_paper
+                                               every method of a pair of classifiers
     python tools/benchmark.py interrelation    CKA between 1000 classes
 
 Figures are medians over rounds in which the compared forms take turns; ratios are computed
@@ -30,10 +32,12 @@ from benchmarks.interrelation import benchmark_interrelation, format_interrelati
 from benchmarks.losses import benchmark_losses, format_losses
 from benchmarks.methods import benchmark_methods, format_methods
 from benchmarks.report import machine
+from benchmarks.rivals import benchmark_rivals, format_rivals
 from benchmarks.step import benchmark_step, format_step
 from wkd_det.runtime.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
+_OPTIONS = {benchmark_methods: ('folder', 'baseline'), benchmark_rivals: ('pair', 'methods')}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -67,16 +71,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     add('classification', help='a distilled step of classifiers, and its data').set_defaults(
         benchmark=benchmark_classification, format_cases=format_classification
     )
-    methods = add('methods', help='training steps of all distilled configs of a folder')
+    methods = add('methods', help='training steps of all methods of a folder or a pair')
     methods.set_defaults(benchmark=benchmark_methods, format_cases=format_methods)
     methods.add_argument(
         '--folder', type=Path, default=ROOT / 'configs/mini', help='folder of the configs'
     )
     methods.add_argument('--baseline', default='kd', help='config to compare with (default: kd)')
+    methods.add_argument(
+        '--pair', help='pair of classifiers instead of a folder: a file of configs/_base_/pairs'
+    )
+    methods.add_argument('--methods', nargs='+', help='some methods of the pair (default: all)')
     add('interrelation', help='CKA between 1000 classes').set_defaults(
         benchmark=benchmark_interrelation, format_cases=format_interrelation
     )
     args = parser.parse_args(argv)
+    if 'pair' in args:
+        if args.methods and not args.pair:
+            parser.error('--methods are those of a pair: --pair is missing')
+        if args.pair:
+            args.benchmark, args.format_cases = benchmark_rivals, format_rivals
     for name in ('threads', 'repeats'):
         value = getattr(args, name)
         if value is not None and value < 1:
@@ -91,7 +104,7 @@ def main(argv: list[str] | None = None) -> None:
         torch.set_num_threads(args.threads)
     init_default_scope('mmdet')
     MMLogger.get_current_instance().setLevel('WARNING')  # not how each weight is initialised
-    options = {key: vars(args)[key] for key in ('folder', 'baseline') if key in args}
+    options = {key: vars(args)[key] for key in _OPTIONS.get(args.benchmark, ())}
     cases = args.benchmark(repeats=args.repeats, quick=args.quick, **options)
     print(', '.join(f'{key}: {value}' for key, value in machine().items()))
     print(f'\n{args.format_cases(cases)}')

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import benchmark
-from benchmarks import classification, family, losses, methods, step
+from benchmarks import classification, family, losses, methods, rivals, step
 from benchmarks.memory import peak_extra_bytes
 from benchmarks.report import at_least, at_most
 from benchmarks.timing import time_in_turns
@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(autouse=True)
 def _at_the_root_and_brief(monkeypatch):
     monkeypatch.chdir(ROOT)
-    for module in (classification, family, losses, methods, step):
+    for module in (classification, family, losses, methods, rivals, step):
         monkeypatch.setattr(
             module,
             'time_in_turns',
-            lambda runs, *, repeats: time_in_turns(runs, repeats=repeats, seconds=0),
+            partial(time_in_turns, seconds=0),
         )
 
 
@@ -107,6 +107,63 @@ def test_methods_without_their_baseline(tmp_path):
         methods.benchmark_methods(repeats=1, folder=tmp_path)
 
 
+def test_methods_of_a_pair_stand_beside_student_and_teacher(tmp_path, capsys):
+    code, figures = run(
+        tmp_path, 'methods', '--pair', 'digits_120i', '--methods', 'kd', 'srrl', 'crd', 'mlkd'
+    )
+    assert code == 0
+    (case,) = figures['cases']
+    assert case['case'] == 'digits_120i, 4 images of 32 x 32'
+    plain, found = case['plain'], case['methods']
+    assert list(found) == ['kd', 'srrl', 'crd', 'mlkd']
+    assert min(plain['seconds'] + plain['teacher_seconds']) > 0
+    assert all(low <= median <= high for median, low, high in (m['ratio'] for m in found.values()))
+    # 64 channels in both networks: a convolution and its norm; two linear layers to 128.
+    parameters = {name: method['parameters'] for name, method in found.items()}
+    assert parameters == dict(kd=0, srrl=64 * 64 + 2 * 64, crd=2 * (64 + 1) * 128, mlkd=0)
+    assert found['kd']['held_bytes'] == 0
+    assert found['crd']['held_bytes'] >= 2 * 4 * 64 * 128  # the banks of --quick
+    banks = {name: method['bank_bytes'] for name, method in found.items()}
+    assert banks == dict(kd=None, srrl=None, crd=1311915008, mlkd=None)
+    assert found['mlkd']['extra_bytes'] > found['kd']['extra_bytes']  # a second view
+    table = capsys.readouterr().out
+    assert 'time: over the plain student plus the teacher;' in table
+    assert 'banks for 1,281,167 images, computed' in table
+
+
+def test_methods_without_a_teacher_stand_beside_the_student(tmp_path, capsys):
+    code, figures = run(tmp_path, 'methods', '--pair', 'digits-alone_120i')
+    assert code == 0
+    (case,) = figures['cases']
+    assert case['plain']['teacher_seconds'] is None
+    assert {'tfkd', 'zipf', 'uskd', 'label-smoothing'} <= case['methods'].keys()
+    assert 'time: over the plain student;' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (
+            dict(pair='digits'),
+            "--pair must name a pair of classifiers, got 'digits'; near matches are digits_120i",
+        ),
+        (
+            dict(pair='digits_120i', methods=['kdd']),
+            "--methods must name methods of digits_120i, got 'kdd'; near matches are kd, rkd, nkd, dkd",
+        ),
+    ],
+)
+def test_unknown_pairs_and_methods(options, message):
+    with pytest.raises(ValueError, match=f'^{message}'):
+        rivals.benchmark_rivals(repeats=1, **options)
+
+
+def test_methods_belong_to_a_pair(capsys):
+    with pytest.raises(SystemExit):
+        benchmark.parse_args(['methods', '--methods', 'kd'])
+    assert '--methods are those of a pair: --pair is missing' in capsys.readouterr().err
+
+
 def test_interrelation_tells_time_and_memory(tmp_path, capsys):
     code, figures = run(tmp_path, 'interrelation')
     assert code == 0
@@ -140,6 +197,17 @@ def test_turns_are_taken_and_the_first_round_is_not_counted():
     )
     assert order == ['a', 'b'] * 3
     assert {name: len(values) for name, values in seconds.items()} == dict(a=2, b=2)
+
+
+def test_seconds_are_those_of_the_clock():
+    ticks = iter(range(100))
+    seconds = time_in_turns(
+        dict(a=lambda: None, b=lambda: next(ticks)),
+        repeats=2,
+        seconds=0,
+        clock=lambda: next(ticks),
+    )
+    assert seconds == dict(a=[1, 1], b=[2, 2])
 
 
 def test_peak_memory_counts_what_is_alive_at_once():

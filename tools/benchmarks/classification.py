@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import time
-from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from mmdet.registry import MODELS
 from mmengine.config import Config
 from PIL import Image
-from torch import Tensor, nn
 
-from benchmarks.networks import ROOT, training_step
+from benchmarks.networks import ROOT, classifiers, teacher_forward, training_step
 from benchmarks.report import at_least, at_most, format_table, format_verdicts
 from benchmarks.timing import spread, time_in_turns
 from wkd_det.classification.data import build_transform
 from wkd_det.runtime.config import read_config
-from wkd_det.runtime.state import weights_of
-from wkd_det.testing import save_classifier
 
 _CONFIGS = ROOT / 'configs/classification'
 _CASES = {
@@ -71,7 +64,7 @@ def _case(
 ) -> dict[str, Any]:
     config = read_config(_CONFIGS / path)
     config.model.distill.loss_wkd_l.loss.cost = dict(type='ClassifierCost')
-    distilled, plain, teacher = _networks(config)
+    distilled, plain, teacher = classifiers(config)
     images = torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8)
     data = [images, torch.arange(batch) % plain.num_classes]
     inputs, _ = plain.data_preprocessor(data, True)
@@ -79,7 +72,7 @@ def _case(
         {
             'distilled step': training_step(distilled, config, data),
             'student step': training_step(plain, config, data),
-            'teacher forward': partial(_forward, teacher, inputs),
+            'teacher forward': teacher_forward(teacher, inputs),
         },
         repeats=repeats,
     )
@@ -102,23 +95,6 @@ def _case(
             ),
         ],
     )
-
-
-def _networks(config: Config) -> tuple[nn.Module, nn.Module, nn.Module]:
-    teacher = read_config(ROOT / config.model.teacher.config).model
-    with TemporaryDirectory() as folder:
-        config.model.teacher = save_classifier(teacher, Path(folder) / 'teacher.pth')
-        distilled = MODELS.build(config.model)
-        distilled.init_weights()
-    plain = {key: config.model[key] for key in ('network', 'data_preprocessor')}
-    plain = MODELS.build(dict(plain, type='Classifier'))
-    plain.load_state_dict(weights_of(distilled.state_dict()))
-    return distilled.train(), plain.train(), distilled.distiller.teacher.module
-
-
-@torch.no_grad()
-def _forward(teacher: nn.Module, inputs: Tensor) -> None:
-    teacher(inputs)
 
 
 def _loading(config: Config, size: int, batch: int, repeats: int) -> list[float]:

@@ -1,4 +1,4 @@
-"""Detectors of a config with random weights, and training steps that can be repeated."""
+"""Models of a config with random weights, and training steps that can be repeated."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
-from torch import nn
+from torch import Tensor, nn
 
 from wkd_det.runtime.config import read_config
+from wkd_det.runtime.state import weights_of
+from wkd_det.testing.classifiers import save_classifier
 from wkd_det.testing.detectors import save_detector
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,8 +56,40 @@ def plain_student(config: Config, distilled: nn.Module) -> nn.Module:
     return plain.train()
 
 
+def classifiers(config: Config) -> tuple[nn.Module, nn.Module, nn.Module | None]:
+    """Return a distilled classifier, the plain one with the same weights, and the teacher.
+
+    All weights are random; the teacher is None where the config has none.
+    """
+    model = copy.deepcopy(config.model)
+    model.pop('weights', None)
+    with tempfile.TemporaryDirectory() as folder:
+        if 'teacher' in model:
+            teacher = _model_of(model.teacher.config)
+            teacher.pop('weights', None)
+            model.teacher = save_classifier(teacher, Path(folder) / 'teacher.pth')
+        torch.manual_seed(0)
+        distilled = MODELS.build(model)
+        distilled.init_weights()
+    plain = {key: config.model[key] for key in ('network', 'data_preprocessor')}
+    plain = MODELS.build(dict(plain, type='Classifier'))
+    plain.load_state_dict(weights_of(distilled.state_dict()))
+    teacher = distilled.distiller.teacher.module if 'teacher' in model else None
+    return distilled.train(), plain.train(), teacher
+
+
+def teacher_forward(teacher: nn.Module, inputs: Tensor) -> Callable[[], None]:
+    """Return a call of the teacher on normalised images, without a graph."""
+
+    @torch.no_grad()
+    def forward() -> None:
+        teacher(inputs)
+
+    return forward
+
+
 def training_step(
-    model: nn.Module, config: Config, data: dict[str, Any]
+    model: nn.Module, config: Config, data: dict[str, Any] | list[Tensor]
 ) -> Callable[[], dict[str, Any]]:
     """Return a step with the optimizer of the config: forward, backward and update.
 

@@ -26,7 +26,11 @@ def spread(values: list[float]) -> Spread:
 
 
 def time_in_turns(
-    runs: Mapping[str, Callable[[], Any]], *, repeats: int, seconds: float = 5.0
+    runs: Mapping[str, Callable[[], Any]],
+    *,
+    repeats: int,
+    seconds: float = 5.0,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Time some functions in turns, A B C A B C, so that a busy machine slows all alike.
 
@@ -35,6 +39,8 @@ def time_in_turns(
         repeats: Least number of timed rounds, >= 1, after one that is not timed.
         seconds: Least duration of all rounds: functions that take milliseconds are timed hundreds
             of times.
+        clock: Seconds of what is timed; those of the processor (``time.process_time``) leave out
+            the waiting for a core that other programs hold, and add up all threads.
 
     Returns:
         Seconds by name, one value per round; equal places belong to the same round.
@@ -44,10 +50,10 @@ def time_in_turns(
     rounds = -1
     while rounds < repeats or time.perf_counter() < end:
         for name, run in runs.items():
-            start = time.perf_counter()
+            start = clock()
             run()
             if rounds >= 0:
-                found[name].append(time.perf_counter() - start)
+                found[name].append(clock() - start)
         rounds += 1
     return found
 

@@ -309,6 +309,7 @@ def _loss_class(section: str, config: Any, yields: str) -> Any:
     cls = registry.find(kind) if isinstance(kind, str) else kind
     if not callable(cls):
         build_strict(f'{section}.loss', config, _losses(yields))  # raises
+    check_keys(f'{section}.loss', set(config) - {'type'}, keyword_names(cls))
     return cls
 
 
