@@ -64,7 +64,7 @@ def names_of(schedule):
 
 
 def data_of(pair):
-    return pair.name.partition('_')[0]
+    return pair.data.partition('-')[0]
 
 
 def test_the_promised_pairs_are_there():

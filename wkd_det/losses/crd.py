@@ -33,7 +33,7 @@ def crd_loss(
 ) -> Tensor:
     r"""Contrast of each embedding with vectors of the other network's memory bank.
 
-    For a sample with the list :math:`(i_0, i_1, \dots, i_K)` of its own index and ``K`` negatives,
+    For a sample with the list :math:`(i_0, i_1, \ldots, i_K)` of its own index and ``K`` negatives,
 
     .. math::
         L = -\frac1N \sum_n \Bigl[ \log \frac{o_0}{o_0 + c + \delta}
