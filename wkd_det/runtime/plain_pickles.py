@@ -131,7 +131,7 @@ class _Unpickler(pickle._Unpickler):
         """Return what a name stands for.
 
         Raises:
-            UnpicklingError: For a name that is not in the list.
+            pickle.UnpicklingError: For a name that is not in the list.
         """
         module, name = NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name))
         path = f'{module}.{name}'
@@ -144,7 +144,7 @@ class _Unpickler(pickle._Unpickler):
         """Return a storage, the only thing that lies outside the pickle.
 
         Raises:
-            UnpicklingError: If something else is asked for.
+            pickle.UnpicklingError: If something else is asked for.
         """
         if type(saved) is not tuple or len(saved) < 5 or saved[0] != 'storage':
             raise pickle.UnpicklingError('the pickle refers to more than storages')
@@ -217,7 +217,7 @@ def read_plain(path: str | os.PathLike, allowed: Mapping[str, Any]) -> Any:
             addition to tensors, containers, numbers and text.
 
     Raises:
-        UnpicklingError: If it is none, or asks for more than is allowed.
+        pickle.UnpicklingError: If it is none, or asks for more than is allowed.
         Exception: One of many kinds, if it is damaged.
     """
     known = {**_KNOWN, **allowed}

@@ -43,7 +43,7 @@ class CrossedPass:
         tap: Knows the stages of both networks.
         student: The student's view of the batch.
         teacher: The teacher's.
-        bridges: Connectors in the order of :meth:`CrossedStagesTap.bind`.
+        bridges: Connectors in the order in which the tap binds them.
     """
 
     def __init__(
