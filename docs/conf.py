@@ -56,7 +56,7 @@ napoleon_custom_sections = [
 # Types of other packages: there is no inventory of them offline.
 EXTERNAL = (
     r'(abc|argparse|collections|concurrent|contextlib|enum|functools|matplotlib|mmcv|mmdet|mmengine'
-    r'|nn|np|numpy|os|pathlib|PIL|subprocess|threading|timm|torch|torchvision|types|typing)'
+    r'|nn|np|numpy|os|pathlib|pickle|PIL|subprocess|threading|timm|torch|torchvision|types|typing)'
 )
 ANNOTATIONS = ['Figure', 'Module', 'Path', 'Runner', 'Tensor']
 nitpick_ignore_regex = [

@@ -13,6 +13,7 @@ import torch
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
+from yapf.yapflib import yapf_api
 
 import wkd_det  # noqa: F401  registers everything
 from wkd_det.testing import save_detector, tiny_faster_rcnn
@@ -38,7 +39,8 @@ def _what_only_takes_time():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(mmengine.runner.runner, 'collect_env', dict)
         patch.setattr(mmengine.runner.loops, 'time', clock)
-        patch.setattr(mmengine.config.config, 'FormatCode', lambda text, **options: (text, True))
+        for module in (mmengine.config.config, yapf_api):  # upstream and OneDL import it so
+            patch.setattr(module, 'FormatCode', lambda text, **options: (text, True), raising=False)
         patch.setattr(mmengine.config.utils, 'load', load)
         yield
 

@@ -2,123 +2,80 @@
 
 import ast
 import re
-import subprocess
 from pathlib import Path
 
 import mmdet
 import pytest
+from packaging.markers import default_environment
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from wkd_det.runtime.found import LEAST
+
 ROOT = Path(__file__).resolve().parents[1]
-FILES = {
-    'default': 'constraints.txt',
-    'compiled': 'constraints-compiled.txt',
-    **{path.stem: f'tools/versions/{path.name}' for path in (ROOT / 'tools/versions').iterdir()},
-}
-"""Environments that are tested, and the files that define them."""
-MODULES = {'mmcv', 'mmengine', 'mmdet'}
+PYTHONS = ('3.10', '3.11', '3.12', '3.13')
 
 
-def pins(name):
-    """Versions by distribution; of several for different Pythons, the first."""
-    found = {}
-    for package, version in re.findall(
-        r'^([\w.-]+)==([^\s;]+)', (ROOT / FILES[name]).read_text(), re.MULTILINE
-    ):
-        found.setdefault(package, version)
-    return found
+def pins(file, python):
+    """Versions by distribution that a file pins for a Python."""
+    environment = dict(default_environment(), python_version=python)
+    lines = (ROOT / file).read_text().splitlines()
+    found = [Requirement(line) for line in lines if line and not line.startswith('#')]
+    chosen = [item for item in found if item.marker is None or item.marker.evaluate(environment)]
+    assert len({item.name for item in chosen}) == len(chosen)
+    assert all(str(item.specifier).startswith('==') for item in chosen)
+    return {item.name.lower(): str(item.specifier)[2:] for item in chosen}
 
 
-def keyword(name):
-    """An argument of ``setup``, read and not run."""
+def setup(keyword):
+    """An argument of ``setup`` in setup.py, read and not run."""
     for node in ast.walk(ast.parse((ROOT / 'setup.py').read_text())):
-        if isinstance(node, ast.keyword) and node.arg == name:
+        if isinstance(node, ast.keyword) and node.arg == keyword:
             return ast.literal_eval(node.value)
-    raise AssertionError(f'setup.py has no {name}')
+    raise AssertionError(f'setup.py has no {keyword}')
 
 
-def requirements():
-    extras = keyword('extras_require').values()
-    return [Requirement(text) for part in (keyword('install_requires'), *extras) for text in part]
+LISTS = [('constraints.txt', python) for python in PYTHONS] + [('constraints-compiled.txt', '3.11')]
 
 
-@pytest.mark.parametrize('name', FILES)
-def test_pinned_versions_are_in_the_accepted_ranges(name):
-    pinned = pins(name)
-    compared = [item for item in requirements() if item.name in pinned]
-    assert {'torch', 'torchvision', 'numpy'} <= {item.name for item in compared}
-    for item in compared:
-        assert item.specifier.contains(pinned[item.name]), item
+@pytest.mark.parametrize(('file', 'python'), LISTS)
+def test_the_pinned_versions_are_accepted(file, python):
+    pinned = pins(file, python)
+    extras = setup('extras_require')
+    needed = setup('install_requires') + [
+        text for extra in set(extras) - {'onedl'} for text in extras[extra]
+    ]
+    for requirement in map(Requirement, needed):
+        name = requirement.name.lower()
+        if file == 'constraints-compiled.txt':
+            name = 'mmcv' if name == 'mmcv-lite' else name
+        assert requirement.specifier.contains(pinned[name]), requirement
 
 
-def test_the_oldest_is_the_least_that_is_accepted():
-    pinned = pins('oldest')
-    for name in ('torch', 'torchvision', 'mmengine', 'mmdet', 'mmcv-lite'):
-        item = next(item for item in requirements() if item.name == name)
-        least = min(part.version for part in item.specifier if part.operator == '>=')
-        assert (
-            Version(pinned[name]).release[: len(Version(least).release)] == Version(least).release
-        ), name
+def test_libraries_are_required_as_modules_and_not_as_distributions():
+    """Distributions of several names hold mmcv, mmengine and mmdet: pip must not add another."""
+    names = {Requirement(text).name for text in setup('install_requires')}
+    assert names == {'torch', 'torchvision', 'numpy', 'safetensors'}
+    extras = setup('extras_require')
+    for family in ('openmmlab', 'onedl'):
+        for requirement in map(Requirement, extras[family]):
+            module = re.sub(r'^onedl-|-lite$', '', requirement.name).replace('detection', 'det')
+            [least] = [item for item in requirement.specifier if item.operator == '>=']
+            assert Version(least.version) >= Version(LEAST[module])
 
 
-def test_no_family_of_packages_is_pulled_over_the_other():
-    """The modules mmcv, mmengine and mmdet come from OpenMMLab or from OneDL."""
-    names = {Requirement(text).name for text in keyword('install_requires')}
-    assert not [name for name in names if name.startswith(('mm', 'onedl'))]
-    families = {
-        extra: {Requirement(text).name for text in keyword('extras_require')[extra]}
-        for extra in ('openmmlab', 'onedl')
-    }
-    assert families['openmmlab'] == {'mmcv-lite', 'mmengine', 'mmdet'}
-    assert families['onedl'] == {'onedl-mmcv', 'onedl-mmengine', 'onedl-mmdetection'}
+@pytest.mark.parametrize(('file', 'python'), LISTS)
+def test_mmdet_takes_the_pinned_mmcv(file, python):
+    pinned = pins(file, python)
+    version = Version(pinned.get('mmcv') or pinned['mmcv-lite'])
+    assert Version('2.0.0rc4') <= version < Version('2.2.0')  # what mmdet 3.3.0 takes
+    if pinned['mmdet'] == mmdet.__version__:
+        assert mmdet.mmcv_minimum_version == '2.0.0rc4'
+        assert mmdet.mmcv_maximum_version == '2.2.0'
 
 
-@pytest.mark.parametrize('name', ['default', 'compiled', 'oldest', 'newest'])
-def test_mmdet_takes_the_pinned_mmcv(name):
-    if mmdet.__version__ != pins(name)['mmdet']:
-        pytest.skip(f'this is mmdet {mmdet.__version__}')
-    pinned = pins(name)
-    version = Version(pinned.get('mmcv', pinned.get('mmcv-lite')))
-    assert Version(mmdet.mmcv_minimum_version) <= version < Version(mmdet.mmcv_maximum_version)
-
-
-def test_pkg_resources_is_needed_only_to_compile_mmcv():
-    """setuptools 82 removed it."""
-    for name in ('default', 'newest'):
-        assert Version(pins(name)['setuptools']) >= Version('82')
-    assert Version(pins('compiled')['setuptools']) < Version('82')
-    for folder in ('wkd_det', 'tools', 'tests/support'):
-        for path in (ROOT / folder).rglob('*.py'):
-            assert 'import pkg_resources' not in path.read_text(), path
-
-
-def test_first_lines_of_the_lists_name_python_and_the_family():
-    accepted = keyword('python_requires')
-    extras = keyword('extras_require')
-    for name, path in FILES.items():
-        if name not in ('default', 'compiled'):
-            found = re.match(r'# Python (3\.\d+), (\w+)\n', (ROOT / path).read_text())
-            assert Requirement(f'python{accepted}').specifier.contains(found[1])
-            assert found[2] in extras
-
-
-def try_versions(*arguments):
-    return subprocess.run(
-        ['bash', str(ROOT / 'tools/try_versions.sh'), *arguments], capture_output=True, text=True
-    )
-
-
-def test_command_that_tries_versions_names_its_environments():
-    done = try_versions('--help')
-    assert done.returncode == 0
-    for name in FILES:
-        assert re.search(rf'\b{name}\b', done.stdout), name
-    known = 'default, compiled and those of tools/versions: newest oldest onedl'
-    for argument, message in {
-        'latest': f"unknown environment 'latest'; there are {known}",
-        '--fast': "unknown option '--fast'; see --help",
-    }.items():
-        done = try_versions(argument)
-        assert done.returncode == 1
-        assert done.stderr == f'[versions] error: {message}\n'
+def test_only_the_compiled_environment_needs_an_old_setuptools():
+    """82 removed ``pkg_resources``, which mmcv imports when it is built."""
+    assert Version(pins('constraints-compiled.txt', '3.11')['setuptools']) < Version('82')
+    assert Version(pins('constraints.txt', '3.13')['setuptools']) >= Version('82')
+    assert "requires = ['setuptools>=64']" in (ROOT / 'pyproject.toml').read_text()

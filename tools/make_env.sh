@@ -71,18 +71,25 @@ lock() {
     }
 }
 
+# Whatever is started with this dies with a killed set-up, where the machine can do that.
+bound=()
+if setpriv --pdeathsig KILL true 2>/dev/null; then bound=(setpriv --pdeathsig KILL); fi
+
 # pip's output as one line per step, and every ten seconds how far the unpacking is.
 install() {
     local env=$1 ticker
     shift
-    while sleep 10 && kill -0 $$ 2>/dev/null; do # a killed set-up leaves nothing that holds locks
-        say "$(find "$env" -maxdepth 5 -name '*.dist-info' | wc -l) packages are in place," \
-            "$(($(date +%s) - started)) s so far"
-    done &
+    { # a killed set-up leaves nothing that holds its lock for longer than a tick
+        trap 'kill $! 2>/dev/null; exit' TERM
+        while sleep 10 & wait $! && kill -0 $$ 2>/dev/null; do
+            say "$(find "$env" -maxdepth 5 -name '*.dist-info' | wc -l) packages are in place," \
+                "$(($(date +%s) - started)) s so far"
+        done
+    } &
     ticker=$!
     local code=0
-    "$env/bin/python" -m pip --disable-pip-version-check install --prefer-binary \
-        --progress-bar off "$@" 2>&1 | tee -a "$env/pip.log" | awk '
+    ${bound[@]+"${bound[@]}"} "$env/bin/python" -m pip --disable-pip-version-check install \
+        --prefer-binary --progress-bar off "$@" 2>&1 | tee -a "$env/pip.log" | awk '
             /^Collecting /   { found++ }
             / Downloading /  { sub(/^ */, ""); printf "[env] package %d: %s\n", found, $0; fflush() }
             /^Building /     { printf "[env] %s\n", $0; fflush() }

@@ -10,6 +10,7 @@ import torchvision
 from mmdet.registry import MODELS
 from PIL import Image
 
+from precision import UINT16, needs_uint16
 from wkd_det.classification import data
 from wkd_det.classification.data import (
     ImageDataset,
@@ -195,9 +196,10 @@ def test_renormalised_is_what_the_other_preprocessor_gives():
     assert TeacherImages(student, same)(own) is own
 
 
+@needs_uint16
 def test_any_number_of_channels_and_any_type_of_pixels():
     for channels in (1, 2, 5):
-        images = torch.full((2, channels, 4, 4), 40_000).to(torch.uint16)
+        images = torch.full((2, channels, 4, 4), 40_000).to(UINT16)
         mean = [float(index) for index in range(channels)]
         each = ImagePreprocessor(mean=mean, std=[2.0] * channels)
         shared = ImagePreprocessor(mean=[1.0], std=[2.0])
@@ -437,7 +439,7 @@ def test_label_outside_the_classes(label):
         (
             dict(type='RandomCrop'),
             TypeError,
-            r"^transforms\[0\] of type 'RandomCrop': missing a required argument: 'size'$",
+            r"^transforms\[0\] of type 'RandomCrop': missing a required .*argument: 'size'$",
         ),
         (
             'RandomCrop',

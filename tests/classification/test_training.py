@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from wkd_det.classification.classifier import network_weights
 from wkd_det.classification.networks.zoo import CifarModel
+from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.testing import classifier_config, save_classifier
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +59,7 @@ def test_resumed_run_equals_an_uninterrupted_one_and_loads_in_the_plain_network(
     assert whole.message_hub.get_scalar('val/accuracy/top1').current() == (
         resumed.message_hub.get_scalar('val/accuracy/top1').current()
     )
-    saved = torch.load(tmp_path / 'whole/iter_4.pth', weights_only=True)
+    saved = read_checkpoint(tmp_path / 'whole/iter_4.pth')
     assert saved['meta']['dataset_meta']['classes'] == tuple('0123456789')
     prefixes = {key.split('.')[0] for key in saved['state_dict']}
     assert prefixes == {'network', 'distiller'}

@@ -64,7 +64,7 @@ def names_of(schedule):
 
 
 def data_of(pair):
-    return pair.name.partition('_')[0]
+    return pair.data.partition('-')[0]
 
 
 def test_the_promised_pairs_are_there():
@@ -330,3 +330,15 @@ def test_one_step(method, name, images, wkd_of, tmp_path):
     moved = {key for key, value in runner.model.named_parameters() if not value.equal(before[key])}
     assert any(key.startswith('network.') for key in moved)
     assert any('connectors' in key for key in moved) == ('loss_wkd_f' in config.model.distill)
+
+
+@pytest.mark.parametrize('pair', PAIRS, ids=lambda pair: pair.path.stem)
+def test_terms_are_scheduled_in_the_steps_of_the_training(pair, configs_of):
+    """A hook that counts epochs stops a training that has none."""
+    for name, config in configs_of(pair).items():
+        by_epoch = config.train_cfg.type == 'EpochBasedTrainLoop'
+        for hook in config.get('custom_hooks', []):
+            if hook.type == 'TermScheduleHook':
+                assert hook.get('by_epoch', True) == by_epoch, name
+                steps = config.train_cfg['max_epochs' if by_epoch else 'max_iters']
+                assert hook.get('warm_up', 0) < steps / 2, name

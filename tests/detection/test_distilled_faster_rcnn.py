@@ -237,7 +237,7 @@ def test_roi_features_are_those_of_the_student_own_head(teacher_section, distill
         (
             dict(loss_x=dict(tap='roi_logits', loss=dict(type='WKDLogitLoss'))),
             TypeError,
-            "missing a required argument: 'cost'",
+            "missing a required .*argument: 'cost'",
         ),
         (
             dict(loss_x=dict(wkd_l_term(), connector=dict(type='ConvConnector'))),

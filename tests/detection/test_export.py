@@ -17,6 +17,7 @@ from commands import ENVIRONMENT, HANGS, ROOT, run, sentence
 from wkd_det.detection import export
 from wkd_det.detection.detectors import DistilledFasterRCNN
 from wkd_det.detection.export import export_student, plain_config
+from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.testing import save_detector
 
 # The environment has wkd_det installed: a finder in front of all others refuses the name.
@@ -105,7 +106,7 @@ def test_files_are_plain_and_nothing_else_is_in_them(place, tmp_path):
     config, checkpoint = export_student(place / 'iter_3.pth', tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ['student.pth', 'student.py']
     assert 'wkd' not in config.read_text()
-    content = torch.load(checkpoint, weights_only=True)
+    content = read_checkpoint(checkpoint)
     assert content.keys() == {'meta', 'state_dict'}
     assert content['meta']['dataset_meta'] == dict(classes=tuple('abcdefghij'))
     assert content['meta']['cfg'] == config.read_text()
@@ -117,10 +118,10 @@ def test_files_are_plain_and_nothing_else_is_in_them(place, tmp_path):
 
 
 def test_weights_of_a_training_with_moving_average(place, tmp_path):
-    averaged = torch.load(place / 'iter_3.pth', weights_only=True)['state_dict']
+    averaged = read_checkpoint(place / 'iter_3.pth')['state_dict']
     for number, (ema, shift) in enumerate([(None, 0), ('averaged', 0), ('last', 1)]):
         _, path = export_student(place / 'ema.pth', tmp_path / str(number), ema=ema)
-        state = torch.load(path, weights_only=True)['state_dict']
+        state = read_checkpoint(path)['state_dict']
         assert all(torch.equal(value, averaged[key] + shift) for key, value in state.items())
     with pytest.raises(ValueError, match='not trained with EMAHook'):
         export_student(place / 'iter_3.pth', tmp_path / 'x', ema='last')
@@ -156,7 +157,7 @@ def test_configs_in_python(place, tmp_path, scope, named):
             text = text.replace(f"type='{name}'", f'type={name}')
     (tmp_path / 'lazy.py').write_text(PYTHON_CONFIG + text)
     lazy = Config.fromfile(tmp_path / 'lazy.py')
-    content = torch.load(place / 'iter_3.pth', weights_only=True)
+    content = read_checkpoint(place / 'iter_3.pth')
     content['meta']['cfg'] = lazy.pretty_text  # as the runner writes it
     torch.save(content, tmp_path / 'iter_3.pth')
     given = tmp_path / 'lazy.py' if named else None
@@ -228,7 +229,7 @@ def test_mistakes_are_said_in_one_sentence(arguments, code, message):
     ],
 )
 def test_refused_checkpoints(place, tmp_path, change, message):
-    content = torch.load(place / 'iter_3.pth', weights_only=True)
+    content = read_checkpoint(place / 'iter_3.pth')
     change(content)
     torch.save(content, tmp_path / 'changed.pth')
     with pytest.raises(ValueError, match=message):
@@ -252,7 +253,7 @@ def test_plain_checkpoint_is_refused(place, tmp_path):
     ],
 )
 def test_config_in_a_checkpoint_is_never_run(place, tmp_path, evil):
-    content = torch.load(place / 'iter_3.pth', weights_only=True)
+    content = read_checkpoint(place / 'iter_3.pth')
     content['meta']['cfg'] = evil.format(marker=str(tmp_path / 'marker'))
     torch.save(content, tmp_path / 'evil.pth')
     with pytest.raises(ValueError, match='cannot be read'):

@@ -10,6 +10,7 @@ from mmcv.transforms import Normalize
 from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.registry import MODELS
 
+from precision import UINT16, needs_uint16
 from wkd_det.detection.teacher_view import TeacherInput
 from wkd_det.testing import (
     distilled_from,
@@ -67,12 +68,17 @@ def step(model, batch):
 
 @pytest.mark.parametrize(
     ('channels', 'dtype'),
-    [(1, torch.uint8), (5, torch.uint8), (3, torch.uint16), (1, torch.uint16)],
+    [
+        (1, torch.uint8),
+        (5, torch.uint8),
+        pytest.param(3, UINT16, marks=needs_uint16),
+        pytest.param(1, UINT16, marks=needs_uint16),
+    ],
 )
 def test_channels_and_depths(tmp_path, channels, dtype):
     model = build(tmp_path, detector(channels), detector(channels, mean=[7.0], std=[9.0]), TERMS)
     batch = batch_of(channels, dtype)
-    if dtype == torch.uint16:
+    if dtype == UINT16:
         batch['inputs'] = [(image.int() * 200).to(dtype) for image in batch['inputs']]
     teacher = model.distiller.teacher.module
     expected = teacher.data_preprocessor(copy.deepcopy(batch), True)['inputs']

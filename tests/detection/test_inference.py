@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 from wkd_det.detection.detectors import DistilledFasterRCNN
+from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.testing import distilled_config, random_batch, save_detector, wkd_f_term, wkd_l_term
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,7 +118,7 @@ def test_moving_average_trains_with_one_teacher_in_memory(teacher_section, tmp_p
     assert average.distiller.teacher in (None, model.distiller.teacher)  # copied before the start
     name, own = next(iter(model.backbone.named_parameters()))
     assert not torch.equal(own, average.backbone.get_parameter(name))
-    content = torch.load(tmp_path / 'iter_3.pth', weights_only=True)
+    content = read_checkpoint(tmp_path / 'iter_3.pth')
     for part in ('state_dict', 'ema_state_dict'):
         assert not any('teacher' in key for key in content[part])
     assert torch.equal(

@@ -41,6 +41,7 @@ def check_equal(config, batches, terms):
             assert other[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
 
 
+@pytest.mark.skipif(torch.__version__ < (2, 2), reason='torch 2.1 runs no hooks in compiled code')
 def test_a_distilled_classifier(tmp_path):
     section = save_classifier(classifier_config('resnet14'), tmp_path / 'teacher.pth')
     terms = dict(loss_wkd_l=class_logits_term(), loss_wkd_f=module_term())

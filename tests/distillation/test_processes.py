@@ -40,6 +40,7 @@ TERMS = dict(
     loss_wkd_f=wkd_f_term(),
     loss_wkd_f_neck=wkd_f_neck_term(),
 )
+SHARDS_ON_CPUS = torch.__version__ >= (2, 2)
 
 
 def terms_of_other_methods():
@@ -114,7 +115,8 @@ def process(rank, folder):
     a_term_that_is_not_finite(rank, folder, found)
     other_methods(rank, folder, found)
     batches_of_classifiers(rank, folder, found)
-    weights_of_two_strategies(folder, found)
+    if SHARDS_ON_CPUS:
+        weights_of_two_strategies(folder, found)
     torch.save(found, folder / f'rank{rank}.pth')
     distributed.barrier()
     distributed.destroy_process_group()
@@ -395,6 +397,7 @@ def test_other_methods_train_in_two_processes_also_without_a_box_in_one(ranks):
     assert len(silent) < len(taught) / 4
 
 
+@pytest.mark.skipif(not SHARDS_ON_CPUS, reason='FSDP of torch 2.1 needs a GPU')
 def test_fsdp_trains_the_weights_of_ddp_with_the_whole_teacher_in_each_process(ranks, folder):
     files = ('ddp/iter_1.pth', 'fsdp/iter_1.pth', 'fsdp/iter_2.pth')
     contents = [read_checkpoint(folder / 'run' / file) for file in files]

@@ -85,7 +85,7 @@ def copy(tmp_path):
         source, target = ROOT / name, tmp_path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():
-            shutil.copytree(source, target)  # with what Python has compiled
+            shutil.copytree(source, target, symlinks=True)  # with what Python has compiled
         else:
             shutil.copy(source, target)
     return Copy(tmp_path)

@@ -1,5 +1,6 @@
-"""Precisions that this torch has on the CPU."""
+"""Types of numbers that this torch has on the CPU."""
 
+import pytest
 import torch
 
 
@@ -14,3 +15,6 @@ def _casts(dtype):
 
 AUTOCAST = [dtype for dtype in (torch.bfloat16, torch.float16) if _casts(dtype)]
 """Those of autocast: float16 is one of them from torch 2.3 on."""
+UINT16 = getattr(torch, 'uint16', None)
+"""Pixels of 16 bits as torch has them from 2.3 on."""
+needs_uint16 = pytest.mark.skipif(UINT16 is None, reason='torch has no uint16')

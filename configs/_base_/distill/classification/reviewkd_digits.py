@@ -1,0 +1,4 @@
+# The warm-up counts iterations, as the training does, and is as long a part of it.
+_base_ = 'reviewkd.py'
+
+custom_hooks = [dict(type='TermScheduleHook', terms=['loss_reviewkd'], by_epoch=False, warm_up=10)]
