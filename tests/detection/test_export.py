@@ -18,7 +18,7 @@ from wkd_det.detection import export
 from wkd_det.detection.detectors import DistilledFasterRCNN
 from wkd_det.detection.export import export_student, plain_config
 from wkd_det.runtime.checkpoints import read_checkpoint
-from wkd_det.testing import save_detector
+from wkd_det.testing import classifier_config, save_detector
 
 # The environment has wkd_det installed: a finder in front of all others refuses the name.
 ELSEWHERE = """
@@ -241,6 +241,14 @@ def test_plain_checkpoint_is_refused(place, tmp_path):
     export_student(place / 'iter_3.pth', tmp_path / 'once')
     with pytest.raises(ValueError, match=r'plain already, .*: its model is a FasterRCNN'):
         export_student(tmp_path / 'once/student.pth', tmp_path / 'twice')
+
+
+def test_a_classifier_has_a_way_of_its_own(tmp_path):
+    config = Config(dict(model=classifier_config()))
+    path = tmp_path / 'classifier.pth'
+    torch.save(dict(meta=dict(cfg=config.pretty_text), state_dict={}), path)
+    with pytest.raises(ValueError, match=r'is a classifier.*network_weights\(.*classifier\.pth'):
+        export_student(path, tmp_path / 'exported')
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,8 @@ def export_student(
         FileExistsError: If one of the files is there and ``force`` is not set.
         FileNotFoundError: If checkpoint or config is not there.
         ValueError: If the checkpoint is damaged, holds no config, is plain already, or does not
-            fit the config; or if the student uses a type that only this package has.
+            fit the config; if the student uses a type that only this package has; or if it is a
+            classifier, which :func:`wkd_det.classification.network_weights` makes plain.
     """
     paths = Path(output) / CONFIG_NAME, Path(output) / CHECKPOINT_NAME
     for path in paths:
@@ -66,6 +67,11 @@ def export_student(
     content = read_checkpoint(checkpoint)
     source = _config_in(content, checkpoint) if config is None else read_config(config)
     init_default_scope(source.get('default_scope') or 'mmdet')
+    if _kind(source) in ('Classifier', 'DistilledClassifier'):
+        raise ValueError(
+            f'{checkpoint} is a classifier, whose plain form is its bare network: '
+            f'wkd_det.classification.network_weights({str(checkpoint)!r}) returns its weights alone'
+        )
     if not _is_distilled(source) and not _has_distiller(content):
         raise ValueError(
             f'{checkpoint} is plain already, there is nothing to export: its model is a '
@@ -155,6 +161,11 @@ def _is_ours(cls: Any) -> bool:
 def _is_extra_hook(hook: Any) -> bool:
     found = _ours(hook.get('type')) if isinstance(hook, Mapping) else None
     return found is not None and found[1] == 'HOOKS' and _plain_type(*found)[0] is None
+
+
+def _kind(config: Mapping[str, Any]) -> str:
+    kind = config['model']['type']
+    return kind if isinstance(kind, str) else kind.__name__
 
 
 def _is_distilled(config: Mapping[str, Any]) -> bool:
