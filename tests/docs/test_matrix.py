@@ -139,8 +139,9 @@ def matrix():
     lines = (text[1] + text[2]).partition('\n\n')[0].splitlines()
     rows = [[cell.strip() for cell in line.strip('|').split('|')] for line in lines]
     kinds, cells = rows[0][1:], {}
-    for method, *marks in rows[2:]:
-        cells.update({(method, kind): mark for kind, mark in zip(kinds, marks)})
+    for methods, *marks in rows[2:]:
+        for method in methods.split(', '):
+            cells.update({(method, kind): mark for kind, mark in zip(kinds, marks)})
     return cells
 
 
