@@ -6,6 +6,9 @@
 #           (configs/classification/digits/baseline/resnet20_teacher.py)
 # Command:  python tools/train.py configs/classification/digits/fcfd-wkd_digits.py
 # Expected: not yet run
-_base_ = ['../../_base_/pairs/digits_120i.py', '../../_base_/distill/classification/fcfd-wkd.py']
+_base_ = [
+    '../../_base_/pairs/digits_120i.py',
+    '../../_base_/distill/classification/fcfd-wkd_digits.py',
+]
 
 model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('fcfd-wkd', {}))

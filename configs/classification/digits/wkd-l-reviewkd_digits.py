@@ -8,7 +8,7 @@
 # Expected: not yet run
 _base_ = [
     '../../_base_/pairs/digits_120i.py',
-    '../../_base_/distill/classification/wkd-l-reviewkd.py',
+    '../../_base_/distill/classification/wkd-l-reviewkd_digits.py',
 ]
 
 model = dict(
