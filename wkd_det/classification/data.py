@@ -35,7 +35,7 @@ _NOT_MIXED = dict(
     strong='mixes one view: take the strong_transforms out of the data set',
 )
 
-TORCHVISION_TRANSFORMS = Registry('torchvision transform')
+TORCHVISION_TRANSFORMS = Registry('torchvision transform', locations=[__name__])
 for _name, _value in vars(transforms).items():
     if isinstance(_value, type) and not issubclass(_value, Enum):
         TORCHVISION_TRANSFORMS.register_module(_name, module=_value)

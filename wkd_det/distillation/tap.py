@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from wkd_det.connectors import Connector
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
 
-TAPS = Registry('wkd_det tap')
+# mmengine warns of registries of known packages that name no location.
+TAPS = Registry('wkd_det tap', locations=[__name__])
 """Taps of your own, by the name that configs use; those of this package: ``wkd_det.registry``."""
 
 

@@ -106,7 +106,7 @@ class ExactCheckpointHook(CheckpointHook):
         loop, state = runner.train_loop, states[get_rank()]
         if hasattr(loop, 'dataloader_iterator'):
             # The loop first draws the batches of the interrupted run to get to its place.
-            loop.dataloader_iterator = _restoring(loop.dataloader_iterator, runner.iter, state)
+            loop.dataloader_iterator = _Restoring(loop.dataloader_iterator, runner.iter, state)
         else:
             set_random_state(state)
 
@@ -255,9 +255,25 @@ def _plain(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
-def _restoring(batches: Iterator[Any], skipped: int, state: dict[str, Any]) -> Iterator[Any]:
-    """Yield the same batches; restore the state before the first one that is not skipped."""
-    for _ in range(skipped):
-        yield next(batches)
-    set_random_state(state)
-    yield from batches
+class _Restoring:
+    """Gives the same batches; restores the state before the first one that is not skipped."""
+
+    def __init__(self, batches: Iterator[Any], skipped: int, state: dict[str, Any]) -> None:
+        self._batches, self._left, self._state = batches, skipped, state
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        if self._left == 0:
+            set_random_state(self._state)
+        self._left -= 1
+        return next(self._batches)
+
+    def skip_iter(self, count: int) -> None:
+        """Draw batches that are not used, as the loop of OneDL asks for it.
+
+        Its own iterator would move the sampler alone. Workers would then draw on from elsewhere.
+        """
+        for _ in range(count):
+            next(self)
