@@ -390,6 +390,7 @@ def test_a_transformer_for_images_of_another_size(tmp_path, network, reason):
             'an option for their size, e.g. img_size or image_size, set it in its network'
         )
         if owner == 'network':
+            message = f'distill.loss_f: {message}'
             module = 'blocks.0' if network['type'] == 'TimmModel' else 'encoder.ln'
             terms = dict(terms, loss_f=dict(terms['loss_f'], teacher_tap=module))
         with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):

@@ -21,7 +21,7 @@ from wkd_det.distillation import TeacherSource
 
 ROOT = Path(__file__).parents[2]
 MMDET = Path(mmdet.__file__).parent / '.mim'
-PAIRS = [pair for pair in Catalogue().pairs if pair.kind != 'classifier']
+PAIRS = [pair for pair in Catalogue().pairs if '/classification/' not in pair.place]
 COCO = [pair for pair in PAIRS if pair.name != 'mini']
 [MINI] = [pair for pair in PAIRS if pair.name == 'mini']
 RUNS = ('faster-rcnn_student', 'faster-rcnn_teacher')

@@ -44,6 +44,7 @@ class Targets:
     def of(cls, targets: Tensor | Targets) -> Targets:
         """Return targets as they are, and plain labels as targets without anything else.
 
+        >>> import torch
         >>> Targets.of(torch.tensor([3, 1])).labels
         tensor([3, 1])
         """
