@@ -63,9 +63,10 @@ environment() {
         "$python" -m venv "$env"
         # pip ignores constraints that the machine sets for others: these files name all.
         PIP_CONSTRAINT=$pins "$env/bin/python" -m pip --disable-pip-version-check install \
-            --quiet --upgrade pip setuptools >&2
+            --quiet --upgrade pip setuptools >&2 || die "$1: pip could not be renewed"
         "$env/bin/python" -m pip --disable-pip-version-check install --quiet --prefer-binary \
-            --constraint "$pins" --editable "$root[$family,mini,plots,timm,tests]" >&2
+            --constraint "$pins" --editable "$root[$family,mini,plots,timm,tests]" >&2 ||
+            die "$1: pip failed; the same command starts over with what was downloaded"
         (cd / && "$env/bin/python" -W ignore -c 'import mmcv.ops, mmdet, wkd_det') ||
             die "$1: the finished environment does not import mmcv.ops, mmdet and wkd_det"
         printf '%s' "$root" >"$env/checkout"
@@ -74,7 +75,7 @@ environment() {
     if [ "$(cat "$env/checkout")" != "$root" ]; then
         say "$1: installing wkd_det from $root in editable mode"
         "$env/bin/python" -m pip --disable-pip-version-check install --quiet --no-deps \
-            --editable "$root" >&2
+            --editable "$root" >&2 || die "$1: pip failed"
         printf '%s' "$root" >"$env/checkout"
     fi
     exec 8>&-
