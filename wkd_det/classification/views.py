@@ -161,7 +161,7 @@ def strong_images(targets: Targets) -> Tensor:
     """
     if targets.strong is None:
         raise ValueError(
-            'a second view of the images is needed, and the batch has one: set '
+            'a second view of the images is needed, and the batch has only one view: set '
             'strong_transforms in the training data set'
         )
     return targets.strong
