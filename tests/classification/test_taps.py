@@ -718,7 +718,8 @@ def test_two_views(teacher):
     (pair,) = pairs_of(model, targets=lambda labels: Targets(labels, strong=strong))
     for side in ('student', 'teacher'):
         torch.testing.assert_close(pair[f'{side}_strong'], pair[side].flip(0))
-    with pytest.raises(ValueError, match='the batch has only one view: set strong_transforms'):
+    message = 'the batch has only one view: set strong_transforms in the training data set'
+    with pytest.raises(ValueError, match=message):
         losses_of(model)
 
 
