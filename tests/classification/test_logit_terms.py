@@ -198,7 +198,7 @@ def test_a_detector_is_not_distilled_without_a_teacher(teacher_section):
             'logits',
             dict(type='MLKDLoss'),
             'distill.loss_x: MLKDLoss: a second view of the images is needed, and the batch has '
-            'one: set strong_transforms in the training data set',
+            'only one view: set strong_transforms in the training data set',
         ),
         (
             'pool',
