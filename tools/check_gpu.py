@@ -80,8 +80,10 @@ def _problem(args: argparse.Namespace) -> str | None:
     """Return what is wrong with the arguments."""
     if not args.seconds >= _LEAST:
         return f'--seconds must be at least {_LEAST}, but got {args.seconds:g}'
-    if args.out.exists() and not args.out.is_dir():
-        return f'--out must be a folder, but {args.out} is a file'
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return f'--out must be a folder to write to, but {args.out}: {error.strerror}'
     try:
         device = torch.device(args.device)
     except RuntimeError:
@@ -105,30 +107,28 @@ def main(argv: list[str] | None = None) -> None:
     if args.into is not None:
         run_part(args)
         return
-    results: dict[str, Any] = dict(
-        version=__version__, device=args.device, tiny=args.tiny, parts={}
-    )
+    parts = {name: dict(state=NOT_STARTED, seconds=0) for name in args.parts}
+    results = dict(version=__version__, device=args.device, tiny=args.tiny, parts=parts)
     end = time.monotonic() + args.seconds
-    for index, name in enumerate(args.parts):
-        share = sum(PARTS[other][1] for other in args.parts[index:])
-        seconds = (end - time.monotonic()) * PARTS[name][1] / share
-        print(f'{name}: at most {seconds:.0f} s', flush=True)
-        found = start_part(args, name, seconds)
-        results['parts'][name] = found
-        print(f'{name}: {found["state"]} in {found["seconds"]} s. {found.get("error", "")}')
-        if found['state'] == INTERRUPTED:
-            for other in args.parts[index + 1 :]:
-                results['parts'][other] = dict(state=NOT_STARTED, seconds=0)
+    try:
+        for index, name in enumerate(args.parts):
+            share = sum(PARTS[other][1] for other in args.parts[index:])
+            seconds = (end - time.monotonic()) * PARTS[name][1] / share
+            print(f'{name}: at most {seconds:.0f} s', flush=True)
+            found = parts[name] = start_part(args, name, seconds)
+            print(f'{name}: {found["state"]} in {found["seconds"]} s', found.get('error', ''))
+            save(args.out, results)
+            if found['state'] == INTERRUPTED:
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
         save(args.out, results)
-        if found['state'] == INTERRUPTED:
-            sys.exit(f'interrupted; what was found is in {args.out / "gpu.md"}')
+        sys.exit(f'interrupted; what was found is in {args.out / "gpu.md"}')
     print(f'\n{summary(results)}\n\nall of it: {args.out / "gpu.md"} and {args.out / "gpu.json"}')
     sys.exit(0 if all_done(results) else 1)
 
 
 def start_part(args: argparse.Namespace, name: str, seconds: float) -> dict[str, Any]:
     """Run a part in a process of its own and return what it has found."""
-    args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / f'{name}.part.json'
     command = [sys.executable, '-W', 'ignore', str(Path(__file__).resolve())]
     command += ['--parts', name, '--device', args.device, '--into', str(file)]

@@ -47,18 +47,14 @@ class Notes:
 
     @contextmanager
     def trying(self, *place: str) -> Iterator[None]:
-        """Note an exception as the result ``error`` of a place, and go on.
-
-        Where no time is left, that is the error, and the body raises it at its first measurement
-        by :meth:`check`.
-        """
+        """Note an exception as the result ``error`` of a place, and go on after the block."""
         try:
             yield
+        except NoTimeLeftError as error:
+            self.add(*place, error=str(error))
         except Exception as error:  # whatever it is, the report names it
-            if not isinstance(error, NoTimeLeftError):
-                traceback.print_exc(file=sys.stderr)
-            text = ' '.join(str(error).split())[:300]
-            self.add(*place, error=f'{type(error).__name__}: {text}' if text else repr(error))
+            traceback.print_exc(file=sys.stderr)
+            self.add(*place, error=_sentence(error))
             if isinstance(error, torch.cuda.OutOfMemoryError):
                 torch.cuda.empty_cache()
 
@@ -66,11 +62,16 @@ class Notes:
         """Raise if less than some seconds are left.
 
         Raises:
-            NoTimeLeftError: With the seconds.
+            NoTimeLeftError: For :meth:`trying`, which notes that something was left out.
         """
         if self.left < seconds:
-            raise NoTimeLeftError(f'{max(self.left, 0):.0f} s left')
+            raise NoTimeLeftError('left out: no time was left')
 
 
 class NoTimeLeftError(RuntimeError):
     """A measurement was left out because the time of its part was over."""
+
+
+def _sentence(error: Exception) -> str:
+    text = ' '.join(str(error).split())[:300]
+    return f'{type(error).__name__}: {text}' if text else type(error).__name__
