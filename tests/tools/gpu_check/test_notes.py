@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gpu_check.notes import NoTimeLeftError, Notes
+from gpu_check.notes import Notes, NoTimeLeftError
 
 
 def test_results_are_in_the_file_after_each_addition(tmp_path):

@@ -113,7 +113,7 @@ def test_a_whole_run():
             )
         ),
     ],
-    ids=['nothing', 'CPU', 'small sizes', 'no rows', 'one of two rows'],
+    ids=['nothing', 'CPU', 'small sizes', 'no rows', 'a row that failed'],
 )
 def test_figures_that_are_missing_or_mean_nothing(found):
     judged = judge(found)
