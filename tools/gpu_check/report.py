@@ -76,7 +76,7 @@ def _facts(results: Mapping[str, Any]) -> str:
         lines.append('- small sizes: this run tries the tool, its times mean nothing')
     if not str(results['device']).startswith('cuda'):
         lines.append(
-            '- on a CPU nothing waits: counted are operators after which a GPU would be waited for'
+            '- on a CPU nothing waits: counted are calls after which a GPU would be waited for'
         )
     return '\n'.join(lines)
 

@@ -1,16 +1,18 @@
 """Places where the host waits for the device, and operators that one call dispatches.
 
 On a GPU torch itself reports each wait (``torch.cuda.set_sync_debug_mode``). On a CPU nothing
-waits; what would is known by its operator: reading a value, and results whose size depends on
-values. That is a stand-in: copies between devices do not show.
+waits; what would is known by what is called: reading a value, results whose size depends on values,
+and numbers that are brought to the device. That is a stand-in: other copies do not show.
 """
 
 from __future__ import annotations
 
+import sys
 import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +21,18 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 ROOT = Path(__file__).resolve().parents[2]
-_OWN = Path(__file__).resolve().parent
 READERS = frozenset(
     {
+        'aten::_linalg_eigh',
         'aten::_local_scalar_dense',
         'aten::_unique2',
         'aten::bincount',
         'aten::equal',
         'aten::is_nonzero',
+        'aten::linalg_cholesky',
         'aten::masked_select',
         'aten::nonzero',
+        'aten::repeat_interleave',
         'aten::unique_consecutive',
         'aten::unique_dim',
         'torchvision::nms',
@@ -38,7 +42,8 @@ READERS = frozenset(
 _INDEXING = frozenset(
     {'aten::index', 'aten::index_put', 'aten::index_put_', 'aten::_index_put_impl_'}
 )
-_METHODS = (torch.Tensor.tolist, torch.Tensor.numpy)
+_METHODS = frozenset({torch.Tensor.tolist, torch.Tensor.numpy, torch.Tensor.cpu})
+_MAKERS = frozenset({torch.tensor, torch.as_tensor, torch.Tensor.new_tensor})
 _FROM = ' from '
 
 
@@ -69,30 +74,38 @@ class OperatorWatch(TorchDispatchMode):
         self._methods.__exit__(*exception)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func._schema.name
+        name, kwargs = func._schema.name, kwargs or {}
         self.total += not _is_view(func)
-        if name in READERS or (name in _INDEXING and _has_mask(args)):
+        if name in _INDEXING:
+            reads = _has_mask(args)
+        else:  # who says the size of the result need not wait for it
+            reads = name in READERS and kwargs.get('output_size') is None
+        if reads:
             self._note()
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
     def _note(self) -> None:
-        stack = traceback.extract_stack()
+        stack = _stack()
         # The counters of an optimizer are on the CPU, whatever the device of the weights.
-        if not any(_is_of(frame.filename, 'torch/optim') for frame in stack):
+        if not any(_is_of(filename, 'torch/optim') for filename, _ in stack):
             self.readers[place(stack)] += 1
 
 
 class _MethodWatch(TorchFunctionMode):
-    """Counts methods that read values without an operator where the tensor is on the CPU."""
+    """Counts calls that read or bring values without an operator where the tensor is on the CPU."""
 
     def __init__(self, note: Callable[[], None]) -> None:
         super().__init__()
         self._note = note
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in _METHODS:
+        kwargs = kwargs or {}
+        brings = func in _MAKERS and (
+            func is torch.Tensor.new_tensor or kwargs.get('device') is not None
+        )
+        if brings or func in _METHODS:
             self._note()
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs)
 
 
 def reported_waits(run: Callable[[], Any]) -> Counter[str]:
@@ -101,7 +114,7 @@ def reported_waits(run: Callable[[], Any]) -> Counter[str]:
 
     def note(message: Warning | str, *where: Any, **options: Any) -> None:
         if 'synchroniz' in str(message):
-            seen[place(traceback.extract_stack())] += 1
+            seen[place(_stack())] += 1
 
     before = torch.cuda.get_sync_debug_mode()
     with warnings.catch_warnings():
@@ -132,18 +145,18 @@ def beyond(places: Mapping[str, int], plain: Mapping[str, int]) -> Counter[str]:
     return more
 
 
-def place(stack: Sequence[traceback.FrameSummary]) -> str:
+def place(stack: Sequence[tuple[str, int]]) -> str:
     """Return the innermost line outside torch, and where that is not wkd_det's, who called it.
 
     Args:
-        stack: Frames of Python, the innermost last.
+        stack: File and line of each frame of Python, the innermost first.
 
     Returns:
         ``'wkd_det/losses/kd.py:20'``, ``'mmdet/...:7 from wkd_det/...:20'``, or ``'mmdet/...:7'``.
     """
-    frames = [frame for frame in reversed(stack) if not _is_ours(frame.filename)]
-    inner = next((frame for frame in frames if not _is_of(frame.filename, 'torch')), None)
-    own = next((frame for frame in frames if _is_of(frame.filename, 'wkd_det')), None)
+    frames = [frame for frame in stack if not _is_ours(frame[0])]
+    inner = next((frame for frame in frames if not _is_of(frame[0], 'torch')), None)
+    own = next((frame for frame in frames if _is_of(frame[0], 'wkd_det')), None)
     if inner is None:
         return 'torch'
     if own is None or inner is own:
@@ -176,17 +189,25 @@ def _has_mask(args: Sequence[Any]) -> bool:
 
 def _is_ours(filename: str) -> bool:
     """Whether a frame belongs to the measuring, or to the report of a warning."""
-    return Path(filename).parent == _OWN or Path(filename).name == 'warnings.py'
+    name = _from_package(filename)
+    return name.startswith('tools/gpu_check/') or name.endswith('/warnings.py')
 
 
 def _is_of(filename: str, package: str) -> bool:
     return _from_package(filename).startswith(f'{package}/')
 
 
-def _spot(frame: traceback.FrameSummary) -> str:
-    return f'{_from_package(frame.filename)}:{frame.lineno}'
+def _spot(frame: tuple[str, int]) -> str:
+    return f'{_from_package(frame[0])}:{frame[1]}'
 
 
+def _stack() -> list[tuple[str, int]]:
+    """Return file and line of each frame, the innermost first; source lines are not read."""
+    frames = traceback.walk_stack(sys._getframe(1))
+    return [(frame.f_code.co_filename, line) for frame, line in frames]
+
+
+@cache
 def _from_package(filename: str) -> str:
     """Path of a file from its package, or the checkout, on."""
     name = Path(filename).as_posix().removeprefix(f'{ROOT.as_posix()}/')

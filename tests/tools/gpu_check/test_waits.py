@@ -1,6 +1,5 @@
 """Operators that are counted, operators that read values, and the lines that asked for them."""
 
-import traceback
 from pathlib import Path
 
 import pytest
@@ -49,9 +48,14 @@ TENSOR = torch.tensor([1.0, 0.0, 2.0])
         lambda: TENSOR.masked_select(TENSOR > 0),
         lambda: TENSOR.clone().__setitem__(TENSOR > 0, torch.ones(2)),
         lambda: TENSOR.equal(TENSOR),
+        lambda: torch.tensor([1, 2]).repeat_interleave(torch.tensor([2, 1])),
+        lambda: torch.linalg.eigh(torch.eye(2)),
+        TENSOR.cpu,
+        lambda: TENSOR.new_tensor([1.0]),
+        lambda: torch.tensor([1.0], device='cpu'),
     ],
 )
-def test_values_that_are_read(read):
+def test_values_that_are_read_or_brought(read):
     watch = watched(read)
     assert sum(watch.readers.values()) == 1
     assert [name.rpartition(':')[0] for name in watch.readers] == [HERE]
@@ -66,9 +70,13 @@ def test_values_that_are_read(read):
         lambda: TENSOR.gather(0, torch.tensor([1])),
         lambda: TENSOR.softmax(0),
         lambda: TENSOR.to(torch.float64),
+        lambda: torch.tensor([1, 2]).repeat_interleave(torch.tensor([2, 1]), output_size=3),
+        lambda: torch.ones(2).repeat_interleave(2),
+        lambda: torch.tensor([1.0]),
+        lambda: torch.full((2,), 1.0, device='cpu'),
     ],
 )
-def test_values_that_are_not_read(compute):
+def test_values_that_stay_on_the_device(compute):
     assert not watched(compute).readers
 
 
@@ -94,7 +102,8 @@ SITE = '/home/user/.cache/wkd_det/env/lib/python3.11/site-packages'
 
 
 def stack(*names):
-    return [traceback.FrameSummary(name, 7 + index, 'f') for index, name in enumerate(names)]
+    """Frames from the outermost to the innermost, as a traceback shows them."""
+    return [(name, 7 + index) for index, name in enumerate(names)][::-1]
 
 
 @pytest.mark.parametrize(
