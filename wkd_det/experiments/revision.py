@@ -35,12 +35,10 @@ def check_revision(root: Path, commit: str) -> None:
         )
     if Path.cwd().resolve() != root:
         raise RevisionError(f'a study of a commit is run from the root of its checkout: cd {root}')
-    try:
-        _lines(root, 'cat-file', '-e', f'{commit}^{{commit}}')
-    except RevisionError:
+    if _git(root, 'cat-file', '-e', f'{commit}^{{commit}}').returncode != 0:
         raise RevisionError(
             f'{commit} is no commit of a repository in {root}: git fetch, or clone it'
-        ) from None
+        )
     changed = _lines(root, 'diff', '--name-only', commit, '--', *CODE)
     changed += _lines(root, 'ls-files', '--others', '--exclude-standard', '--', *CODE)
     if changed:
@@ -52,12 +50,16 @@ def check_revision(root: Path, commit: str) -> None:
 
 
 def _lines(root: Path, *arguments: str) -> list[str]:
+    done = _git(root, *arguments)
+    if done.returncode != 0:
+        raise RevisionError(f'git {" ".join(arguments)}: {done.stderr.strip()}')
+    return done.stdout.splitlines()
+
+
+def _git(root: Path, *arguments: str) -> subprocess.CompletedProcess:
     try:
-        done = subprocess.run(
+        return subprocess.run(
             ['git', '-C', str(root), *arguments], capture_output=True, text=True, check=False
         )
     except FileNotFoundError:
         raise RevisionError('a study of a commit needs git, which is not installed') from None
-    if done.returncode != 0:
-        raise RevisionError(f'git {" ".join(arguments)}: {done.stderr.strip()}')
-    return done.stdout.splitlines()
