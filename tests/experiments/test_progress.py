@@ -1,6 +1,7 @@
 """Time that is left, from what runs have taken."""
 
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
@@ -19,6 +20,13 @@ def now(monkeypatch):
     time = SimpleNamespace(value=0.0)
     monkeypatch.setattr(progress, 'time', SimpleNamespace(monotonic=lambda: time.value))
     return time
+
+
+class Run:
+    """A run of ten steps."""
+
+    about: ClassVar = dict(method='kd')
+    length = 10
 
 
 def record(method, cpu, *, steps=10, seconds=None, processor='abacus', **changes):
@@ -51,7 +59,7 @@ def test_seconds_of_this_machine(clock):
 
 
 def test_runs_at_work_count_by_their_share_and_lend_their_pace(clock, now):
-    run = SimpleNamespace(about=dict(method='kd'), length=10)
+    run = Run()
     clock.step(run, 0.2)  # it goes on from here
     assert clock.left([]) == '?'
     now.value = 6.0

@@ -112,7 +112,9 @@ def searched(folder, score, **options):
             value = score(key)
             changes = dict(metrics={}, failed='inf') if value is None else {}
             values = {'model.weight': 2 * key.point[0]}
-            write_record(study.path(key), record(study.spec, key, value, values=values, **changes))
+            write_record(
+                study.path(key), record(study.spec, key, value or 0.0, values=values, **changes)
+            )
     return study
 
 
