@@ -92,6 +92,6 @@ def test_holm_by_hand():
 
 def test_holm_without_its_library(monkeypatch):
     monkeypatch.setitem(sys.modules, 'statsmodels.stats.multitest', None)
-    message = r"^hypotheses are corrected by statsmodels: pip install 'wkd_det\[plots\]'$"
+    message = r"^hypotheses are corrected by statsmodels: pip install 'wkd_det\[studies\]'$"
     with pytest.raises(ImportError, match=message):
         holm([0.5])

@@ -51,7 +51,7 @@ def origin(fingerprint: Mapping[str, Any], commit: str | None) -> dict[str, Any]
     """Return the part of a record that says what the run depended on.
 
     Args:
-        fingerprint: Of the run; see :func:`~wkd_det.experiments.fingerprint.fingerprint`.
+        fingerprint: That of the run; see :func:`~wkd_det.experiments.fingerprint.fingerprint`.
         commit: Commit of the study. Its code is that of the commit; without one the hashes of the
             files of the code are kept.
     """
@@ -101,7 +101,7 @@ def rounded(value: Any) -> Any:
 
 
 def machine(threads: int | None) -> dict[str, Any]:
-    """Return what is to be known about this machine beside versions.
+    """Return what is to be known about this machine, versions apart.
 
     Args:
         threads: Threads of each process; None: as many as it takes.

@@ -65,7 +65,7 @@ class TrainingRun:
         tools: Folder of ``train.py`` and ``test.py``, in a checkout whose package they use.
         record: File of the record; by default in the work folder.
         about: Further content of the record, by key.
-        curves: Keys of the results whose course the record holds beside ``metric``.
+        curves: Keys of the results whose course the record holds in addition to ``metric``.
         commit: Commit of the study; see :func:`~wkd_det.experiments.records.origin`.
         may_fail: Keep a record of a training that has broken down: it has lost.
         keep_checkpoints: Leave the checkpoints when the run is finished.

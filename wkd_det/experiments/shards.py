@@ -56,7 +56,7 @@ def read_shard(text: str) -> Shard:
 
 @contextmanager
 def locked(path: Path) -> Iterator[int]:
-    """Hold the lock that belongs to a file, ``.<name>.lock`` beside it; removed with the file made.
+    """Hold the lock that belongs to a file, ``.<name>.lock`` next to it; once the file is there it goes.
 
     A process that inherits the descriptor keeps the lock, so what a killed program has left
     behind is not started a second time.

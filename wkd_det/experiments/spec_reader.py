@@ -73,15 +73,15 @@ def read_spec(path: str | Path) -> Spec:
             for entry in values.entries('hypotheses', content.get('hypotheses', ()))
         ),
         lengths=tuple(
-            _beside(path, 'lengths', name)
+            _next_to(path, 'lengths', name)
             for name in values.words('lengths', content.get('lengths', ()))
         ),
         processes=values.positive('processes', content.get('processes', 1)) or 1,
     )
 
 
-def _beside(path: Path, where: str, name: str) -> Path:
-    """Return the path of a spec that lies beside another one."""
+def _next_to(path: Path, where: str, name: str) -> Path:
+    """Return the path of a spec that lies next to another one."""
     other = path.parent / name
     if not other.is_file():
         raise FileNotFoundError(f'{where}: there is no {other}')
@@ -97,7 +97,7 @@ def _search(path: Path, section: Any, final: Sequence[int]) -> Search | None:
     section = values.mapping('search', section)
     if 'of' in section:
         check_keys('search', section, ['of'])
-        other = _beside(path, 'search.of', section['of'])
+        other = _next_to(path, 'search.of', section['of'])
         if 'stages' not in read_config(other).get('search', {}):
             raise ValueError(
                 f'search.of must be a study with a search of its own, got {section["of"]!r}'
@@ -271,7 +271,7 @@ def _hypothesis(
     check_keys(where, entry, ['name', 'title', 'method', 'over', 'metric', 'margin', 'study'])
     study = None
     if 'study' in entry:
-        study = _beside(path, where, entry['study'])
+        study = _next_to(path, where, entry['study'])
         names = list(read_config(study).methods)
     over = values.words(f'{where}: over', entry['over'])
     for name in (entry['method'], *over):

@@ -105,7 +105,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
         from statsmodels.stats.multitest import multipletests
     except ImportError:
         raise ImportError(
-            "hypotheses are corrected by statsmodels: pip install 'wkd_det[plots]'"
+            "hypotheses are corrected by statsmodels: pip install 'wkd_det[studies]'"
         ) from None
     return multipletests(p_values, method='holm')[1].tolist()
 

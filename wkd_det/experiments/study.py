@@ -21,7 +21,7 @@ SEARCH, CHECK, FINAL = 'search', 'check', 'final'
 
 @dataclass(frozen=True)
 class Key:
-    """What distinguishes a run of a study from all others of it."""
+    """Name of a run: the stage, method, factors and seed that no other run of its study has."""
 
     stage: str
     """``'search'``, ``'check'`` or ``'final'``."""
