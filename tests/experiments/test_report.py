@@ -155,13 +155,14 @@ def test_machines_and_what_they_took(tmp_path):
     path = write_spec(tmp_path)
     write_records(path, dict(plain={1: 0.5, 2: 0.5}), cpu_seconds=900.0)
     machine = dict(processor='loom', cores=8, threads=2, platform='wool')
+    write_records(path, dict(wkd={2: 0.5}), machine=machine, cpu_seconds=None)
     study = write_records(path, dict(wkd={1: 0.5}), machine=machine, cpu_seconds=36.0)
     study.results()
     assert machines_table(study.records()).splitlines() == [
         '| processor | threads of cores | torch, Python | runs | core hours |',
         '| --- | --- | --- | --- | --- |',
         '| abacus | 1 of 2 | 1, 3 | 2 | 0.50 |',
-        '| loom | 2 of 8 | 1, 3 | 1 | 0.01 |',
+        '| loom | 2 of 8 | 1, 3 | 2 | > 0.01 |',
     ]
 
 

@@ -1,5 +1,6 @@
 """Runs: what they start, leave behind and refuse."""
 
+import json
 import os
 import re
 import sys
@@ -147,6 +148,17 @@ def test_an_interrupted_run_goes_on_and_adds_up_what_it_took(tmp_path, monkeypat
     assert record['starts'] == 2
     assert record['cpu_seconds'] >= round(spent['cpu_seconds'], 1)
     assert [step for step, _ in record['losses']] == [1, 2, 3, 4]
+
+
+def test_after_a_kill_what_a_run_took_is_not_known(tmp_path):
+    trained(fake_run(tmp_path))
+    (tmp_path / 'work/harness/record.json').unlink()
+    file = tmp_path / 'work/harness/spent.json'
+    file.write_text(json.dumps(dict(read_json(file), is_open=True)))  # it could not be closed
+    run = fake_run(tmp_path)
+    trained(run)
+    record = run.record()
+    assert (record['starts'], record['seconds'], record['cpu_seconds']) == (2, None, None)
 
 
 def test_what_has_no_checkpoint_begins_in_an_empty_folder(tmp_path):

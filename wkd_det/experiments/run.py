@@ -39,7 +39,7 @@ from wkd_det.runtime.files import read_json, write_json
 
 _LOG_TAIL = 15  # lines of the log that a failure shows
 _READING_CONFIGS = threading.Lock()  # mmengine looks up installed packages in an unsafe way
-_SPENT = dict(starts=0, seconds=0.0, cpu_seconds=0.0, memory=0.0)
+_SPENT = dict(starts=0, seconds=0.0, cpu_seconds=0.0, memory=0.0, is_open=False, is_known=True)
 
 
 class RunError(Exception):
@@ -140,7 +140,8 @@ class TrainingRun:
         Returns:
             ``about``; ``steps``: the length; ``metrics`` of the last step; ``curve``: pairs of step
             and value by metric; ``losses``: pairs of step and task loss; ``seconds`` and
-            ``cpu_seconds`` of all starts; ``seconds_per_step``, ``peak_memory`` (MiB),
+            ``cpu_seconds`` of all starts (None if this program was killed in between and does not
+            know); ``seconds_per_step``, ``peak_memory`` (MiB),
             ``memory_of``, ``starts``, ``machine``, ``date``, and what the run depended on.
             ``failed``, a sentence, and no metrics, if it broke down.
         """
@@ -247,8 +248,8 @@ class TrainingRun:
             self.about,
             date=today(),
             steps=self.length,
-            seconds=round(spent['seconds'], 1),
-            cpu_seconds=round(spent['cpu_seconds'], 1),
+            seconds=round(spent['seconds'], 1) if spent['is_known'] else None,
+            cpu_seconds=round(spent['cpu_seconds'], 1) if spent['is_known'] else None,
             starts=spent['starts'],
             machine=machine(self.threads),
             **origin(self._planned, self.commit),
@@ -293,6 +294,14 @@ class TrainingRun:
     def _spent(self) -> dict[str, Any]:
         return read_json(self._spent_file) if self._spent_file.is_file() else dict(_SPENT)
 
+    def _begin(self, *, is_training: bool) -> None:
+        """Note the start of a process; one that is still open was killed with its program."""
+        spent = self._spent()
+        spent['starts'] += is_training
+        spent['is_known'] &= not spent['is_open']
+        spent['is_open'] = True
+        write_json(self._spent_file, spent)
+
     def _execute(
         self,
         words: Sequence[str | Path],
@@ -317,6 +326,7 @@ class TrainingRun:
         log = self._own / 'output.log'
         max_epochs = self.config.train_cfg.get('max_epochs')
         has_trained = False
+        self._begin(is_training=arguments[0].endswith('train.py'))
         begin = time.monotonic()
         with log.open('a', encoding='utf-8') as file:
             process = group.start(command, env=environment, pass_fds=[lock])
@@ -329,7 +339,7 @@ class TrainingRun:
                     report(progress)
             usage = group.wait(process)
         spent = self._spent()
-        spent['starts'] += arguments[0].endswith('train.py')
+        spent['is_open'] = False
         spent['seconds'] += time.monotonic() - begin
         spent['cpu_seconds'] += usage.cpu_seconds
         if has_trained:

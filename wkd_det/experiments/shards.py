@@ -56,7 +56,7 @@ def read_shard(text: str) -> Shard:
 
 @contextmanager
 def locked(path: Path) -> Iterator[int]:
-    """Hold the lock that belongs to a file, ``.<name>.lock`` next to it; once the file is there it goes.
+    """Hold the lock that belongs to a file: ``.<name>.lock`` next to it, which goes when it comes.
 
     A process that inherits the descriptor keeps the lock, so what a killed program has left
     behind is not started a second time.

@@ -163,7 +163,7 @@ def missing_list(study: Study, missing: Sequence[Key], later: Sequence[Key]) -> 
 
 def machines_table(records: Mapping[Key, Mapping[str, Any]]) -> str:
     """Return the table of machines: what they are, how many runs they did and how long."""
-    found: dict[tuple[str, ...], list[float]] = {}
+    found: dict[tuple[str, ...], list[float | None]] = {}
     for record in records.values():
         machine, versions = record['machine'], record['versions']
         key = (
@@ -175,14 +175,18 @@ def machines_table(records: Mapping[Key, Mapping[str, Any]]) -> str:
     head = ['processor', 'threads of cores', 'torch, Python', 'runs', 'core hours']
     return _table(
         head,
-        [
-            [*key, str(len(seconds)), f'{sum(seconds) / 3600:.2f}']
-            for key, seconds in sorted(found.items())
-        ],
+        [[*key, str(len(seconds)), _hours(seconds)] for key, seconds in sorted(found.items())],
     )
 
 
 # Cells
+
+
+def _hours(seconds: Sequence[float | None]) -> str:
+    """Return the sum in hours, with a sign for what is not known of some."""
+    known = [value for value in seconds if value is not None]
+    sign = '' if len(known) == len(seconds) else '> '
+    return f'{sign}{sum(known) / 3600:.2f}'
 
 
 def _stage(index: int, stage: StageResult) -> str:
