@@ -159,3 +159,21 @@ def target_loss(student: Tensor, teacher: Tensor, index: Tensor) -> Tensor:
     """
     weight = of_target(teacher.softmax(dim=1), index)
     return -weight * of_target(student.log_softmax(dim=1), index)
+
+
+def non_target_mass(logits: Tensor, index: Tensor) -> Tensor:
+    r"""Probability of all classes but the target, summed, so that the smallest is kept.
+
+    .. math:: 1 - p_t = \sum_{k \ne t} p_k, \quad p = softmax(z)
+
+    Args:
+        logits: Shape ``(N, C)``.
+        index: Target classes, shape ``(N,)``.
+
+    Returns:
+        Shape ``(N,)``.
+
+    >>> non_target_mass(torch.tensor([[30.0, 0.0]]), torch.tensor([0]))
+    tensor([9.3576e-14])
+    """
+    return logits.softmax(dim=1).scatter(1, index[:, None], 0).sum(dim=1)
