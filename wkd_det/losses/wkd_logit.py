@@ -13,7 +13,7 @@ from wkd_det import registry
 from wkd_det.costs.interface import adopt
 from wkd_det.costs.similarity import distance_to_cost
 from wkd_det.losses.base import Loss
-from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
+from wkd_det.ops.arithmetic import promote, scaled, weighted_mean, without_autocast
 from wkd_det.ops.checks import (
     check_integers,
     check_logits,
@@ -22,11 +22,17 @@ from wkd_det.ops.checks import (
     check_tensors,
     plain_number,
 )
-from wkd_det.ops.logits import hard_target, non_target_mass, ready_logits, target_loss
+from wkd_det.ops.logits import (
+    hard_target,
+    non_target_mass,
+    ready_logits,
+    target_loss,
+    tempered,
+)
 from wkd_det.ops.transport import (
     check_transport,
-    sinkhorn_cost,
-    sinkhorn_divergence,
+    cost_of_rounds,
+    divergence_of_rounds,
     sinkhorn_plan,
 )
 
@@ -119,24 +125,24 @@ def wkd_logit_loss(
     target = _checked_target(student, teacher, target, temperature, transport_weight)
     with without_autocast(student):
         student, teacher, cost = _ready(student, teacher, cost, standardize)
-        per_sample = 0.0 if target is None else target_loss(student, teacher, target)
+        per_sample = None if target is None else target_loss(student, teacher, target)
+        check_transport(student, teacher, cost, epsilon, num_iters)
         if transport_weight or target is None:
-            source, goal, support = transported_histograms(student, teacher, target, temperature)
-            distance = sinkhorn_divergence if debiased else sinkhorn_cost
+            source, goal, start = _histograms(student, teacher, target, temperature)
+            distance = divergence_of_rounds if debiased else cost_of_rounds
             transport = distance(
                 source,
                 goal,
                 cost,
+                start,
                 epsilon=epsilon,
                 num_iters=num_iters,
                 log_domain=log_domain,
-                support=support,
             )
             if weigh_by_non_target:
-                transport = transport * non_target_mass(teacher / temperature, target)
-            per_sample = per_sample + transport_weight * transport
-        else:
-            check_transport(student, teacher, cost, epsilon, num_iters)
+                transport = transport * non_target_mass(tempered(teacher, temperature), target)
+            transport = scaled(transport, transport_weight)
+            per_sample = transport if target is None else per_sample + transport
         return weighted_mean(per_sample, weight, avg_factor)
 
 
@@ -206,20 +212,20 @@ def transported_histograms(
         The student's histograms and the teacher's, each ``(N, C)``; and their support, bool,
         ``(N, C)``, or None for all classes.
     """
-    index, support = None, None
+    source, goal, start = _histograms(student, teacher, target, temperature)
+    return source, goal, None if target is None else start > 0
+
+
+def _histograms(
+    student: Tensor, teacher: Tensor, target: Tensor | None, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Both histograms, and one that is even over the classes that take part."""
+    student, teacher = tempered(student, temperature), tempered(teacher, temperature)
+    nowhere = torch.zeros_like(student)
     if target is not None:
-        index = target[:, None]
-        support = torch.ones_like(student, dtype=torch.bool).scatter_(1, index, False)
-    source, goal = (_histogram(logits, temperature, index) for logits in (student, teacher))
-    return source, goal, support
-
-
-def _histogram(logits: Tensor, temperature: float, left_out: Tensor | None) -> Tensor:
-    """Softmax at a temperature, without mass on the class ``left_out`` ``(N, 1)`` of a sample."""
-    scaled = logits / temperature
-    if left_out is not None:
-        scaled = scaled.scatter(1, left_out, -torch.inf)
-    return scaled.softmax(dim=1)
+        nowhere.scatter_(1, target[:, None], -torch.inf)
+        student, teacher = student + nowhere, teacher + nowhere
+    return student.softmax(dim=1), teacher.softmax(dim=1), nowhere.softmax(dim=1)
 
 
 def _ready(
@@ -387,7 +393,7 @@ class WKDLogitLoss(Loss):
             RuntimeError: Without class costs.
             ValueError: If the target is missing, or as in the function.
         """
-        return self.loss_weight * wkd_logit_loss(
+        loss = wkd_logit_loss(
             student,
             teacher,
             self.cost,
@@ -401,6 +407,7 @@ class WKDLogitLoss(Loss):
             debiased=self.debiased,
             weigh_by_non_target=self.weigh_by_non_target,
         )
+        return scaled(loss, self.loss_weight)
 
     def plan(self, student: Tensor, teacher: Tensor, target: Tensor | None = None) -> Tensor:
         """Which class lends mass to which, with the settings of this loss.
