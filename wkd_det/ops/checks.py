@@ -23,7 +23,7 @@ def values_are_due(value: Any, *subject: Hashable) -> bool:
 
     Args:
         value: A tensor, or a number, which is always looked at.
-        *subject: What is checked, e.g. the name of the argument and the number of classes.
+        *subject: Name of the argument, and the number of classes or the like that it must fit.
     """
     if not isinstance(value, Tensor) or value.device.type == 'cpu':
         return True
