@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import nullcontext
 
 import pytest
 import torch
 from mmdet.registry import MODELS
+from mmengine.registry import init_default_scope
 
 from waits import Waits
 from wkd_det.distillation import distiller as distiller_module
@@ -18,6 +20,7 @@ from wkd_det.testing import (
     module_term,
     random_batch,
     save_classifier,
+    tiny_faster_rcnn,
     wkd_f_neck_term,
     wkd_f_term,
     wkd_l_term,
@@ -27,8 +30,6 @@ CONV = dict(type='ConvConnector', kernel_size=3)
 FITNET = dict(type='FitNetLoss')
 KD = dict(type='KDLoss')
 FOREGROUND = dict(rois='foreground')
-# Read by the host in another way on a GPU, where nobody waits for it.
-_ELSEWHERE = ('wkd_det/ops/checks.py', 'distillation/finite.py', 'ops/checks.py')
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +60,11 @@ def more(own, other):
     """What a step waits for beyond another one."""
     extra = Counter(own)
     extra.subtract(other)
-    return {place: count for place, count in extra.items() if count}
+    return {
+        place: count
+        for place, count in extra.items()
+        if count and not place.startswith('ops/checks.py')  # labels on a GPU: in the first call
+    }
 
 
 def detector_batch():
@@ -86,9 +91,11 @@ DETECTORS = {
         ),
         0,
     ),
-    'imitation': (dict(loss_x=dict(tap='imitation', connector=CONV, loss=dict(type='FGFILoss'))), 0),
+    'imitation': (
+        dict(loss_x=dict(tap='imitation', connector=CONV, loss=dict(type='FGFILoss'))), 0
+    ),
     'instances': (
-        dict(loss_x=dict(tap='instances', loss=dict(type='ICDLoss', width=16, num_heads=2))), 5
+        dict(loss_x=dict(tap='instances', loss=dict(type='ICDLoss', width=16, num_heads=2))), 0
     ),
     'boxes': (dict(loss_x=dict(tap='roi_boxes', loss=dict(type='BoxLoss'))), 4),
     'crossed': (
@@ -104,10 +111,6 @@ DETECTORS = {
 
 @pytest.fixture(scope='module')
 def plain_detector():
-    from mmengine.registry import init_default_scope
-
-    from wkd_det.testing import tiny_faster_rcnn
-
     init_default_scope('mmdet')
     return counted(tiny_faster_rcnn(), detector_batch)
 
@@ -116,8 +119,79 @@ def plain_detector():
 def test_detectors(teacher_section, plain_detector, name):
     terms, most = DETECTORS[name]
     found = more(counted(distilled_config(teacher_section, terms), detector_batch), plain_detector)
-    late = {place: count for place, count in found.items() if place.startswith(_ELSEWHERE)}
-    waits = {place: count for place, count in found.items() if place not in late}
-    print(name, waits, late)
-    assert sum(waits.values()) == most <= 5, waits
-    assert sum('finite.py' in place for place in late) == bool(terms)  # one, after the backward
+    assert sum(found.values()) == most <= 5, found
+
+
+# Classifiers
+
+
+BRIDGE = dict(type='BridgeConnector')
+CLASSIFIERS = {
+    'logits': dict(loss_x=class_logits_term()),
+    'features': dict(loss_x=module_term()),
+    'WKD-L and WKD-F': dict(loss_l=class_logits_term(), loss_f=module_term()),
+    'pyramid': dict(
+        loss_x=dict(
+            tap='pyramid',
+            connector=dict(type='ABFConnector', mid_channels=8, resize=True),
+            loss=dict(type='ReviewKDLoss'),
+        )
+    ),
+    'head of the teacher': dict(
+        loss_x=dict(tap='last', connector=dict(type='ConvConnector'), loss=dict(type='SRRLLoss'))
+    ),
+    'crossed': dict(loss_x=dict(tap='crossed_logits', connector=BRIDGE, loss=KD)),
+}
+
+
+@pytest.fixture(scope='module')
+def teacher_classifier(tmp_path_factory):
+    path = tmp_path_factory.mktemp('teacher') / 'teacher.pth'
+    return save_classifier(classifier_config('resnet14'), path)
+
+
+@pytest.fixture(scope='module')
+def plain_classifier():
+    return counted(classifier_config(), image_batch)
+
+
+@pytest.mark.parametrize('name', CLASSIFIERS)
+def test_classifiers(teacher_classifier, plain_classifier, name):
+    config = classifier_config(teacher=teacher_classifier, distill=CLASSIFIERS[name], image_size=32)
+    own = counted(dict(config, type='DistilledClassifier'), image_batch)
+    # Which paths are drawn is decided on the CPU, and read there.
+    drawn = 'classification/taps/crossed.py:draw tolist'
+    assert more(own, plain_classifier) == ({drawn: 1} if name == 'crossed' else {})
+
+
+def test_a_step_of_a_classifier_runs_where_there_are_no_values(teacher_classifier, monkeypatch):
+    """On the meta device whoever reads a value, or brings a tensor from the CPU, is an error."""
+    autocast = torch.autocast  # does not know that device
+
+    def known(device_type, **options):
+        return nullcontext() if device_type == 'meta' else autocast(device_type, **options)
+
+    monkeypatch.setattr(torch, 'autocast', known)
+    terms = dict(
+        loss_kd=dict(tap='logits', loss=KD),
+        loss_wkd_f=module_term(),
+        loss_reviewkd=CLASSIFIERS['pyramid']['loss_x'],
+        loss_srrl=CLASSIFIERS['head of the teacher']['loss_x'],
+        loss_crossed=CLASSIFIERS['crossed']['loss_x'],
+    )
+    config = classifier_config(teacher=teacher_classifier, distill=terms, image_size=32)
+    model = MODELS.build(dict(config, type='DistilledClassifier'))
+    model.init_weights()
+    model.to('meta').train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(2):
+        images, labels = torch.empty(4, 3, 32, 32, device='meta'), torch.empty(4, device='meta')
+        losses = model.loss(images, labels.long())
+        total, log = model.parse_losses(losses)
+        total.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert terms.keys() <= log.keys()
+    assert {value.device.type for value in log.values()} == {'meta'}
+    parameters = [*model.parameters(), *model.distiller.teacher.module.parameters()]
+    assert {parameter.device.type for parameter in parameters} == {'meta'}

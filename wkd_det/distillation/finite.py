@@ -36,6 +36,8 @@ class FiniteFlags:
 
     def names(self) -> list[str]:
         """Names of the losses that are NaN or infinite here or in another process."""
+        if self._flags.is_meta:  # has no values
+            return []
         if self._copied is not None:
             self._copied.synchronize()
         return [name for name, finite in zip(self._names, self._flags.tolist()) if not finite]
