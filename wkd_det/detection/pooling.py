@@ -75,8 +75,8 @@ def pooled(rows: LevelRows, extractor: nn.Module, maps: Sequence[Tensor], rois: 
     """RoIAlign by any extractor, shape ``(R, C, H, W)``; levels are shared where they can be.
 
     Args:
-        rows: Of this step.
-        extractor: Of the student or the teacher.
+        rows: Rows by level of this step.
+        extractor: One of the student or the teacher.
         maps: Maps of the neck, at least as many as it takes.
         rois: Shape ``(R, 5)``.
     """

@@ -287,7 +287,7 @@ def _what_is_wrong(name: str, loss: Tensor, pairs: list[Pair], when: str) -> str
 
 
 def _detached(pairs: list[Pair]) -> list[Pair]:
-    """What the messages read of the pairs, without the graph behind it."""
+    """The values in the pairs that messages read, without the graph behind them."""
     return [
         {
             side: [part.detach() for part in ([values] if isinstance(values, Tensor) else values)]

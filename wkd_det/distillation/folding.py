@@ -192,7 +192,7 @@ def _is_activated(kind: type) -> bool:
 
 
 def _rest_of(norm: nn.Module) -> nn.Module:
-    """What a normalisation does after normalising."""
+    """The layers of a normalisation that come after normalising."""
     if not _is_activated(type(norm)):
         return nn.Identity()
     return nn.Sequential(OrderedDict(drop=norm.drop, act=norm.act))

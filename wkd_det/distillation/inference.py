@@ -142,7 +142,7 @@ def autocast_type(device: torch.device) -> torch.dtype | None:
     """The type that autocast computes in on a device; None where it is off."""
     if device.type == 'meta':  # knows no autocast
         return None
-    if hasattr(torch, 'get_autocast_dtype'):  # torch 2.4 and later
+    if torch.__version__ >= (2, 4):
         on = torch.is_autocast_enabled(device.type)
         return torch.get_autocast_dtype(device.type) if on else None
     if device.type == 'cpu':
@@ -210,7 +210,7 @@ def _refuse_fixed_layouts(network: nn.Module) -> None:
     pooling = {
         part
         for module in network.modules()
-        if hasattr(module, 'roi_layers')
+        if 'roi_layers' in module._modules
         for part in module.modules()
     }
     for name, module in network.named_modules():

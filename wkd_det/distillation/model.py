@@ -231,7 +231,8 @@ class DistilledModel:
             like = next(network.parameters())
             return self.probe_parts(network, torch.zeros(image.shape).to(like))
 
-        teacher.prepare(network, parts, self.distiller.modules_of('teacher'))
+        with torch.random.fork_rng(devices=[]):
+            teacher.prepare(network, parts, self.distiller.modules_of('teacher'))
 
     def _repeats_grey(self, teacher: Teacher) -> bool:
         """Whether the teacher gets each grey image of the student three times.
