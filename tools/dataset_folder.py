@@ -74,8 +74,7 @@ def may_reuse(
     if differing:
         listed = ', '.join(f'{name} {found.get(name)}, not {wanted[name]}' for name in differing)
         raise DatasetError(
-            f'{output} holds a {kind} made with other options ({listed}); '
-            'add --force to replace it'
+            f'{output} holds a {kind} made with other options ({listed}); add --force to replace it'
         )
     if not is_complete(output, manifest):
         raise DatasetError(

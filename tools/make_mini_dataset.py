@@ -363,9 +363,7 @@ def make_dataset(
     output = Path(output)
     options = dict(train=train, val=val, size=size, seed=seed)
     check_options(**options)
-    if may_reuse(
-        output, options, kind=KIND, format=FORMAT, is_complete=is_complete, force=force
-    ):
+    if may_reuse(output, options, kind=KIND, format=FORMAT, is_complete=is_complete, force=force):
         return read_manifest(output)
 
     sources = load_sources(seed=seed)

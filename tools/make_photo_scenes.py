@@ -417,7 +417,11 @@ def write_split(
                 id=index,
                 image_id=image,
                 category_id=1
-                + (wnids.index(photo.wnid) if kind == 'classes' else kinds.index(groups[photo.wnid])),
+                + (
+                    wnids.index(photo.wnid)
+                    if kind == 'classes'
+                    else kinds.index(groups[photo.wnid])
+                ),
                 bbox=box,
                 area=box[2] * box[3],
                 iscrowd=0,
