@@ -1,8 +1,8 @@
 """Compose detection scenes of real photographs: those of Tiny ImageNet, each in its own context.
 
 A scene is a canvas that is cut into cells, each filled with a part of one photograph around its
-object. Boxes are the human-made ones of ImageNet. Classes are ten groups of five of the photographs'
-classes. What is written::
+object. Boxes are the human-made ones of ImageNet. Classes are ten groups of five of its classes.
+What is written::
 
     <output>/train/000001.bmp ...               likewise search/ and val/
     <output>/annotations/groups_train.json ...  COCO format, groups as categories
@@ -10,16 +10,16 @@ classes. What is written::
     <output>/photos.npz                         photographs as arrays, to pre-train backbones on
     <output>/dataset.json                       options, counts and digests, written last
 
-No photograph is in two splits: train has the training photographs, less those drawn for search; val
-the official validation photographs. Train uses each photograph once a pass, the others once.
-Photographs whose box covers more than nine tenths are not used in scenes, because an object that fills
-its cell without a margin looks like none; nor are files that occur twice in the data set, because they
-have two labels or are in two splits.
+No photograph is in two splits: train has the training photographs, less those drawn for search;
+val the official validation photographs. Train uses each photograph once a pass, the others once.
+Left out of scenes are photographs whose box covers more than nine tenths of them, since a crop
+that shows the object with a margin does not exist. Files that occur twice are left out of
+everything: they have two labels, or are in two splits.
 
 Which photograph is where, and every annotation, follows from the seed by integer arithmetic on
 Python's own random numbers, and from the contents of the files, not their names: any machine and
-version gives the same annotations. Pixels depend on how Pillow decodes and resizes, too. The digests
-in ``dataset.json`` show whether two machines have the same.
+version gives the same annotations. Pixels depend on how Pillow decodes and resizes, too. The
+digests in ``dataset.json`` show whether two machines have the same.
 
 Command:
     python tools/make_photo_scenes.py data/tiny-imagenet-200
@@ -221,7 +221,7 @@ def read_photos(source: Path, groups: Mapping[str, str]) -> dict[str, list[Photo
 
 
 def _photo(folder: Path, wnid: str, fields: Sequence[str], count: int, place: str) -> Photo:
-    """Return the photograph of a line: file, in the list of val also the class, and four corners."""
+    """Return the photograph of a line: file, class (in the list of val), four corners."""
     corners = fields[-4:]
     if len(fields) != count or not all(value.isdigit() for value in corners):
         raise ValueError(f'{place} must have {count} fields, the last four integers, got {fields}')
@@ -412,23 +412,20 @@ def write_split(
     )
     result: dict[str, Any] = dict(images=len(images), annotations=len(objects))
     for kind, listed in categories.items():
-        annotations = [
-            dict(
-                id=index,
-                image_id=image,
-                category_id=1
-                + (
-                    wnids.index(photo.wnid)
-                    if kind == 'classes'
-                    else kinds.index(groups[photo.wnid])
-                ),
-                bbox=box,
-                area=box[2] * box[3],
-                iscrowd=0,
-                photo=photo.digest[:12],
+        annotations = []
+        for index, (image, box, photo) in enumerate(objects, start=1):
+            own = wnids.index(photo.wnid) if kind == 'classes' else kinds.index(groups[photo.wnid])
+            annotations.append(
+                dict(
+                    id=index,
+                    image_id=image,
+                    category_id=own + 1,
+                    bbox=box,
+                    area=box[2] * box[3],
+                    iscrowd=0,
+                    photo=photo.digest[:12],
+                )
             )
-            for index, (image, box, photo) in enumerate(objects, start=1)
-        ]
         text = json.dumps(dict(images=images, annotations=annotations, categories=listed)) + '\n'
         (root / f'annotations/{kind}_{split}.json').write_text(text, encoding='utf-8')
         result[kind] = hashlib.sha256(text.encode()).hexdigest()

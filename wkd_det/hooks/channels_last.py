@@ -1,4 +1,4 @@
-"""Channels of each pixel side by side in memory: what small convolutions on a CPU are quicker in."""
+"""Layout of memory: the channels of each pixel side by side, quicker for small convolutions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backbone of detectors as a network for classification: its last map, pooled, and a linear layer.
+"""A backbone of detectors as a classification network: its last map, pooled, and a linear layer.
 
 What it learns, a detector begins with: the checkpoint of a
 :class:`~wkd_det.classification.classifier.Classifier` holds the backbone's weights under
