@@ -46,10 +46,10 @@ def may_reuse(
 
     Args:
         output: Folder of the data set.
-        options: What decides the data set; JSON values.
+        options: Options that decide the data set; JSON values.
         kind: Noun for messages, e.g. ``'mini data set'``.
         format: Version of the drawing.
-        is_complete: Whether the files that a manifest counts are there.
+        is_complete: Function of the folder and its manifest: whether the files are there.
         force: Whether a data set with other options may be replaced.
 
     Raises:

@@ -80,7 +80,7 @@ class Draws:
     """Random integers that are the same for every version of Python.
 
     Args:
-        *key: What the draws depend on, e.g. a seed and a purpose.
+        *key: Values that decide the draws, e.g. a seed and a purpose.
     """
 
     def __init__(self, *key: Any) -> None:

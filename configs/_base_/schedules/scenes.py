@@ -25,7 +25,7 @@ default_hooks = dict(
     checkpoint=dict(
         type='ExactCheckpointHook', by_epoch=False, interval=300, save_last=True, max_keep_ckpts=1
     ),
+    channels_last=dict(type='ChannelsLastHook'),
 )
-custom_hooks = [dict(type='ChannelsLastHook')]
 log_processor = dict(window_size=50, by_epoch=False)
 randomness = dict(seed=0)

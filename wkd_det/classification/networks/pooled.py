@@ -46,8 +46,8 @@ class PooledBackbone(nn.Module):
         self.pool = global_pool()
         self.fc = linear_classifier(self._width(), num_classes)
         self.num_classes = num_classes
-        if hasattr(self.backbone, 'init_weights'):
-            self.backbone.init_weights()
+        if hasattr(self.backbone, 'init_weights') and not self.fc.weight.is_meta:
+            self.backbone.init_weights()  # mmengine's reads the values
 
     def _width(self) -> int:
         probe = copy.deepcopy(self.backbone).to('meta')  # takes neither time nor random numbers
