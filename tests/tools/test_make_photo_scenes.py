@@ -13,13 +13,15 @@ from PIL import Image
 
 import dataset_folder
 import make_photo_scenes as tool
+from photo_scenes import layout, photographs
+from photo_scenes.draws import Draws
 
 GROUPS = {'n01': 'round', 'n02': 'round', 'n03': 'long'}
 OPTIONS = dict(size=(96, 64), photos=(2, 4), held_out=6)
 BOX = (16, 20, 47, 51)  # as the lists have it: the last pixel is inside
 
 
-def jpeg(number: int, side: int = tool.PHOTO) -> bytes:
+def jpeg(number: int, side: int = photographs.PHOTO) -> bytes:
     """A picture like no other: a green square on grey noise."""
     pixels = np.random.default_rng(number).integers(0, 120, (side, side, 1), np.uint8)
     pixels = np.repeat(pixels, 3, axis=2)
@@ -89,13 +91,13 @@ def photos_of(root: Path, split: str) -> Counter:
 
 
 def test_draws_are_those_of_every_version() -> None:
-    draws = tool.Draws(0, 'train', 1)
+    draws = Draws(0, 'train', 1)
     assert [draws.below(1000) for _ in range(4)] == [954, 755, 840, 391]
-    assert tool.Draws(0, 'train', 1).shuffled(range(6)) == [0, 2, 1, 4, 3, 5]
+    assert Draws(0, 'train', 1).shuffled(range(6)) == [0, 2, 1, 4, 3, 5]
 
 
 def test_weighted_draws_in_proportion() -> None:
-    draws = tool.Draws('weights')
+    draws = Draws('weights')
     found = Counter(draws.weighted([1, 0, 3]) for _ in range(4000))
     assert set(found) == {0, 2}
     assert abs(found[2] / 4000 - 0.75) < 4 * (0.75 * 0.25 / 4000) ** 0.5  # four deviations
@@ -108,27 +110,27 @@ def test_weighted_draws_in_proportion() -> None:
 def test_cells_tile_the_canvas(count: int) -> None:
     for seed in range(20):
         covered = np.zeros((96, 128), int)
-        cells = tool.cut_canvas(tool.Draws(seed), 128, 96, count)
+        cells = layout.cut_canvas(Draws(seed), 128, 96, count)
         assert len(cells) == count
         for cell in cells:
-            assert min(cell.w, cell.h) >= tool.MIN_CELL
+            assert min(cell.w, cell.h) >= layout.MIN_CELL
             covered[cell.y : cell.y + cell.h, cell.x : cell.x + cell.w] += 1
         assert (covered == 1).all()
 
 
 def test_a_canvas_without_room_has_fewer_cells() -> None:
-    assert len(tool.cut_canvas(tool.Draws(0), 64, 64, 9)) == 4
+    assert len(layout.cut_canvas(Draws(0), 64, 64, 9)) == 4
 
 
-def photo(box: tuple[int, int, int, int]) -> tool.Photo:
-    return tool.Photo(Path('none'), '0', 'n01', box)
+def photo(box: tuple[int, int, int, int]) -> photographs.Photo:
+    return photographs.Photo(Path('none'), '0', 'n01', box)
 
 
 def test_a_placed_box_is_that_of_the_crop() -> None:
     """A cell of the photograph's own shape, resized to its side, shows the whole box."""
-    cell = tool.Cell(0, 0, 64, 64)
+    cell = layout.Cell(0, 0, 64, 64)
     for seed in range(50):
-        placed = tool.place_photo(tool.Draws(seed), photo((16, 20, 48, 52)), cell)
+        placed = layout.place_photo(Draws(seed), photo((16, 20, 48, 52)), cell)
         if placed.side == 64:
             assert placed.box == (16 * 64, 20 * 64, 48 * 64, 52 * 64)
         assert 64 <= placed.side <= 83
@@ -137,7 +139,7 @@ def test_a_placed_box_is_that_of_the_crop() -> None:
 @pytest.mark.parametrize('box', [(0, 0, 64, 64), (0, 0, 62, 62), (30, 30, 32, 32)])
 def test_no_crop_for_a_box_that_fills_the_cell_or_is_a_speck(box: tuple[int, ...]) -> None:
     # 62 / 64 squared is 94 %; two pixels become at most three of 83.
-    assert tool.place_photo(tool.Draws(0), photo(box), tool.Cell(0, 0, 64, 64)) is None
+    assert layout.place_photo(Draws(0), photo(box), layout.Cell(0, 0, 64, 64)) is None
 
 
 @pytest.mark.parametrize(
@@ -180,7 +182,7 @@ def test_boxes_are_where_the_objects_are(scenes: Path) -> None:
         green = (pixels[..., 1] > 200) & (pixels[..., 0] < 90)
         x, y, w, h = each['bbox']
         assert each['area'] == w * h
-        assert min(w, h) >= tool.MIN_SIDE
+        assert min(w, h) >= layout.MIN_SIDE
         inside = green[round(y) + 1 : round(y + h) - 1, round(x) + 1 : round(x + w) - 1]
         assert inside.mean() > 0.95
         if x >= 6:
@@ -246,7 +248,7 @@ def test_files_that_occur_twice_are_left_out(tmp_path: Path) -> None:
     source = write_layout(tmp_path, train=8, val=4)
     twice = (source / 'train/n01/images/n01_0.JPEG').read_bytes()
     (source / 'val/images/val_11.JPEG').write_bytes(twice)
-    found = tool.read_photos(source, GROUPS)
+    found = photographs.read_photos(source, GROUPS)
     assert len(found['train']) == 3 * 8 - 1
     assert len(found['val']) == 3 * 4 - 1
 
@@ -260,10 +262,10 @@ def test_finished_scenes_are_reused(source: Path, scenes: Path) -> None:
 
 
 def test_fifty_classes_in_ten_groups() -> None:
-    table = tool.read_groups(None)
+    table = photographs.read_groups(None)
     assert set(Counter(table.values()).values()) == {5}
     assert len(table) == 50
-    assert list(dict.fromkeys(table.values())) == list(tool.GROUPS)
+    assert list(dict.fromkeys(table.values())) == list(photographs.GROUPS)
 
 
 def test_the_study_knows_the_groups_by_the_same_names() -> None:
@@ -271,7 +273,7 @@ def test_the_study_knows_the_groups_by_the_same_names() -> None:
 
     root = Path(tool.__file__).parents[1]
     config = Config.fromfile(root / 'configs/_base_/datasets/photo_scenes.py')
-    assert tuple(config.metainfo.classes) == tuple(tool.GROUPS)
+    assert tuple(config.metainfo.classes) == tuple(photographs.GROUPS)
 
 
 # --- errors
@@ -350,7 +352,7 @@ def test_lines_that_are_wrong(tmp_path: Path, name: str, old: str, new: str, mes
 def test_groups_that_are_wrong(tmp_path: Path, lines: str, message: str) -> None:
     (tmp_path / 'groups.txt').write_text(lines)
     with pytest.raises(ValueError) as error:  # noqa: PT011  the whole message is compared
-        tool.read_groups(tmp_path / 'groups.txt')
+        photographs.read_groups(tmp_path / 'groups.txt')
     assert str(error.value) == f'{tmp_path}/{message}'
 
 
@@ -369,7 +371,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         'http://cs231n.stanford.edu/tiny-imagenet-200.zip'
     )
     with pytest.raises(dataset_folder.DatasetError) as error:
-        tool.read_names(source, {'n07': 'round'})
+        photographs.read_names(source, {'n07': 'round'})
     assert str(error.value) == f"{source}/words.txt does not name the classes ['n07']"
 
 
