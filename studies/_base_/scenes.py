@@ -51,6 +51,13 @@ __rois = dict(
     connector_at='map',
     connector=dict(type='ConvConnector', kernel_size=3),
 )
+__on_p2 = dict(
+    _delete_=True,
+    tap='neck',
+    levels=[0],
+    connector=dict(type='ConvConnector', kernel_size=3),
+    loss=dict(type='WKDFeatureLoss', grid=8, mean_cov_ratio=2.0, loss_weight=0.015),
+)
 __on_rois = dict(fitnet_rois='FitNetLoss', pkd_rois='PKDLoss')
 __ways = ('', '_st', '_ts')
 __fcfd = ['fcfd_app', *(f'fcfd_{part}{way}' for part in ('kd', 'box') for way in __ways)]
@@ -73,7 +80,8 @@ __arms = [
     ('wkd_l', 'WKD-L', 'wkd-l', dict(wkd_l=3.0)),
     ('wkd_f', 'WKD-F on RoIs', 'wkd-f', dict(wkd_f=0.015)),
     ('wkd_f_fpn', 'WKD-F on P2', 'wkd-f-fpn', dict(wkd_f_fpn=0.015)),
-    ('wkd_lf', 'WKD-L + WKD-F', 'wkd-lf', dict(wkd_l=3.0, wkd_f=0.015)),
+    ('wkd_lf', 'WKD-L + WKD-F on RoIs', 'wkd-lf', dict(wkd_l=3.0, wkd_f=0.015)),
+    ('wkd_lf_fpn', 'WKD-L + WKD-F on P2', 'wkd-lf', dict(wkd_l=3.0, wkd_f=0.015)),
     ('wkd_lf_box', 'WKD-L + WKD-F + box', 'wkd-lf-box', dict(wkd_l=3.0, wkd_f=0.015, wkd_box=0.3)),
     ('fcfd_wkd', 'FCFD with WKD', 'fcfd-wkd', dict.fromkeys(__fcfd_wkd, 1.0) | dict(wkd_f=0.015)),
     (
@@ -98,6 +106,9 @@ for __name, __title, __config, __weights in __arms:
     if __name in __on_rois:
         __loss = dict(type=__on_rois[__name], loss_weight=__weights[__config])
         __changes = {f'model.distill.loss_{__config}': dict(__rois, loss=__loss)}
+    if __name == 'wkd_lf_fpn':
+        __changes['model.distill.loss_wkd_f'] = __on_p2
+        del __changes[__weight.format('wkd_f')]
     arms[__name] = dict(
         title=__title,
         config=f'configs/scenes/{__config}_scenes.py',

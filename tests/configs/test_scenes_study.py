@@ -68,6 +68,9 @@ def test_feature_methods_have_the_places_of_wkd():
         assert found.connector.to_dict() == dict(MAPS, norm_cfg=dict(type='BN'))
     own = config_of('wkd_f_fpn').model.distill.loss_wkd_f_fpn
     assert (own.tap, own.levels, own.connector.to_dict()) == ('neck', [0], MAPS)
+    both = config_of('wkd_lf_fpn').model.distill.loss_wkd_f
+    assert {**both.to_dict(), 'loss': None} == {**own.to_dict(), 'loss': None}
+    assert {**both.loss, 'loss_weight': 0} == {**own.loss, 'loss_weight': 0}
     own = config_of('wkd_f').model.distill.loss_wkd_f.to_dict()
     for method in ('fitnet', 'pkd'):
         found = config_of(f'{method}_rois').model.distill[f'loss_{method}'].to_dict()
