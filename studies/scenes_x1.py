@@ -9,9 +9,9 @@ seeds = [1, 2, 3]
 length = 1200
 references = ['plain', 'kd']
 search = dict(of='scenes.py')
+_base_.pop('search_on_its_own_scenes')
 _arms = _base_.pop('arms')
-methods = {name: _arms[name] for name in ('plain', 'kd', 'wkd_l', 'wkd_f', 'wkd_lf')}
+methods = {name: _arms[name] for name in ('plain', 'kd', 'wkd_l', 'wkd_f_fpn', 'wkd_lf_fpn')}
 methods['plain_equal'] = dict(
-    methods['plain'], title='plain student, equal compute', like='plain', length=1920
+    _arms['plain'], title='plain student, equal compute', like='plain', length=1800
 )
-_base_.pop('on_search')

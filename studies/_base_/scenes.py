@@ -1,4 +1,4 @@
-# Shared by the studies on photo scenes: what is prepared, the arms, and the scenes of the search.
+# Shared by the studies on photo scenes: what is prepared, the arms, and the search.
 metric = 'coco/bbox_mAP'
 metrics = [
     dict(key='coco/bbox_mAP_50', title='AP50'),
@@ -36,11 +36,19 @@ prepare = [
 ]
 
 # The search sees scenes of other photographs than the table.
-on_search = {
-    'val_dataloader.dataset.ann_file': 'annotations/groups_search.json',
-    'val_dataloader.dataset.data_prefix.img': 'search/',
-    'val_evaluator.ann_file': 'data/photo_scenes/annotations/groups_search.json',
-}
+search_on_its_own_scenes = dict(
+    seeds=[101],
+    length=800,
+    overrides={
+        'val_dataloader.dataset.ann_file': 'annotations/groups_search.json',
+        'val_dataloader.dataset.data_prefix.img': 'search/',
+        'val_evaluator.ann_file': 'data/photo_scenes/annotations/groups_search.json',
+    },
+    stages=[
+        dict(keys='weight', factors=[0.3, 1, 3]),
+        dict(keys=['optim_wrapper.optimizer.lr'], factors=[0.5, 1, 2]),
+    ],
+)
 
 # Places: the maps of P2 behind a 3 x 3 convolution and batch normalisation, as the configs have
 # them, or RoI features of 8 x 8 behind the same convolution; WKD-F and its rivals have both.
@@ -81,7 +89,7 @@ __arms = [
     ('wkd_f', 'WKD-F on RoIs', 'wkd-f', dict(wkd_f=0.015)),
     ('wkd_f_fpn', 'WKD-F on P2', 'wkd-f-fpn', dict(wkd_f_fpn=0.015)),
     ('wkd_lf', 'WKD-L + WKD-F on RoIs', 'wkd-lf', dict(wkd_l=3.0, wkd_f=0.015)),
-    ('wkd_lf_fpn', 'WKD-L + WKD-F on P2', 'wkd-lf', dict(wkd_l=3.0, wkd_f=0.015)),
+    ('wkd_lf_fpn', 'WKD-L + WKD-F', 'wkd-lf', dict(wkd_l=3.0, wkd_f=0.015)),
     ('wkd_lf_box', 'WKD-L + WKD-F + box', 'wkd-lf-box', dict(wkd_l=3.0, wkd_f=0.015, wkd_box=0.3)),
     ('fcfd_wkd', 'FCFD with WKD', 'fcfd-wkd', dict.fromkeys(__fcfd_wkd, 1.0) | dict(wkd_f=0.015)),
     (

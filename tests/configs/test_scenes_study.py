@@ -14,16 +14,19 @@ from wkd_det.detection.geometry import num_classes
 from wkd_det.distillation import TeacherSource
 
 ROOT = Path(__file__).parents[2]
-SPEC = Config.fromfile(ROOT / 'studies/scenes.py')
-LENGTHS = {name: Config.fromfile(ROOT / f'studies/scenes_{name}.py') for name in ('x1', 'x4')}
-DISTILLED = [name for name in SPEC.methods if not name.startswith('plain')]
+SPEC, ROIS, PAIRS, SHORT, LONG = (
+    Config.fromfile(ROOT / f'studies/{name}.py')
+    for name in ('scenes', 'scenes_rois', 'scenes_pairs', 'scenes_x1', 'scenes_x4')
+)
+METHODS = {**SPEC.methods, **ROIS.methods, **PAIRS.methods}
+DISTILLED = [name for name in METHODS if not name.startswith('plain')]
 MAPS = dict(kernel_size=3, type='ConvConnector')
 pytestmark = pytest.mark.usefixtures('from_the_root')
 
 
-def config_of(method: str, spec: Config = SPEC) -> Config:
+def config_of(method: str) -> Config:
     """The config of an arm as it is trained."""
-    section = copy.deepcopy(spec.methods[method])
+    section = copy.deepcopy(METHODS[method])
     config = Config.fromfile(ROOT / section.config)
     config.merge_from_dict(section.overrides.to_dict())
     return config
@@ -45,9 +48,9 @@ def test_an_arm_builds_and_its_taps_fit(method, teacher):
             term.tap.attach(model, teacher, term.connectors)
 
 
-@pytest.mark.parametrize('method', list(SPEC.methods))
+@pytest.mark.parametrize('method', METHODS)
 def test_the_search_scales_numbers_of_the_config(method):
-    section = SPEC.methods[method]
+    section = METHODS[method]
     weights = section.weight if isinstance(section.weight, list) else [section.weight]
     flat = config_of(method).to_dict()
     for key in [*weights, 'optim_wrapper.optimizer.lr']:
@@ -95,7 +98,7 @@ def test_everybody_starts_from_the_kept_files():
     prepared = {entry.name: entry for entry in SPEC.prepare}
     key = 'model.backbone.init_cfg.checkpoint'
     assert prepared['teacher'].overrides == {key: kept['teacher_backbone']}
-    for spec in (SPEC, *LENGTHS.values()):
+    for spec in (SPEC, ROIS, PAIRS, SHORT, LONG):
         assert spec.prepare == SPEC.prepare
         for method, section in spec.methods.items():
             assert section.overrides[key] == kept['student_backbone']
@@ -103,12 +106,25 @@ def test_everybody_starts_from_the_kept_files():
                 assert section.overrides['model.teacher.checkpoint'] == kept['teacher']
 
 
+@pytest.mark.parametrize('other', [ROIS, PAIRS], ids=['rois', 'pairs'])
+def test_specs_share_records_of_the_same_runs(other):
+    assert other.records == 'studies/results/scenes'
+    assert set(SPEC.methods) & set(other.methods) == {'plain', 'kd'}
+    assert (other.length, other.search) == (SPEC.length, SPEC.search)
+    for method in ('plain', 'kd'):
+        assert other.methods[method] == SPEC.methods[method]
+
+
+def test_every_arm_is_in_one_study():
+    arms = Config.fromfile(ROOT / 'studies/_base_/scenes.py').arms
+    assert {*arms, 'plain_equal'} == set(METHODS)
+
+
 def test_lengths_double():
-    assert [LENGTHS['x1'].length, SPEC.length, LENGTHS['x4'].length] == [1200, 2400, 4800]
-    for spec in LENGTHS.values():
+    assert [SHORT.length, SPEC.length, LONG.length] == [1200, 2400, 4800]
+    for spec in (SHORT, LONG):
         assert spec.search == dict(of='scenes.py')
-        assert set(spec.methods) <= set(SPEC.methods)
-        for method in ('plain', 'kd', 'wkd_l', 'wkd_f', 'wkd_lf'):
-            assert spec.methods[method].overrides == SPEC.methods[method].overrides
+        for method, section in spec.methods.items():
+            assert {**section, 'length': 0} == {**SPEC.methods[method], 'length': 0}
         ratio = spec.methods.plain_equal.length / spec.length
         assert ratio == SPEC.methods.plain_equal.length / SPEC.length
