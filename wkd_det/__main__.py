@@ -29,6 +29,7 @@ TOOLS = {
     'build_interrelation': 'compute costs between classes',
     'inspect_interrelation': 'show costs between classes',
     'make_mini_dataset': 'make the scenes of handwritten digits',
+    'make_photo_scenes': 'make scenes of the photographs of Tiny ImageNet',
     'compare': 'compare methods over seeds',
     'plots': 'draw pictures of trained networks',
 }

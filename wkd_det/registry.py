@@ -85,6 +85,7 @@ CLASSIFIERS = {
     'DistilledClassifier': 'classification.distilled',
     'ImagePreprocessor': 'classification.data',
     'MobileNetV1': 'classification.networks.mobilenets',
+    'PooledBackbone': 'classification.networks.pooled',
     'TimmModel': 'classification.networks.zoo',
     'TorchvisionModel': 'classification.networks.zoo',
 }
@@ -99,6 +100,7 @@ REGISTERED = {
     },
     'FUNCTIONS': {'collate_images': 'classification.data'},
     'HOOKS': {
+        'ChannelsLastHook': 'hooks.channels_last',
         'ExactCheckpointHook': 'hooks.exact_checkpoint',
         'MetricFileHook': 'hooks.metric_file',
         'SampleTableHook': 'hooks.sample_table',
