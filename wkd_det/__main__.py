@@ -32,6 +32,7 @@ TOOLS = {
     'make_photo_scenes': 'make scenes of the photographs of Tiny ImageNet',
     'compare': 'compare methods over seeds',
     'plots': 'draw pictures of trained networks',
+    'check_gpu': 'measure on a GPU: numbers, times, memory and waits',
 }
 _OPERATORS = {
     'compiled': 'operators compiled',
