@@ -87,6 +87,7 @@ CLASSIFIERS = {
     'MobileNetV1': 'classification.networks.mobilenets',
     'TimmModel': 'classification.networks.zoo',
     'TorchvisionModel': 'classification.networks.zoo',
+    'WideResNet': 'classification.networks.resnets',
 }
 REGISTERED = {
     'MODELS': {**LOSSES, **CONNECTORS, **COST_SOURCES, **CLASSIFIERS},
@@ -100,6 +101,7 @@ REGISTERED = {
     'FUNCTIONS': {'collate_images': 'classification.data'},
     'HOOKS': {
         'ExactCheckpointHook': 'hooks.exact_checkpoint',
+        'ImageSizeHook': 'hooks.image_size',
         'SampleTableHook': 'hooks.sample_table',
         'TermScheduleHook': 'hooks.term_schedule',
     },

@@ -143,6 +143,8 @@ class DistilledClassifier(DistilledModel, Classifier):
     def _load_teacher(self) -> Teacher | None:
         teacher = super()._load_teacher()
         if teacher is not None:
+            if self.channels_last:
+                teacher.module.to(memory_format=torch.channels_last)
             own = self.data_preprocessor
             # A bare network takes what the student takes.
             plain = not isinstance(teacher.module, Classifier)
