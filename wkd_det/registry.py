@@ -77,7 +77,9 @@ COST_SOURCES = {
     'ClassifierCost': 'costs.sources',
     'ConstantCost': 'costs.sources',
     'FileCost': 'costs.sources',
+    'GroupCost': 'costs.controls',
     'PrototypeCost': 'costs.sources',
+    'ShuffledCost': 'costs.controls',
 }
 CLASSIFIERS = {
     'CifarModel': 'classification.networks.zoo',
@@ -105,7 +107,11 @@ REGISTERED = {
         'SampleTableHook': 'hooks.sample_table',
         'TermScheduleHook': 'hooks.term_schedule',
     },
-    'METRICS': {'TopKAccuracy': 'classification.classifier'},
+    'METRICS': {
+        'Calibration': 'classification.calibration',
+        'GroupMistakes': 'classification.mistakes',
+        'TopKAccuracy': 'classification.classifier',
+    },
     'OPTIM_WRAPPERS': {'CPUAmpOptimWrapper': 'hooks.cpu_amp'},
 }
 """Names by registry. The distilled detectors are found with MMDetection's own: see ``register``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import zipfile
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from wkd_det.classification.augmentation import BatchAugmentation
 from wkd_det.classification.data import ImageDataset
+from wkd_det.classification.stored import StoredLogits
 from wkd_det.classification.subsets import stratified
 from wkd_det.classification.targets import UNLABELLED, Sample
 from wkd_det.ops.checks import check_integers, listed
@@ -45,11 +47,18 @@ class HeldImages(ImageDataset):
         batched: Transform a whole batch at a time, which costs a tenth. Equal in distribution,
             but the same seed of the run gives other crops. For the transforms in
             :data:`~wkd_det.classification.augmentation.BATCHED`.
+        augmentations: Number of fixed augmentations of each image, of which one is drawn whenever
+            the image is; without it the transforms draw anew. Needs ``batched``.
+        augmentation_seed: Seed of the fixed augmentations, >= 0.
+        stored_logits: Folder with the logits of a teacher for these augmentations, which
+            ``tools/store_teacher.py`` writes; batches carry them. Needs ``augmentations``.
         **options: Options of :class:`~wkd_det.classification.data.ImageDataset`.
 
     Raises:
-        ValueError: If a class has too few images, a number is no integer in its range, or the
-            transforms do not go with ``batched``.
+        FileNotFoundError: If there are no stored logits.
+        ValueError: If a class has too few images, a number is no integer in its range, the
+            transforms do not go with ``batched``, an option lacks the one that it needs, or the
+            logits were stored for other augmentations or images.
     """
 
     def __init__(
@@ -63,38 +72,52 @@ class HeldImages(ImageDataset):
         held_out: int = 0,
         seed: int = 0,
         batched: bool = False,
+        augmentations: int | None = None,
+        augmentation_seed: int = 0,
+        stored_logits: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(classes, **options)
-        check_integers(0, val_per_class=held_out, seed=seed)
+        check_integers(0, val_per_class=held_out, seed=seed, augmentation_seed=augmentation_seed)
+        for name, value, other, needed in (
+            ('augmentations', augmentations, 'batched=True', batched),
+            ('stored_logits', stored_logits, 'augmentations', augmentations),
+        ):
+            if value is not None and not needed:
+                raise ValueError(f'{name} needs {other}')
         self._augmentation = self._batch_augmentation(images.shape[1:3]) if batched else None
+        self.places = np.arange(len(images))
+        """Places of the images in the arrays of their split, rising."""
         self._images, self._labels = images, labels.tolist()
-        self._places: np.ndarray | None = None
-        if per_class is None and not held_out:
-            return
+        self._picked = False
+        if per_class is not None or held_out:
+            self._take(_drawn(labels, classes, split, per_class, held_out, seed), labels)
+        self.augmentations = augmentations
+        """Number of fixed augmentations; None where each is drawn anew."""
+        self.made_by = dict(
+            seed=augmentation_seed, transforms=json.loads(json.dumps(options.get('transforms', ())))
+        )
+        """What stored logits must be made for, beside the images."""
+        self._tables: Tensor | None = None
+        if augmentations is not None:
+            check_integers(augmentations=augmentations)
+            self._tables = torch.stack(
+                [
+                    self._augmentation.table(len(images), number, augmentation_seed)
+                    for number in range(augmentations)
+                ]
+            )[:, self.places]
+        self._stored: StoredLogits | None = None
+        if stored_logits is not None:
+            self._stored = StoredLogits(stored_logits, augmentations, self.places, self.made_by)
 
-        def draw(**arguments: Any) -> np.ndarray:
-            return stratified(
-                labels,
-                len(classes),
-                seed=seed,
-                name=lambda label: f'class {classes[label]!r}',
-                **arguments,
-            )
-
-        if held_out:
-            first = draw(per_class=held_out, option='val_per_class')
-        if split == 'val' and held_out:
-            drawn = first if per_class is None else draw(per_class=min(per_class, held_out))
-        else:
-            unlabelled = np.flatnonzero(labels == UNLABELLED)
-            drawn = np.concatenate([draw(per_class=per_class, skipped=held_out), unlabelled])
-        if not len(drawn):
-            raise ValueError(f'val_per_class={held_out} leaves no image in the split {split!r}')
-        self._places = np.sort(drawn)
-        self._labels = labels[self._places].tolist()
-        if not isinstance(images, np.memmap):
-            self._images, self._places = images[self._places], None
+    def _take(self, places: np.ndarray, labels: np.ndarray) -> None:
+        """Keep some of the images."""
+        self.places = places
+        self._labels = labels[places].tolist()
+        self._picked = isinstance(self._images, np.memmap)
+        if not self._picked:
+            self._images = self._images[places]
 
     def __getitem__(self, index: int) -> tuple[Tensor, int] | Sample | None:
         if self._augmentation is None:
@@ -105,16 +128,47 @@ class HeldImages(ImageDataset):
         """Return the samples of a batch, which loaders of torch ask for at once."""
         if self._augmentation is None:
             return [self[index] for index in indices]
-        places = np.asarray(indices)
-        if self._places is not None:
-            places = self._places[places]
-        images = torch.from_numpy(np.asarray(self._images[places]))
-        images = images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2)
-        images = self._augmentation(images, self._augmentation.draw(len(images)))
+        indices = np.asarray(indices)
+        if self._tables is None:
+            images = self._augmented(indices, self._augmentation.draw(len(indices)))
+        else:
+            chosen = torch.randint(self.augmentations, (len(indices),))
+            images = self._augmented(indices, self._tables[chosen, indices])
         labels = [self._labels[index] for index in indices]
-        if not self.with_index:
+        if not self.with_index and self._stored is None:
             return list(zip(images, labels))
-        return [Sample(*values) for values in zip(images, labels, indices)]
+        nothing = [None] * len(indices)
+        columns = [
+            images,
+            labels,
+            indices.tolist() if self.with_index else nothing,
+            nothing,
+            nothing if self._stored is None else self._stored(chosen, indices),
+        ]
+        return [Sample(*values) for values in zip(*columns)]
+
+    def augmented(self, indices: Sequence[int], number: int) -> Tensor:
+        """Return images under one of the fixed augmentations, bytes, shape ``(N, C, H, W)``.
+
+        Args:
+            indices: Places of the images in this data set.
+            number: Number of the augmentation.
+
+        Raises:
+            ValueError: If the data set has no such augmentation.
+        """
+        if self._tables is None or not 0 <= number < self.augmentations:
+            raise ValueError(
+                f'the data set has {self.augmentations or 0} fixed augmentations, got {number}'
+            )
+        indices = np.asarray(indices)
+        return self._augmented(indices, self._tables[number, indices])
+
+    def _augmented(self, indices: np.ndarray, drawn: Tensor) -> Tensor:
+        places = self.places[indices] if self._picked else indices
+        images = torch.from_numpy(np.array(self._images[places]))
+        images = images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2)
+        return self._augmentation(images, drawn)
 
     def _batch_augmentation(self, size: tuple[int, int]) -> BatchAugmentation:
         if self._strong_transform is not None:
@@ -122,11 +176,42 @@ class HeldImages(ImageDataset):
         return BatchAugmentation(self._transform.transforms, size)
 
     def read(self, index: int) -> tuple[Image.Image, int]:
-        place = index if self._places is None else self._places[index]
+        place = self.places[index] if self._picked else index
         return Image.fromarray(np.array(self._images[place])), self._labels[index]
 
     def labels(self) -> Sequence[int]:
         return self._labels
+
+
+def _drawn(
+    labels: np.ndarray,
+    classes: Sequence[str],
+    split: str,
+    per_class: int | None,
+    held_out: int,
+    seed: int,
+) -> np.ndarray:
+    """Return the places of the images of a split, rising."""
+
+    def draw(**arguments: Any) -> np.ndarray:
+        return stratified(
+            labels,
+            len(classes),
+            seed=seed,
+            name=lambda label: f'class {classes[label]!r}',
+            **arguments,
+        )
+
+    if held_out:
+        first = draw(per_class=held_out, option='val_per_class')
+    if split == 'val' and held_out:
+        drawn = first if per_class is None else draw(per_class=min(per_class, held_out))
+    else:
+        unlabelled = np.flatnonzero(labels == UNLABELLED)
+        drawn = np.concatenate([draw(per_class=per_class, skipped=held_out), unlabelled])
+    if not len(drawn):
+        raise ValueError(f'val_per_class={held_out} leaves no image in the split {split!r}')
+    return np.sort(drawn)
 
 
 class ArraysDataset(HeldImages):

@@ -30,10 +30,11 @@ from wkd_det.runtime.config import build_strict, check_keys
 
 _BAD_IMAGE = ('raise', 'skip')
 _AS_BYTES = transforms.PILToTensor()
-_PARTS = ('images', 'labels', 'indices', 'strong')  # of a batch, in the order of a sample's fields
+_PARTS = ('images', 'labels', 'indices', 'strong', 'stored')  # of a batch, as a sample's fields
 _NOT_MIXED = dict(
     indices='makes images that are no samples of the data set: set with_index=False',
     strong='mixes one view: take the strong_transforms out of the data set',
+    stored='makes images that no teacher has seen: take stored_logits out of the data set',
 )
 
 TORCHVISION_TRANSFORMS = Registry('torchvision transform', locations=[__name__])
@@ -164,8 +165,8 @@ def collate_images(
 ) -> list[Tensor] | dict[str, Tensor]:
     """Return images ``(N, C, H, W)`` and labels ``(N,)``; skipped images are left out.
 
-    Where samples have indices or second views, a dict of ``images``, ``labels``, and ``indices``
-    ``(N,)`` or ``strong`` ``(N, C, H, W)``.
+    Where samples have more than that, a dict of ``images``, ``labels``, and ``indices``
+    ``(N,)``, ``strong`` ``(N, C, H, W)`` or ``stored`` ``(N, T)``.
 
     Raises:
         ValueError: If no image is left.
@@ -240,7 +241,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
 
         Args:
             data: Images and labels, or a dict of ``images``, ``labels`` and optionally
-                ``indices`` and ``strong``, as :func:`collate_images` makes it.
+                ``indices``, ``strong`` and ``stored``, as :func:`collate_images` makes it.
             training: Whether to mix images, and to allow probabilities as labels.
 
         Raises:
@@ -268,6 +269,8 @@ class ImagePreprocessor(BaseDataPreprocessor):
         if 'strong' in parts:
             strong = self._normalised(parts['strong'])
             more['strong'] = self._resized(strong) if training else strong
+        if 'stored' in parts:
+            more['stored'] = parts['stored'].float()
         if self.allow_unlabelled and labels.dim() == 1:
             more['labelled'] = labels != UNLABELLED
         return [images, Targets(labels, **more) if more else labels]

@@ -17,7 +17,9 @@ from wkd_det.classification.targets import Targets
 from wkd_det.classification.views import (
     ClassifierStudentView,
     ClassifierTeacherView,
+    StoredUse,
     head_of,
+    raw_logits,
     run_network,
 )
 from wkd_det.distillation.extras import EXTRAS
@@ -63,6 +65,7 @@ class DistilledClassifier(DistilledModel, Classifier):
         self.image_size = image_size
         self.places = dict(places or {})
         self._teacher_images: TeacherImages | None = None
+        self._stored = StoredUse()
         super().__init__(*args, **kwargs)
 
     def find_tap(self, section: str, name: Any) -> Callable[..., Tap]:
@@ -137,8 +140,26 @@ class DistilledClassifier(DistilledModel, Classifier):
         teacher = self.distiller.teacher
         if teacher is None:
             return student, None
-        images = self._teacher_images
-        return student, ClassifierTeacherView(teacher, images, student, modules('teacher'))
+        view = ClassifierTeacherView(
+            teacher, self._teacher_images, student, modules('teacher'), stored=self._stored
+        )
+        return student, view
+
+    @torch.no_grad()
+    def teacher_logits(self, images: Tensor) -> Tensor:
+        """Return the teacher's logits in its own classes, float32, shape ``(N, T)``.
+
+        Args:
+            images: Normalised for the student, shape ``(N, C, H, W)``.
+
+        Raises:
+            ValueError: If no term needs a teacher.
+        """
+        self._fetch_teacher(images)
+        if self.distiller is None or self.distiller.teacher is None:
+            raise ValueError('no term of the model needs a teacher')
+        images = self._teacher_images(self.arranged(images))
+        return raw_logits(self.distiller.teacher, images)
 
     def _load_teacher(self) -> Teacher | None:
         teacher = super()._load_teacher()

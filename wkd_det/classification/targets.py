@@ -22,6 +22,8 @@ class Sample(NamedTuple):
     """Place of the image in its data set."""
     strong: Tensor | None = None
     """The image after the strong transforms too."""
+    stored: Tensor | None = None
+    """Logits of a teacher that were stored for this image and its augmentation, ``(T,)``."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Targets:
     """Whether an image has a label, bool ``(N,)``; None where all must have one."""
     strong: Tensor | None = None
     """Second view of the images, normalised, ``(N, C, H, W)``; None if there is one view."""
+    stored: Tensor | None = None
+    """Stored logits of a teacher in its own classes, float32, ``(N, T)``; None without such."""
 
     @classmethod
     def of(cls, targets: Tensor | Targets) -> Targets:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from wkd_det.classification.classifier import (
@@ -18,10 +19,12 @@ from wkd_det.classification.classifier import (
     split_auxiliary,
 )
 from wkd_det.classification.data import TeacherImages
+from wkd_det.classification.stored import check_stored
 from wkd_det.classification.targets import Targets
 from wkd_det.distillation.recording import Recorded, recording, replaced
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.distillation.view import StudentView, TeacherView
+from wkd_det.ops.arithmetic import without_autocast
 
 
 class ClassifierStudentView(StudentView):
@@ -100,6 +103,7 @@ class ClassifierTeacherView(TeacherView):
         teacher_images: Makes the teacher's batch from the student's.
         student: The student's view of the batch.
         modules: Names of modules of the network whose outputs are recorded.
+        stored: Decides whether the logits that the batch carries stand in for the teacher.
     """
 
     def __init__(
@@ -108,21 +112,34 @@ class ClassifierTeacherView(TeacherView):
         teacher_images: TeacherImages,
         student: ClassifierStudentView,
         modules: Sequence[str],
+        *,
+        stored: StoredUse | None = None,
     ) -> None:
         super().__init__(teacher.module)
         self._teacher = teacher
         self._teacher_images = teacher_images
         self._student = student
         self._modules = modules
+        kept = student.targets.stored
+        if kept is not None and stored is not None:
+            kept = stored(
+                kept,
+                modules,
+                lambda images: raw_logits(teacher, teacher_images(images)),
+                student.inputs,
+            )
+        self._kept: Tensor | None = kept
 
     def start(self) -> None:
-        self._outputs  # noqa: B018  a cached property
+        if self._kept is None:
+            self._outputs  # noqa: B018  a cached property
 
     def output(self, module: str) -> Tensor:
         return self._outputs[module]
 
     def logits(self, stage: int = 0) -> Tensor:
-        return self._teacher.logits(_logits_in(self._outputs))
+        kept = self._kept
+        return self._teacher.logits(_logits_in(self._outputs) if kept is None else kept)
 
     def strong_logits(self) -> Tensor:
         return self.once('strong logits', self._run_strong)
@@ -151,6 +168,63 @@ class ClassifierTeacherView(TeacherView):
         images = self._teacher_images(strong_images(self._student.targets))
         output = network_of(self.module)(images)
         return self._teacher.logits(split_auxiliary(output)[0])
+
+
+class StoredUse:
+    """Decides whether stored logits stand in for the teacher, and checks them in the first batch.
+
+    They do where the terms read nothing else of the teacher. Where a term reads a module, the
+    teacher runs on every batch and gives the logits too.
+    """
+
+    checked = 8
+    """Images of the first batch whose logits are compared with the teacher's."""
+
+    def __init__(self) -> None:
+        self._is_first = True
+
+    def __call__(
+        self,
+        stored: Tensor,
+        modules: Sequence[str],
+        live: Callable[[Tensor], Tensor],
+        images: Tensor,
+    ) -> Tensor | None:
+        """Return the stored logits, or None if the teacher runs.
+
+        Args:
+            stored: As the batch carries them, shape ``(N, T)``.
+            modules: Modules of the teacher that the terms read.
+            live: Gives the teacher's logits of normalised images.
+            images: The batch, shape ``(N, C, H, W)``.
+
+        Raises:
+            ValueError: In the first batch, if the teacher gives other logits.
+        """
+        others = sorted(set(modules) - {''})
+        if self._is_first:
+            self._is_first = False
+            if others:
+                print_log(
+                    f'stored logits are left aside: terms read {", ".join(others)} of the teacher, '
+                    'which runs on every batch',
+                    logger='current',
+                )
+            else:
+                check_stored(stored[: self.checked], live(images[: self.checked]))
+        return None if others else stored
+
+
+@torch.no_grad()
+def raw_logits(teacher: Teacher, images: Tensor) -> Tensor:
+    """Return a teacher's logits in its own classes, in full precision, shape ``(N, T)``.
+
+    Args:
+        teacher: A classifier or a bare network.
+        images: As it takes them, float32, shape ``(N, C, H, W)``.
+    """
+    with without_autocast(images):
+        return split_auxiliary(network_of(teacher.module)(images))[0].float()
 
 
 def strong_images(targets: Targets) -> Tensor:

@@ -27,8 +27,8 @@ class ImageSizeHook(Hook):
         by_epoch: Whether epochs or iterations are counted.
 
     Raises:
-        ValueError: If ``sizes`` is no such list; when training starts, if epochs are asked for in an
-            iteration-based loop, or the model's preprocessor has no ``train_size``.
+        ValueError: If ``sizes`` is no such list; when training starts, if epochs are asked for in
+            an iteration-based loop, or the model's preprocessor has no ``train_size``.
 
     References: Howard, Training Imagenet in 3 hours for 25 minutes, fast.ai 2018 (progressive
         sizes).
@@ -54,8 +54,8 @@ class ImageSizeHook(Hook):
         preprocessor = _preprocessor(runner)
         if not hasattr(preprocessor, 'train_size'):
             raise ValueError(
-                f'ImageSizeHook: {type(preprocessor).__name__} has no train_size; ImagePreprocessor '
-                'of classifiers has'
+                f'ImageSizeHook: {type(preprocessor).__name__} has no train_size; '
+                'ImagePreprocessor of classifiers has'
             )
 
     def before_train_epoch(self, runner: Any) -> None:
