@@ -1,4 +1,4 @@
-# All training images of CIFAR-100, wrn_16_4 to wrn_10_2: the study that the hypotheses are tested on.
+# All training images of CIFAR-100, wrn_16_4 to wrn_10_2: here the hypotheses are tested.
 #
 # PROTOCOL.md says what is claimed and what would refute it. WKD-L is that of the teacher's
 # classifier (rows); the other costs are its controls.

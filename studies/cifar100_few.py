@@ -1,5 +1,5 @@
-# 100 training images a class of CIFAR-100, wrn_16_4 to wrn_10_2. The teacher has seen 450 of each: part
-# of what the students gain is what it knows of the others.
+# 100 training images a class of CIFAR-100, wrn_16_4 to wrn_10_2. The teacher has seen 450 of each:
+# part of what the students gain is what it knows of the others.
 #
 # Command: python tools/compare.py studies/cifar100_few.py
 # Needs:   data/cifar100

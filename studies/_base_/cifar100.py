@@ -1,5 +1,5 @@
-# What the studies on CIFAR-100 share: the teacher (trained once, kept in float16 and committed), its
-# logits for sixteen fixed augmentations of each training image, the figures and the search.
+# What the studies on CIFAR-100 share: the teacher (trained once, kept in float16 and committed),
+# its logits for sixteen fixed augmentations of each training image, the figures and the search.
 #
 # Every arm draws from the same augmentations. Settings are searched on 50 images a class that
 # neither teacher nor students are trained on; the tables are of the test images.

@@ -1,9 +1,9 @@
 # The six arms that every study on CIFAR-100 has, for wrn_16_4 to wrn_10_2.
 #
-# Each has the places and the temperature of its authors, and the cross entropy at weight 1. The search
-# scales what the authors tuned (of WKD-L the transport weight, of the plain student the cross
-# entropy), then the learning rate. Terms of logits read the stored ones; where a term reads a map,
-# the teacher runs on every batch.
+# Each has the places and the temperature of its authors, and the cross entropy at weight 1. The
+# search scales what the authors tuned (of WKD-L the transport weight, of the plain student the
+# cross entropy), then the learning rate. Terms of logits read the stored ones; where a term reads a
+# map, the teacher runs on every batch.
 _base_ = './cifar100.py'
 
 _configs = 'configs/classification/cifar100'
