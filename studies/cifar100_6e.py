@@ -15,7 +15,10 @@ methods = dict(
     plain_equal=dict(
         title='plain student, equal compute',
         config='configs/classification/cifar100/baseline/wrn_10_2_short.py',
-        overrides={'model.ce_weight': 1.0},
+        overrides={
+            'model.ce_weight': 1.0,
+            'train_dataloader.dataset.augmentations': None,  # new crops in every epoch
+        },
         weight='model.ce_weight',
         like='plain',
         length=18,

@@ -97,7 +97,7 @@ class HeldImages(ImageDataset):
         self.made_by = dict(
             seed=augmentation_seed, transforms=json.loads(json.dumps(options.get('transforms', ())))
         )
-        """What stored logits must be made for, beside the images."""
+        """Seed and transforms that stored logits must be made for."""
         self._tables: Tensor | None = None
         if augmentations is not None:
             check_integers(augmentations=augmentations)

@@ -39,7 +39,7 @@ def write_logits(
         number: Number of the augmentation.
         logits: Raw logits in the teacher's classes, float32 or float16, shape ``(N, C)``.
         places: Places of the images in the arrays of their split, rising, shape ``(N,)``.
-        made_by: What must be the same when the logits are used; anything JSON can hold.
+        made_by: Notes that must be the same when the logits are used; anything JSON can hold.
 
     Raises:
         OSError: If the disk is full or the place cannot be written.
@@ -72,7 +72,7 @@ class StoredLogits:
         count: Number of augmentations that are used; the folder may hold more.
         places: Places of the data set's images in the arrays of their split, rising, ``(N,)``.
             The files may hold more images.
-        made_by: What the data set says of itself; each file must say the same.
+        made_by: Notes of the data set about itself; each file must have the same.
 
     Raises:
         FileNotFoundError: If there is no file for one of them, with the command that writes it.
@@ -139,7 +139,7 @@ def check_stored(stored: Tensor, live: Tensor) -> None:
 
     Args:
         stored: Shape ``(N, C)``.
-        live: Of the same images, float32.
+        live: Logits of the same images, float32.
 
     Raises:
         ValueError: If shapes differ, or values by more than half precision explains.

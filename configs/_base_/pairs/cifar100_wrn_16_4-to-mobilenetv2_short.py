@@ -12,12 +12,27 @@ _base_ = [
 ]
 _base_.pop('work_dir')  # the plain student's: each config has a folder of its own name
 
-model = dict(type='DistilledClassifier', image_size=32, teacher=_base_.pop('teacher'))
+# The student has four stages, and the teacher three: those of equal sizes.
+__stages = ['blocks.1', 'blocks.2', 'blocks.4']
+model = dict(
+    type='DistilledClassifier',
+    image_size=32,
+    teacher=_base_.pop('teacher'),
+    places=dict(stages=(__stages, None), stages_before=(__stages, None)),
+)
 
-# What is pooled has 2 x 2 pixels, and 4 x 4 in the teacher.
+# The last stage before the widening to 1280 channels has 2 x 2 pixels, what the teacher pools 4 x 4.
 __map = dict(
-    tap='pooled_map',
+    tap='blocks.6',
+    teacher_tap='relu',
     connector=dict(type='TransposedConvConnector'),
     loss=dict(grid=1, mean_cov_ratio=4.0, loss_weight=0.08),
 )
-settings = {'wkd-f': dict(loss_wkd_f=__map), 'wkd-lf': dict(loss_wkd_f=__map)}
+settings = {
+    'wkd-f': dict(loss_wkd_f=__map),
+    'wkd-lf': dict(loss_wkd_f=__map),
+    'mgd': dict(loss_mgd=dict(connector=dict(type='ConvConnector', norm_cfg=None, resize=True))),
+    'fsp': dict(loss_fsp=dict(connector=dict(type='ConvConnector', resize=True))),
+    'diffkd': dict(loss_diffkd=dict(connector=dict(type='TransposedConvConnector'))),
+    'crd': dict(loss_crd=dict(loss=dict(num_samples=45000, negatives=4096))),
+}

@@ -24,6 +24,9 @@ __map = dict(
 settings = {
     'wkd-f': dict(loss_wkd_f=__map),
     'wkd-lf': dict(loss_wkd_f=__map),
-    'reviewkd': dict(loss_reviewkd=dict(connector=dict(mid_channels=128))),
-    'crd': dict(loss_crd=dict(loss=dict(num_samples=45000))),
+    'mgd': dict(loss_mgd=dict(connector=dict(type='ConvConnector', norm_cfg=None))),
+    'fsp': dict(loss_fsp=dict(connector=dict(type='ConvConnector'))),
+    # A half of its authors' width, and a quarter of the negatives: on a CPU they cost more than all else.
+    'reviewkd': dict(loss_reviewkd=dict(connector=dict(mid_channels=64))),
+    'crd': dict(loss_crd=dict(loss=dict(num_samples=45000, negatives=4096))),
 }
