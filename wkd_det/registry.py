@@ -104,6 +104,7 @@ REGISTERED = {
     'HOOKS': {
         'ExactCheckpointHook': 'hooks.exact_checkpoint',
         'ImageSizeHook': 'hooks.image_size',
+        'MetricFileHook': 'hooks.metric_file',
         'SampleTableHook': 'hooks.sample_table',
         'TermScheduleHook': 'hooks.term_schedule',
     },
