@@ -4,9 +4,10 @@ Command:
     python tools/store_teacher.py CONFIG
 
 CONFIG is the distilled config that is trained afterwards. Its training data set has augmentations
-(how many of each image) and stored_logits (the folder that is written, one file for each
-augmentation). An interrupted call goes on where it was; all configs with this teacher and these
-augmentations share the folder, those with fewer images or fewer augmentations too.
+(how many of each image), stored_teacher (the folder that is written, one file for each
+augmentation) and perhaps stored_maps (modules of the teacher whose output is stored beside the
+logits). An interrupted call goes on where it was; all configs with this teacher and these
+augmentations share the folder, those with fewer images, augmentations or maps too.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 
 from mmdet_tool import mistakes_in_one_sentence
 from wkd_det.classification.distilled import DistilledClassifier
-from wkd_det.classification.storing import store_logits
+from wkd_det.classification.storing import store_teacher
 from wkd_det.runtime.config import read_config
 
 
@@ -31,7 +32,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', help='distilled config, whose teacher is asked')
+    parser.add_argument('config', help='distilled config, whose teacher is stored')
     parser.add_argument(
         '--half',
         action='store_true',
@@ -53,20 +54,22 @@ def store(args: argparse.Namespace) -> None:
     config.merge_from_dict(args.cfg_options)
     init_default_scope(config.get('default_scope', 'mmengine'))
     section = dict(config.train_dataloader.dataset)
-    folder = section.pop('stored_logits', None)
+    folder = section.pop('stored_teacher', None)
+    maps = section.pop('stored_maps', ())
     if folder is None:
         sys.exit(
-            f'error: train_dataloader.dataset of {args.config} has no stored_logits, the folder to '
-            'write'
+            f'error: train_dataloader.dataset of {args.config} has no stored_teacher, the folder '
+            'to write'
         )
     model = MODELS.build(config.model)
     if not isinstance(model, DistilledClassifier):
         sys.exit(f'error: the model of {args.config} is no DistilledClassifier')
     start = time.perf_counter()
-    store_logits(
+    store_teacher(
         model.to(get_device()).eval(),
         DATASETS.build(section),
         Path(folder),
+        maps=maps,
         half=args.half,
         batch_size=args.batch_size,
         force=args.force,

@@ -49,20 +49,16 @@ def losses_of(model, **batch):
     return model.loss(images, labels)
 
 
-def test_channels_last_holds_for_the_teacher_too(teacher):
+def test_channels_last_is_of_the_student_and_changes_rounding_alone(teacher):
     plain, other = (
         build(distilled_config(teacher, TERMS, channels_last=last)) for last in (False, True)
     )
-    seen = []
-    network = other.distiller.teacher.module.network
-    network.layer3.register_forward_hook(lambda *call: seen.append(call[2]))
     images, labels = plain.data_preprocessor(image_batch(), True)
     expected, found = (model(images, labels, mode='loss') for model in (plain, other))
     assert expected.keys() == found.keys()
     for name, value in expected.items():
         # float32 sums in another order, through a batch normalisation
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=0)
-    assert seen[0].is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize('distill', [None, {}])

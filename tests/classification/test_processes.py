@@ -15,7 +15,7 @@ import wkd_det  # noqa: F401  registers everything, also in the processes starte
 from wkd_det import registry
 from wkd_det.classification.arrays import ArraysDataset
 from wkd_det.classification.data import collate_images
-from wkd_det.classification.storing import store_logits
+from wkd_det.classification.storing import store_teacher
 from wkd_det.classification.targets import Targets
 from wkd_det.connectors import Connector
 from wkd_det.losses.base import Loss
@@ -137,11 +137,11 @@ def steps(rank, teacher, broadcast):
 
 
 def stored_step(rank, folder, teacher, keep):
-    """Gradients of a step with the teacher at work, or with its stored logits."""
+    """Gradients of a step with the teacher at work, or with what is stored of it."""
     model = kd_model(teacher).eval()  # without statistics of the process's own half
     wrapped = MMDistributedDataParallel(model)
     torch.manual_seed(1)
-    dataset = ArraysDataset(**AUGMENTED, path=f'{folder}/images.npz', stored_logits=str(folder))
+    dataset = ArraysDataset(**AUGMENTED, path=f'{folder}/images.npz', stored_teacher=str(folder))
     batch = collate_images(dataset.__getitems__(list(range(rank, SAMPLES, 2))))
     if not keep:
         del batch['stored']
@@ -167,7 +167,7 @@ def store(folder, teacher):
     arrays = dict(train_images=images.permute(0, 2, 3, 1).numpy(), train_labels=labels.numpy())
     np.savez(path, classes=names, **arrays)
     dataset = ArraysDataset(str(path), **AUGMENTED)
-    store_logits(kd_model(teacher), dataset, folder, say=lambda line: None)
+    store_teacher(kd_model(teacher), dataset, folder, say=lambda line: None)
 
 
 AUGMENTED = dict(
@@ -207,7 +207,7 @@ def test_networks_of_terms_train_alike(ranks, broadcast):
         assert (value.abs().sum() > 0) == (term == 'loss_alone'), name
 
 
-def test_stored_logits_are_those_of_the_live_teacher_in_each_process(ranks):
+def test_a_stored_teacher_says_what_the_live_one_does_in_each_process(ranks):
     (live, stored), (_, other) = (rank['stored'] for rank in ranks)
     for name, value in live.items():
         # Of the first rank's images; float32 sums in another order, through a whole network.

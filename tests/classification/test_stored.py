@@ -1,4 +1,4 @@
-"""Stored teacher logits: those of the live teacher, for every logit loss and a resumed run."""
+"""A stored teacher says what the live one does: every loss of logits, maps, a resumed run."""
 
 import copy
 import re
@@ -12,11 +12,11 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from wkd_det import registry
-from wkd_det.classification import views
+from wkd_det.classification import stored
 from wkd_det.classification.arrays import ArraysDataset
 from wkd_det.classification.data import collate_images
-from wkd_det.classification.stored import StoredLogits, augmentation_path, check_stored
-from wkd_det.classification.storing import store_logits
+from wkd_det.classification.stored import StoredTeacher, check_stored, stored_path
+from wkd_det.classification.storing import store_teacher
 from wkd_det.testing import (
     class_logits_term,
     classifier_config,
@@ -27,6 +27,7 @@ from wkd_det.testing import (
 CLASSES = 4
 COUNT = 3  # of the augmentations
 IMAGES = 12
+MAPS = ('layer2', 'pool:input')
 AUGMENTED = dict(
     split='train',
     batched=True,
@@ -55,7 +56,9 @@ def folder(tmp_path_factory):
     np.savez(folder / 'images.npz', train_images=images, train_labels=labels, classes=names)
     save_classifier(classifier_config('resnet14', CLASSES), folder / 'teacher.pth')
     save_classifier(classifier_config('resnet14', CLASSES), folder / 'other.pth', seed=5)
-    store_logits(model_of(folder), data_of(folder), folder / 'logits', say=lambda line: None)
+    store_teacher(
+        model_of(folder), data_of(folder), folder / 'stored', maps=MAPS, say=lambda line: None
+    )
     return folder
 
 
@@ -64,7 +67,7 @@ def data_of(folder, **changes):
 
 
 def stored_of(folder, **changes):
-    return data_of(folder, **dict(dict(stored_logits=str(folder / 'logits')), **changes))
+    return data_of(folder, **dict(dict(stored_teacher=str(folder / 'stored')), **changes))
 
 
 def model_of(folder, distill=None, teacher='teacher.pth', **changes):
@@ -79,6 +82,10 @@ def model_of(folder, distill=None, teacher='teacher.pth', **changes):
     return model.train()
 
 
+def live_of(model, images, modules=('',)):
+    return model.teacher_outputs(images, modules)
+
+
 def batch_of(dataset, seed=0):
     torch.manual_seed(seed)
     return collate_images(dataset.__getitems__(list(range(len(dataset)))))
@@ -91,10 +98,10 @@ def test_a_batch_carries_what_the_teacher_says_of_these_very_pixels(folder):
     model = model_of(folder)
     batch = batch_of(stored_of(folder))
     images, targets = model.data_preprocessor(batch, True)
-    torch.testing.assert_close(targets.stored, model.teacher_logits(images), **CLOSE)
-    assert targets.stored.shape == (IMAGES, CLASSES)
-    shuffled = batch['stored'].roll(1, dims=0)
-    assert not torch.allclose(shuffled, model.teacher_logits(images), **CLOSE)
+    torch.testing.assert_close(targets.stored, live_of(model, images), **CLOSE)
+    assert targets.stored[''].shape == (IMAGES, CLASSES)
+    shuffled = batch['stored'][''].roll(1, dims=0)
+    assert not torch.allclose(shuffled, targets.stored[''], **CLOSE)
 
 
 def test_each_augmentation_is_drawn_and_stays_what_it_is(folder):
@@ -104,8 +111,8 @@ def test_each_augmentation_is_drawn_and_stays_what_it_is(folder):
         batch = batch_of(dataset, seed)
         for place in range(IMAGES):
             key = place, batch['images'][place].numpy().tobytes()
-            before = seen.setdefault(key, batch['stored'][place])
-            assert torch.equal(before, batch['stored'][place])
+            before = seen.setdefault(key, batch['stored'][''][place])
+            assert torch.equal(before, batch['stored'][''][place])
     expected = {
         (place, image.numpy().tobytes())
         for number in range(COUNT)
@@ -126,15 +133,15 @@ def test_parts_of_the_images_share_the_files_and_the_augmentations(folder):
         rows = [one._stored(chosen, where) for one, where in (
             (whole, part.places), (part, np.arange(len(part))),
         )]  # fmt: skip
-        assert torch.equal(torch.stack(rows[0]), torch.stack(rows[1]))
+        assert all(torch.equal(one[''], other['']) for one, other in zip(*rows, strict=True))
 
 
 def test_half_precision_is_off_by_a_2048th(folder, tmp_path):
-    store_logits(
+    store_teacher(
         model_of(folder), data_of(folder), tmp_path, half=True, batch_size=5, say=lambda line: None
     )
-    whole = batch_of(stored_of(folder))['stored']
-    half = batch_of(stored_of(folder, stored_logits=str(tmp_path)))['stored']
+    whole = batch_of(stored_of(folder))['stored']['']
+    half = batch_of(stored_of(folder, stored_teacher=str(tmp_path)))['stored']['']
     assert half.dtype == torch.float16
     # Beside the rounding, batches of 5 images.
     torch.testing.assert_close(half.float(), whole, rtol=2**-11 + 1e-4, atol=1e-5)
@@ -142,16 +149,16 @@ def test_half_precision_is_off_by_a_2048th(folder, tmp_path):
 
 def test_an_interrupted_call_goes_on_and_more_are_added(folder, tmp_path):
     model, said = model_of(folder), []
-    store_logits(model, data_of(folder, augmentations=1), tmp_path, say=said.append)
-    first = augmentation_path(tmp_path, 0)
+    store_teacher(model, data_of(folder, augmentations=1), tmp_path, say=said.append)
+    first = stored_path(tmp_path, '', 0)
     content = first.read_bytes()
-    store_logits(model, data_of(folder, augmentations=2), tmp_path, say=said.append)
+    store_teacher(model, data_of(folder, augmentations=2), tmp_path, say=said.append)
     assert said == [
-        f'wrote {first}: {IMAGES} images, {CLASSES} classes',
+        f'wrote {first}: {IMAGES} images, {CLASSES} values each',
         f'{first} is there',
-        f'wrote {augmentation_path(tmp_path, 1)}: {IMAGES} images, {CLASSES} classes',
+        f'wrote {stored_path(tmp_path, "", 1)}: {IMAGES} images, {CLASSES} values each',
     ]
-    assert first.read_bytes() == content == augmentation_path(folder / 'logits', 0).read_bytes()
+    assert first.read_bytes() == content == stored_path(folder / 'stored', '', 0).read_bytes()
 
 
 # What is trained with them
@@ -174,10 +181,10 @@ def live_and_stored(folder, distill, **changes):
 def test_every_logit_loss_is_that_of_the_live_teacher(folder, name):
     loss = dict(LOGIT_LOSSES.get(name, {}), type=name)
     term = class_logits_term() if name == 'WKDLogitLoss' else dict(tap='logits', loss=loss)
-    live, stored = live_and_stored(folder, dict(loss_logits=term))
-    assert live.keys() == stored.keys()
+    live, kept = live_and_stored(folder, dict(loss_logits=term))
+    assert live.keys() == kept.keys()
     for key, value in live.items():
-        torch.testing.assert_close(stored[key], value, **CLOSE)
+        torch.testing.assert_close(kept[key], value, **CLOSE)
     assert live['loss_logits'] > 0
 
 
@@ -196,13 +203,61 @@ def test_the_teacher_runs_on_eight_images_of_the_first_batch_and_never_again(fol
 
 def test_a_teacher_whose_maps_are_read_runs_and_gives_the_logits_too(folder, monkeypatch):
     said = []
-    monkeypatch.setattr(views, 'print_log', lambda text, **options: said.append(text))
+    monkeypatch.setattr(stored, 'print_log', lambda text, **options: said.append(text))
     terms = dict(loss_kd=dict(tap='logits', loss=dict(type='KDLoss')), loss_map=module_term())
-    live, stored = live_and_stored(folder, terms)
+    live, kept = live_and_stored(folder, terms)
     assert said == [
-        'stored logits are left aside: terms read layer3 of the teacher, which runs on every batch'
+        'the stored teacher is left aside: terms read layer3, which is not stored, and the teacher '
+        'runs on every batch'
     ]
-    assert all(torch.equal(stored[key], value) for key, value in live.items())
+    assert all(torch.equal(kept[key], value) for key, value in live.items())
+
+
+def test_a_map_that_is_stored_needs_no_teacher_either(folder):
+    terms = dict(
+        loss_kd=dict(tap='logits', loss=dict(type='KDLoss')),
+        loss_map=module_term('pool:input'),
+        loss_middle=module_term('layer2', loss=dict(type='FitNetLoss')),
+    )
+    rows, losses = [], []
+    for maps in ((), MAPS):
+        model = model_of(folder, terms)
+        model.distiller.teacher.module.network.register_forward_hook(
+            lambda *call: rows.append(len(call[2]))
+        )
+        for seed in range(2):
+            batch = batch_of(stored_of(folder, stored_maps=maps), seed)
+            images, targets = model.data_preprocessor(batch, True)
+            losses.append(model(images, targets, mode='loss'))
+    assert rows == [IMAGES, IMAGES, 8]  # at work, and asked once
+    for live, kept in zip(losses[:2], losses[2:], strict=True):
+        for key, value in live.items():
+            torch.testing.assert_close(kept[key], value, **CLOSE)
+
+
+def test_each_map_is_checked(folder, tmp_path):
+    for name in ('', 'layer2'):
+        for number in range(COUNT):
+            path = stored_path(folder / 'stored', name, number)
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    content = stored_path(tmp_path, 'layer2', 0).read_bytes()
+    for number in range(1, COUNT):  # the map of another augmentation, under the same notes
+        stored_path(tmp_path, 'layer2', number).write_bytes(content)
+    term = module_term('layer2', loss=dict(type='FitNetLoss'))
+    model = model_of(folder, dict(loss_map=term))
+    dataset = stored_of(folder, stored_teacher=str(tmp_path), stored_maps=['layer2'])
+    images, targets = model.data_preprocessor(batch_of(dataset), True)
+    message = "the stored output 'layer2' is not that of the teacher: image"
+    with pytest.raises(ValueError, match=f'^{message}'):
+        model(images, targets, mode='loss')
+
+
+def test_a_map_that_the_teacher_lacks(folder, tmp_path):
+    message = "the teacher CifarResNet has no such module: got 'layer9'; near matches are"
+    with pytest.raises(KeyError, match=message):
+        store_teacher(model_of(folder), data_of(folder), tmp_path, maps=['layer9'])
+    with pytest.raises(ValueError, match='^stored_maps needs stored_teacher$'):
+        data_of(folder, stored_maps=['layer2'])
 
 
 def test_a_teacher_in_another_order_of_the_classes(folder, tmp_path):
@@ -271,38 +326,40 @@ def test_a_resumed_run_is_the_uninterrupted_one(folder, tmp_path):
 def test_logits_of_another_teacher(folder):
     model = model_of(folder, teacher='other.pth')
     images, targets = model.data_preprocessor(batch_of(stored_of(folder)), True)
-    with pytest.raises(ValueError, match='^the stored logits are not those of the teacher: image'):
+    message = "the stored output 'logits' is not that of the teacher: image"
+    with pytest.raises(ValueError, match=f'^{message}'):
         model(images, targets, mode='loss')
 
 
 @pytest.mark.parametrize(
-    ('stored', 'live', 'message'),
+    ('kept', 'live', 'message'),
     [
         (
             [[1.0, 8.0], [2.0, 4.0]],
             [[1.0, 8.0], [2.0, 4.5]],
-            'the stored logits are not those of the teacher: image 1 of the batch differs by 0.5, '
-            'its largest logit is 4.5. Teacher, images or augmentations are others than those that '
-            'were stored: write them anew, python tools/store_teacher.py CONFIG --force',
+            "the stored output 'logits' is not that of the teacher: image 1 of the batch differs by "
+            '0.5, '
+            'its largest value is 4.5. Teacher, images or augmentations are others than those that '
+            'were stored: write it anew, python tools/store_teacher.py CONFIG --force',
         ),
         (
             [[1.0, 8.0, 0.0]],
             [[1.0, 8.0]],
-            'the stored logits have 3 classes, the teacher 2: write them anew, '
+            "the stored output 'logits' has the shape (1, 3), the teacher gives (1, 2): write it anew, "
             'python tools/store_teacher.py CONFIG --force',
         ),
     ],
 )
-def test_logits_that_differ(stored, live, message):
+def test_logits_that_differ(kept, live, message):
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
-        check_stored(torch.tensor(stored), torch.tensor(live))
-    check_stored(torch.tensor(live).half(), torch.tensor(live) * (1 + 2**-11))
+        check_stored('logits', torch.tensor(kept), torch.tensor(live))
+    check_stored('logits', torch.tensor(live).half(), torch.tensor(live) * (1 + 2**-11))
 
 
 def test_a_logit_that_is_not_a_number_is_another_one():
     live = torch.tensor([[1.0, 8.0]])
-    with pytest.raises(ValueError, match='differs by nan, its largest logit is 8'):
-        check_stored(live.masked_fill(live < 2, float('nan')), live)
+    with pytest.raises(ValueError, match='differs by nan, its largest value is 8'):
+        check_stored('logits', live.masked_fill(live < 2, float('nan')), live)
 
 
 @pytest.mark.parametrize(
@@ -320,57 +377,57 @@ def test_a_logit_that_is_not_a_number_is_another_one():
             "{{'type': 'RandomHorizontalFlip'}}], the data set has []: write it anew, "
             'python tools/store_teacher.py CONFIG --force',
         ),
-        (dict(augmentations=None), 'stored_logits needs augmentations'),
+        (dict(augmentations=None), 'stored_teacher needs augmentations'),
         (
-            dict(batched=False, stored_logits=None),
+            dict(batched=False, stored_teacher=None),
             'augmentations needs batched=True',
         ),
         (
-            dict(augmentations=0, stored_logits=None),
+            dict(augmentations=0, stored_teacher=None),
             'augmentations must be an integer of at least 1, got 0',
         ),
     ],
 )
 def test_data_sets_that_do_not_fit(folder, changes, message):
-    message = message.format(first=augmentation_path(folder / 'logits', 0))
+    message = message.format(first=stored_path(folder / 'stored', '', 0))
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
         stored_of(folder, **changes)
 
 
 def test_files_that_lack_something(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    lacking = augmentation_path(folder / 'logits', COUNT)
+    lacking = stored_path(folder / 'stored', '', COUNT)
     message = (
-        f'no stored logits {lacking} (from {tmp_path}): write them by '
-        'python tools/store_teacher.py CONFIG, with the config that trains on them'
+        f'no stored teacher {lacking} (from {tmp_path}): write it by '
+        'python tools/store_teacher.py CONFIG, with the config that trains on it'
     )
     with pytest.raises(FileNotFoundError, match=f'^{re.escape(message)}$'):
         stored_of(folder, augmentations=COUNT + 1)
-    store_logits(
+    store_teacher(
         model_of(folder), data_of(folder, per_class=1), tmp_path / 'part', say=lambda line: None
     )
-    first = augmentation_path(tmp_path / 'part', 0)
+    first = stored_path(tmp_path / 'part', '', 0)
     message = (
         f'{first} lacks 8 of the 12 images of the data set: write it anew for all of them, '
         'python tools/store_teacher.py CONFIG --force'
     )
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
-        stored_of(folder, stored_logits=str(tmp_path / 'part'))
+        stored_of(folder, stored_teacher=str(tmp_path / 'part'))
     first.write_bytes(b'{}')
-    with pytest.raises(ValueError, match=f'^{re.escape(str(first))} holds no stored logits: '):
-        stored_of(folder, stored_logits=str(tmp_path / 'part'), per_class=1)
+    with pytest.raises(ValueError, match=f'^{re.escape(str(first))} holds no stored teacher: '):
+        stored_of(folder, stored_teacher=str(tmp_path / 'part'), per_class=1)
 
 
 def test_files_of_other_images(folder, tmp_path):
-    store = partial(store_logits, model_of(folder), say=lambda line: None)
+    store = partial(store_teacher, model_of(folder), say=lambda line: None)
     store(data_of(folder, per_class=1), tmp_path / 'one')
     store(data_of(folder, per_class=2), tmp_path / 'two')
-    second = augmentation_path(tmp_path / 'one', 1)
-    second.write_bytes(augmentation_path(tmp_path / 'two', 1).read_bytes())
-    message = f'{second} holds other images than {augmentation_path(tmp_path / "one", 0)}'
+    second = stored_path(tmp_path / 'one', '', 1)
+    second.write_bytes(stored_path(tmp_path / 'two', '', 1).read_bytes())
+    message = f'{second} holds other images than {stored_path(tmp_path / "one", "", 0)}'
     made_by = data_of(folder).made_by
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
-        StoredLogits(tmp_path / 'one', 2, data_of(folder, per_class=1).places, made_by)
+        StoredTeacher(tmp_path / 'one', [''], 2, data_of(folder, per_class=1).places, made_by)
 
 
 @pytest.mark.parametrize(
@@ -379,7 +436,8 @@ def test_files_of_other_images(folder, tmp_path):
         (
             dict(augmentations=None),
             ValueError,
-            'stored logits need fixed augmentations: set augmentations in the training data set',
+            'a stored teacher needs fixed augmentations: set augmentations in the training data '
+            'set',
         ),
         (
             dict(augmentation_seed=1),
@@ -389,28 +447,28 @@ def test_files_of_other_images(folder, tmp_path):
     ],
 )
 def test_what_cannot_be_stored(folder, changes, error, message):
-    message = message.format(first=augmentation_path(folder / 'logits', 0))
+    message = message.format(first=stored_path(folder / 'stored', '', 0))
     with pytest.raises(error, match=f'^{re.escape(message)}$'):
-        store_logits(model_of(folder), data_of(folder, **changes), folder / 'logits')
+        store_teacher(model_of(folder), data_of(folder, **changes), folder / 'stored')
 
 
 def test_models_and_data_of_another_kind(folder):
     alone = dict(loss_ls=dict(tap='logits', loss=dict(type='LabelSmoothingLoss')))
     with pytest.raises(ValueError, match='^no term of the model needs a teacher$'):
-        store_logits(model_of(folder, alone), data_of(folder), folder / 'logits')
+        store_teacher(model_of(folder, alone), data_of(folder), folder / 'stored')
     message = (
-        'stored logits need a data set of images in arrays (CIFAR100Dataset, ArraysDataset), '
+        'a stored teacher needs a data set of images in arrays (CIFAR100Dataset, ArraysDataset), '
         'got list'
     )
     with pytest.raises(TypeError, match=f'^{re.escape(message)}$'):
-        store_logits(model_of(folder), [], folder / 'logits')
+        store_teacher(model_of(folder), [], folder / 'stored')
     with pytest.raises(ValueError, match=r'^the data set has 3 fixed augmentations, got 3$'):
         data_of(folder).augmented([0], 3)
 
 
-def test_mixtures_have_no_stored_logits(folder):
+def test_mixtures_have_no_stored_teacher(folder):
     model = model_of(folder, data_preprocessor=dict(type='ImagePreprocessor', mixup=MIXUP))
-    message = 'mixup makes images that no teacher has seen: take stored_logits out of the data set'
+    message = 'mixup makes images that no teacher has seen: take stored_teacher out of the data set'
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
         model.data_preprocessor(batch_of(stored_of(folder)), True)
 
@@ -425,7 +483,7 @@ def test_a_loader_with_workers_draws_and_carries_the_same(folder):
     model = model_of(folder)
     (batch,) = loader
     images, targets = model.data_preprocessor(batch, True)
-    torch.testing.assert_close(targets.stored, model.teacher_logits(images), **CLOSE)
+    torch.testing.assert_close(targets.stored, live_of(model, images), **CLOSE)
 
 
 def test_a_plain_classifier_leaves_them_aside(folder):

@@ -1,11 +1,11 @@
-"""The command that stores a teacher's logits, and a training on them."""
+"""The command that stores a teacher, and a training on what it has said."""
 
 import numpy as np
 import pytest
 from mmengine.config import Config
 
 from commands import run, sentence
-from wkd_det.classification.stored import augmentation_path
+from wkd_det.classification.stored import stored_path
 from wkd_det.testing import classifier_config, save_classifier
 
 CLASSES = 4
@@ -42,7 +42,8 @@ def config(tmp_path):
                 split='train',
                 batched=True,
                 augmentations=2,
-                stored_logits=str(tmp_path / 'logits'),
+                stored_teacher=str(tmp_path / 'stored'),
+                stored_maps=['layer3'],
                 transforms=[dict(type='RandomCrop', size=16, padding=2)],
             ),
         ),
@@ -57,22 +58,29 @@ def config(tmp_path):
 def test_store_and_train(config, tmp_path):
     work = ['--work-dir', tmp_path / 'work']
     output = run('tools/train.py', config, *work, code=1)
-    files = [augmentation_path(tmp_path / 'logits', number) for number in (0, 1)]
-    assert sentence(output).startswith(f'error: no stored logits {files[0]} (from ')
+    files = [
+        stored_path(tmp_path / 'stored', module, number)
+        for number in (0, 1)
+        for module in ('', 'layer3')
+    ]
+    assert sentence(output).startswith(f'error: no stored teacher {files[0]} (from ')
     output = run('tools/store_teacher.py', config, '--half', '--batch-size', 3)
-    lines = [line.partition(' s  ')[2] for line in output.strip().splitlines()[-2:]]
-    assert lines == [f'wrote {path}: 8 images, 4 classes' for path in files]
+    lines = [line.partition(' s  ')[2] for line in output.strip().splitlines()[-4:]]
+    shapes = ['4', '64 x 4 x 4'] * 2
+    assert lines == [
+        f'wrote {path}: 8 images, {shape} values each' for path, shape in zip(files, shapes)
+    ]
     assert 'loss_kd' in run('tools/train.py', config, *work)
     output = run('tools/store_teacher.py', config, code=1)
     assert sentence(output) == (
         f"error: {files[0]} was stored for type 'float16', and not 'float32': --force replaces it"
     )
     output = run('tools/store_teacher.py', config, '--force')
-    assert f'wrote {files[1]}' in output
+    assert f'wrote {files[3]}' in output
 
 
 def without_logits(config):
-    config.train_dataloader.dataset.pop('stored_logits')
+    config.train_dataloader.dataset.pop('stored_teacher')
 
 
 def without_teacher(config):
@@ -84,7 +92,7 @@ def without_teacher(config):
     [
         (
             without_logits,
-            'train_dataloader.dataset of {} has no stored_logits, the folder to write',
+            'train_dataloader.dataset of {} has no stored_teacher, the folder to write',
         ),
         (without_teacher, 'the model of {} is no DistilledClassifier'),
     ],

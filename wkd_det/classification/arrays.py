@@ -16,7 +16,7 @@ from torch import Tensor
 
 from wkd_det.classification.augmentation import BatchAugmentation
 from wkd_det.classification.data import ImageDataset
-from wkd_det.classification.stored import StoredLogits
+from wkd_det.classification.stored import LOGITS, StoredTeacher
 from wkd_det.classification.subsets import stratified
 from wkd_det.classification.targets import UNLABELLED, Sample
 from wkd_det.ops.checks import check_integers, listed
@@ -50,15 +50,16 @@ class HeldImages(ImageDataset):
         augmentations: Number of fixed augmentations of each image, of which one is drawn whenever
             the image is; without it the transforms draw anew. Needs ``batched``.
         augmentation_seed: Seed of the fixed augmentations, >= 0.
-        stored_logits: Folder with the logits of a teacher for these augmentations, which
+        stored_teacher: Folder with the logits of a teacher for these augmentations, which
             ``tools/store_teacher.py`` writes; batches carry them. Needs ``augmentations``.
+        stored_maps: Modules of the teacher whose output is in that folder too and is carried.
         **options: Options of :class:`~wkd_det.classification.data.ImageDataset`.
 
     Raises:
-        FileNotFoundError: If there are no stored logits.
+        FileNotFoundError: If there is no stored teacher.
         ValueError: If a class has too few images, a number is no integer in its range, the
             transforms do not go with ``batched``, an option lacks the one that it needs, or the
-            logits were stored for other augmentations or images.
+            teacher was stored for other augmentations or images.
     """
 
     def __init__(
@@ -74,14 +75,16 @@ class HeldImages(ImageDataset):
         batched: bool = False,
         augmentations: int | None = None,
         augmentation_seed: int = 0,
-        stored_logits: str | None = None,
+        stored_teacher: str | None = None,
+        stored_maps: Sequence[str] = (),
         **options: Any,
     ) -> None:
         super().__init__(classes, **options)
         check_integers(0, val_per_class=held_out, seed=seed, augmentation_seed=augmentation_seed)
         for name, value, other, needed in (
             ('augmentations', augmentations, 'batched=True', batched),
-            ('stored_logits', stored_logits, 'augmentations', augmentations),
+            ('stored_teacher', stored_teacher, 'augmentations', augmentations),
+            ('stored_maps', stored_maps or None, 'stored_teacher', stored_teacher),
         ):
             if value is not None and not needed:
                 raise ValueError(f'{name} needs {other}')
@@ -97,7 +100,7 @@ class HeldImages(ImageDataset):
         self.made_by = dict(
             seed=augmentation_seed, transforms=json.loads(json.dumps(options.get('transforms', ())))
         )
-        """Seed and transforms that stored logits must be made for."""
+        """Seed and transforms that a stored teacher must be made for."""
         self._tables: Tensor | None = None
         if augmentations is not None:
             check_integers(augmentations=augmentations)
@@ -107,9 +110,11 @@ class HeldImages(ImageDataset):
                     for number in range(augmentations)
                 ]
             )[:, self.places]
-        self._stored: StoredLogits | None = None
-        if stored_logits is not None:
-            self._stored = StoredLogits(stored_logits, augmentations, self.places, self.made_by)
+        self._stored: StoredTeacher | None = None
+        if stored_teacher is not None:
+            self._stored = StoredTeacher(
+                stored_teacher, [LOGITS, *stored_maps], augmentations, self.places, self.made_by
+            )
 
     def _take(self, places: np.ndarray, labels: np.ndarray) -> None:
         """Keep some of the images."""

@@ -34,7 +34,7 @@ _PARTS = ('images', 'labels', 'indices', 'strong', 'stored')  # of a batch, as a
 _NOT_MIXED = dict(
     indices='makes images that are no samples of the data set: set with_index=False',
     strong='mixes one view: take the strong_transforms out of the data set',
-    stored='makes images that no teacher has seen: take stored_logits out of the data set',
+    stored='makes images that no teacher has seen: take stored_teacher out of the data set',
 )
 
 TORCHVISION_TRANSFORMS = Registry('torchvision transform', locations=[__name__])
@@ -166,7 +166,7 @@ def collate_images(
     """Return images ``(N, C, H, W)`` and labels ``(N,)``; skipped images are left out.
 
     Where samples have more than that, a dict of ``images``, ``labels``, and ``indices``
-    ``(N,)``, ``strong`` ``(N, C, H, W)`` or ``stored`` ``(N, T)``.
+    ``(N,)``, ``strong`` ``(N, C, H, W)`` or ``stored``, a dict of outputs ``(N, ...)``.
 
     Raises:
         ValueError: If no image is left.
@@ -270,7 +270,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
             strong = self._normalised(parts['strong'])
             more['strong'] = self._resized(strong) if training else strong
         if 'stored' in parts:
-            more['stored'] = parts['stored'].float()
+            more['stored'] = {name: value.float() for name, value in parts['stored'].items()}
         if self.allow_unlabelled and labels.dim() == 1:
             more['labelled'] = labels != UNLABELLED
         return [images, Targets(labels, **more) if more else labels]

@@ -13,13 +13,13 @@ from wkd_det import registry
 from wkd_det.classification.classifier import Classifier, network_of
 from wkd_det.classification.data import TeacherImages
 from wkd_det.classification.places import places_of
+from wkd_det.classification.stored import StoredUse
 from wkd_det.classification.targets import Targets
 from wkd_det.classification.views import (
     ClassifierStudentView,
     ClassifierTeacherView,
-    StoredUse,
     head_of,
-    raw_logits,
+    outputs_of,
     run_network,
 )
 from wkd_det.distillation.extras import EXTRAS
@@ -132,6 +132,9 @@ class DistilledClassifier(DistilledModel, Classifier):
             run_network('network', network, image)
         return {name: tuple(recorded[name].shape) for name in modules if name in recorded}
 
+    def probe_parts(self, network: nn.Module, image: Tensor) -> list[Callable[[], Any]]:
+        return [partial(network, image)]
+
     def _views(
         self, inputs: Tensor, targets: Tensor | Targets
     ) -> tuple[ClassifierStudentView, ClassifierTeacherView | None]:
@@ -145,27 +148,30 @@ class DistilledClassifier(DistilledModel, Classifier):
         )
         return student, view
 
-    @torch.no_grad()
-    def teacher_logits(self, images: Tensor) -> Tensor:
-        """Return the teacher's logits in its own classes, float32, shape ``(N, T)``.
+    def teacher_outputs(self, images: Tensor, modules: Sequence[str]) -> dict[str, Tensor]:
+        """Return outputs of modules of the teacher, float32, by name.
 
         Args:
             images: Normalised for the student, shape ``(N, C, H, W)``.
+            modules: Names of modules of the teacher's network, with ``:input`` for what a module
+                is given; ``''`` stands for its logits, in its own classes.
 
         Raises:
+            KeyError: If it has no such module; near ones are listed.
             ValueError: If no term needs a teacher.
         """
         self._fetch_teacher(images)
         if self.distiller is None or self.distiller.teacher is None:
             raise ValueError('no term of the model needs a teacher')
-        images = self._teacher_images(self.arranged(images))
-        return raw_logits(self.distiller.teacher, images)
+        teacher = self.distiller.teacher
+        for name in modules:
+            if name:
+                check_module('teacher', network_of(teacher.module), name, ())
+        return outputs_of(teacher, self._teacher_images(images), modules)
 
     def _load_teacher(self) -> Teacher | None:
         teacher = super()._load_teacher()
         if teacher is not None:
-            if self.channels_last:
-                teacher.module.to(memory_format=torch.channels_last)
             own = self.data_preprocessor
             # A bare network takes what the student takes.
             plain = not isinstance(teacher.module, Classifier)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from wkd_det.classification.classifier import (
@@ -19,7 +18,7 @@ from wkd_det.classification.classifier import (
     split_auxiliary,
 )
 from wkd_det.classification.data import TeacherImages
-from wkd_det.classification.stored import check_stored
+from wkd_det.classification.stored import StoredUse
 from wkd_det.classification.targets import Targets
 from wkd_det.distillation.recording import Recorded, recording, replaced
 from wkd_det.distillation.teacher import Teacher
@@ -103,7 +102,7 @@ class ClassifierTeacherView(TeacherView):
         teacher_images: Makes the teacher's batch from the student's.
         student: The student's view of the batch.
         modules: Names of modules of the network whose outputs are recorded.
-        stored: Decides whether the logits that the batch carries stand in for the teacher.
+        stored: Decides whether the outputs that the batch carries stand in for the teacher.
     """
 
     def __init__(
@@ -120,111 +119,90 @@ class ClassifierTeacherView(TeacherView):
         self._teacher_images = teacher_images
         self._student = student
         self._modules = modules
-        kept = student.targets.stored
-        if kept is not None and stored is not None:
-            kept = stored(
-                kept,
-                modules,
-                lambda images: raw_logits(teacher, teacher_images(images)),
-                student.inputs,
-            )
-        self._kept: Tensor | None = kept
+        self._kept: Mapping[str, Tensor] | None = None
+        if student.targets.stored is not None and stored is not None:
+            self._kept = stored(student.targets.stored, modules, self._outputs_of, student.inputs)
 
     def start(self) -> None:
         if self._kept is None:
             self._outputs  # noqa: B018  a cached property
 
     def output(self, module: str) -> Tensor:
-        return self._outputs[module]
+        if self._kept is not None:
+            return self._kept[module]
+        recorded = self._outputs[module]
+        return self.once(('output', module), lambda: self._teacher.given(recorded))
 
     def logits(self, stage: int = 0) -> Tensor:
-        kept = self._kept
-        return self._teacher.logits(_logits_in(self._outputs) if kept is None else kept)
+        if self._kept is not None:
+            return self._teacher.logits(self._kept[''])
+        return self.in_student_classes(_logits_in(self._outputs))
 
     def strong_logits(self) -> Tensor:
         return self.once('strong logits', self._run_strong)
 
     def logits_of(self, vectors: Tensor, *, bias: bool = True) -> Tensor:
         layer = self.once('last layer', partial(head_of, self.module))
-        raw = scores_of(layer, vectors, 'teacher', bias=bias)
+        with self._teacher.computing(vectors):
+            raw = scores_of(layer, vectors, 'teacher', bias=bias)
         rows = self.in_student_classes(raw.flatten(end_dim=-2))
         return rows.reshape(*raw.shape[:-1], rows.shape[-1])
 
     def in_student_classes(self, raw: Tensor) -> Tensor:
         """The columns of logits ``(N, T)`` of the teacher that the student's classes have."""
-        return self._teacher.logits(raw)
+        return self._teacher.logits(self._teacher.given(raw))
+
+    def run_later(
+        self, run: Callable[[Tensor], tuple[dict[int, Tensor], Tensor]], features: Tensor
+    ) -> tuple[dict[int, Tensor], Tensor]:
+        """Maps and logits that later stages of the teacher make of a map of the student.
+
+        Args:
+            run: Runs them; gradients go through.
+            features: The map, as the student's bridge makes it.
+
+        Returns:
+            The maps by index, and the logits in the student's classes.
+        """
+        with self._teacher.computing(features):
+            maps, logits = run(self._teacher.inference.taken(features))
+        return self._teacher.given(maps), self.in_student_classes(logits)
+
+    def _outputs_of(self, images: Tensor) -> dict[str, Tensor]:
+        return outputs_of(self._teacher, self._teacher_images(images), self._modules)
 
     @cached_property
     @torch.no_grad()
     def _outputs(self) -> Recorded:
-        images = self._teacher_images(self._student.inputs)
+        images = self._teacher.inference.laid_out(self._teacher_images(self._student.inputs))
         network = network_of(self.module)
-        with recording(network, self._modules) as outputs:
+        with recording(network, self._modules) as outputs, self._teacher.computing(images):
             run_network('teacher', network, images)
         return outputs
 
     @torch.no_grad()
     def _run_strong(self) -> Tensor:
         images = self._teacher_images(strong_images(self._student.targets))
-        output = network_of(self.module)(images)
-        return self._teacher.logits(split_auxiliary(output)[0])
-
-
-class StoredUse:
-    """Decides whether stored logits stand in for the teacher, and checks them in the first batch.
-
-    They do where the terms read nothing else of the teacher. Where a term reads a module, the
-    teacher runs on every batch and gives the logits too.
-    """
-
-    checked = 8
-    """Images of the first batch whose logits are compared with the teacher's."""
-
-    def __init__(self) -> None:
-        self._is_first = True
-
-    def __call__(
-        self,
-        stored: Tensor,
-        modules: Sequence[str],
-        live: Callable[[Tensor], Tensor],
-        images: Tensor,
-    ) -> Tensor | None:
-        """Return the stored logits, or None if the teacher runs.
-
-        Args:
-            stored: As the batch carries them, shape ``(N, T)``.
-            modules: Modules of the teacher that the terms read.
-            live: Gives the teacher's logits of normalised images.
-            images: The batch, shape ``(N, C, H, W)``.
-
-        Raises:
-            ValueError: In the first batch, if the teacher gives other logits.
-        """
-        others = sorted(set(modules) - {''})
-        if self._is_first:
-            self._is_first = False
-            if others:
-                print_log(
-                    f'stored logits are left aside: terms read {", ".join(others)} of the teacher, '
-                    'which runs on every batch',
-                    logger='current',
-                )
-            else:
-                check_stored(stored[: self.checked], live(images[: self.checked]))
-        return None if others else stored
+        with self._teacher.computing(images):
+            output = network_of(self.module)(self._teacher.inference.laid_out(images))
+        return self.in_student_classes(split_auxiliary(output)[0])
 
 
 @torch.no_grad()
-def raw_logits(teacher: Teacher, images: Tensor) -> Tensor:
-    """Return a teacher's logits in its own classes, in full precision, shape ``(N, T)``.
+def outputs_of(teacher: Teacher, images: Tensor, modules: Sequence[str]) -> dict[str, Tensor]:
+    """Return outputs of modules of a teacher, outside autocast and in float32.
 
     Args:
         teacher: A classifier or a bare network.
         images: As it takes them, float32, shape ``(N, C, H, W)``.
+        modules: Names of modules of its network; ``''`` stands for the logits in its own classes.
     """
-    with without_autocast(images):
-        return split_auxiliary(network_of(teacher.module)(images))[0].float()
+    images = teacher.inference.laid_out(images)
+    network = network_of(teacher.module)
+    with without_autocast(images), recording(network, modules) as outputs:
+        run_network('teacher', network, images)
+    found = {name: outputs[name] if name else _logits_in(outputs) for name in modules}
+    return {name: teacher.given(value).float() for name, value in found.items()}
 
 
 def strong_images(targets: Targets) -> Tensor:
