@@ -70,7 +70,7 @@ from wkd_det.ops.cells import cell_mean_and_variance
 from wkd_det.ops.divergences import bures_squared
 from wkd_det.ops.logits import standardize_logits
 from wkd_det.ops.proximal import ipot_plan
-from wkd_det.ops.transport import sinkhorn_cost, sinkhorn_plan
+from wkd_det.ops.transport import sinkhorn_cost, sinkhorn_divergence, sinkhorn_plan
 
 __all__ = [
     'CONTEXT_GRIDS',
@@ -134,6 +134,7 @@ __all__ = [
     'rkd_loss',
     'shrink_covariance',
     'sinkhorn_cost',
+    'sinkhorn_divergence',
     'sinkhorn_plan',
     'sp_loss',
     'squared_offset_distance',

@@ -116,6 +116,7 @@ CASES = [
     (functional.offset_loss, logits, PAIR),
     (functional.squared_offset_distance, logits, PAIR),
     (partial(functional.sinkhorn_cost, epsilon=1.0), histograms, tuple(histograms())),
+    (partial(functional.sinkhorn_divergence, epsilon=1.0), histograms, tuple(histograms())),
     (partial(functional.sinkhorn_plan, epsilon=1.0), histograms, tuple(histograms())),
     (losses.KDLoss(), logits, PAIR),
     (losses.DKDLoss(), logits, (*PAIR, 'target')),

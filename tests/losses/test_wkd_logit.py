@@ -564,7 +564,7 @@ def test_no_transport_without_weight(monkeypatch, separated):
     student, teacher, cost, target = problem()
     student.requires_grad_(True)
     if separated:
-        monkeypatch.setattr('wkd_det.losses.wkd_logit.sinkhorn_cost', None)
+        monkeypatch.setattr('wkd_det.losses.wkd_logit.cost_of_rounds', None)
     loss = wkd_logit_loss(
         student, teacher, cost, target if separated else None, temperature=1.0, transport_weight=0.0
     )

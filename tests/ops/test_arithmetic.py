@@ -16,6 +16,7 @@ from wkd_det.ops.arithmetic import (
     equal_parts,
     matrix_product,
     promote,
+    scaled,
     weighted_mean,
     without_autocast,
 )
@@ -161,3 +162,12 @@ def test_equal_parts_cover_the_axis_and_differ_by_one_at_most(length, most):
     assert [index for part in parts for index in range(part.start, part.stop)] == [*range(length)]
     assert not sizes or max(sizes) - min(sizes) <= 1
     assert len(parts) == -(-length // max(most, 1))
+
+
+def test_the_number_one_costs_no_product():
+    values = torch.arange(3.0)
+    assert scaled(values, 1) is values
+    assert torch.equal(scaled(values, 0.5), values / 2)
+    assert torch.equal(scaled(values, 0), torch.zeros(3))
+    learned = torch.ones((), requires_grad=True)
+    assert scaled(values, learned).requires_grad

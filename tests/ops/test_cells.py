@@ -277,6 +277,67 @@ def test_gradcheck(moments, grid, masked):
     assert torch.autograd.gradcheck(lambda x: moments(x, grid=grid, mask=mask)[:2], (maps,))
 
 
+# Strips: the maps are read once, as on an accelerator
+
+
+@pytest.fixture
+def by_strips(monkeypatch):
+    monkeypatch.setattr(cells, '_reads_once', lambda maps: True)
+
+
+def value_and_gradient(maps, grid, unbiased=True):
+    leaf = maps.clone().requires_grad_()
+    moments = torch.stack(cell_mean_and_variance(leaf, grid=grid, unbiased=unbiased)[:2])
+    weights = torch.linspace(-1, 2, moments.numel(), dtype=maps.dtype).view_as(moments)
+    return moments.detach(), torch.autograd.grad((moments * weights).sum(), leaf)[0]
+
+
+@pytest.mark.parametrize('size', SHAPES)
+@pytest.mark.parametrize('grid', GRIDS)
+@pytest.mark.parametrize('unbiased', [True, False])
+def test_strips_have_the_moments_and_gradients_of_pixels(monkeypatch, size, grid, unbiased):
+    maps = features(2, 3, *size)
+    expected = value_and_gradient(maps, grid, unbiased)
+    monkeypatch.setattr(cells, '_reads_once', lambda maps: True)
+    for one, other in zip(value_and_gradient(maps, grid, unbiased), expected):
+        assert_close(one, other, **EXACT)
+
+
+@pytest.mark.usefixtures('by_strips')
+@pytest.mark.parametrize('grid', [1, 3])
+def test_gradcheck_by_strips(grid):
+    maps = features(2, 2, 4, 2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: cell_mean_and_variance(x, grid=grid)[:2], (maps,))
+
+
+def test_strips_lie_between_the_edges_of_the_bins_and_are_kept():
+    given = (18, 4, 4, torch.device('cpu'), torch.float32)
+    strips = cells._strips(*given)
+    assert strips.rows == ((0, 4), (4, 5), (5, 9), (9, 13), (13, 14), (14, 18))
+    assert strips.count.flatten().tolist() == [5.0] * 16
+    assert cells._strips(*given) is strips
+
+
+@pytest.mark.usefixtures('by_strips')
+@pytest.mark.parametrize('offset', [0.0, 1e3])
+def test_strips_round_their_means(offset):
+    maps = (features(2, 3, 16, 16, dtype=torch.float32) + offset).double()
+    expected = cell_mean_and_variance(maps, grid=2)[1]
+    variance = cell_mean_and_variance(maps.float(), grid=2)[1]
+    # 6e-8 times the ratio of mean and deviation, a few times.
+    assert_close(variance.double(), expected, rtol=1e-5 + 1e-6 * offset, atol=0)
+
+
+@pytest.mark.usefixtures('by_strips')
+def test_strips_that_were_made_under_inference_mode_train():
+    cells._strips.cache_clear()
+    maps = features()
+    with torch.inference_mode():
+        cell_mean_and_variance(maps, grid=2)
+    moments, gradient = value_and_gradient(maps, 2)
+    assert gradient.abs().max() > 1e-3
+
+
 # Properties
 
 

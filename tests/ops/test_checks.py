@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from wkd_det.ops import checks
 from wkd_det.ops.checks import (
     check_integers,
     check_logits,
@@ -20,6 +21,7 @@ from wkd_det.ops.checks import (
     level_masks,
     listed,
     plain_number,
+    values_are_due,
 )
 
 ZERO_DIMENSIONAL = (
@@ -235,3 +237,37 @@ def test_names_in_a_row_and_how_many_more():
     assert listed([]) == ''
     assert listed('abc', 3) == 'a, b, c'
     assert listed(range(12)) == '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more'
+
+
+# What is looked at
+
+
+def test_the_cpu_is_looked_at_every_time():
+    assert all(values_are_due(torch.zeros(2), 'target') for _ in range(3))
+    assert all(values_are_due(0.5, 'temperature') for _ in range(3))
+    logits, target = torch.zeros(2, 3), torch.tensor([0, 3])
+    for _ in range(2):
+        with pytest.raises(
+            ValueError, match=r'^target must lie in \[0, 3\), got values from 0 to 3$'
+        ):
+            check_target(target, logits, 'a form')
+
+
+def test_another_device_is_looked_at_once_for_each_form_and_number_of_classes(monkeypatch):
+    """A tensor of the meta device has no values, so who looks at one fails."""
+    monkeypatch.setattr(checks, '_LOOKED_AT', set())
+    target = torch.zeros(2, dtype=torch.int64, device='meta')
+    for form, classes in (('a form', 3), ('a form', 4), ('another', 3)):
+        logits = torch.zeros(2, classes, device='meta')
+        with pytest.raises((RuntimeError, NotImplementedError), match='meta'):
+            check_target(target, logits, form)
+        check_target(target, logits, form)
+
+
+def test_a_number_on_another_device_is_looked_at_once(monkeypatch):
+    monkeypatch.setattr(checks, '_LOOKED_AT', set())
+    number = torch.ones((), device='meta')
+    for check, name in ((check_positive, 'temperature'), (check_nonnegative, 'weight')):
+        with pytest.raises((RuntimeError, NotImplementedError), match='meta'):
+            check(**{name: number})
+        check(**{name: number})

@@ -10,10 +10,12 @@ from golden import check, golden
 from wkd_det.losses.kd import dkd_loss, kd_loss
 from wkd_det.ops.logits import (
     hard_target,
+    non_target_mass,
     of_target,
     standardize_logits,
     target_distribution,
     target_loss,
+    tempered,
     without_target,
 )
 
@@ -107,3 +109,21 @@ def test_the_loss_of_the_target():
     student = torch.tensor([[1.0, 3.0]]).log()
     teacher = torch.zeros(1, 2)
     assert_close(target_loss(student, teacher, torch.tensor([0])), torch.tensor([4.0]).log() / 2)
+
+
+def test_mass_of_the_other_classes():
+    mass = non_target_mass(torch.tensor([[1.0, 2.0, 5.0]]).log(), torch.tensor([1]))
+    assert_close(mass, torch.tensor([6 / 8]))
+    logits, index = random(5, 4).requires_grad_(), torch.arange(5) % 4
+    expected = 1 - of_target(logits.softmax(dim=1), index)
+    assert_close(non_target_mass(logits, index), expected, rtol=1e-12, atol=0)
+    assert torch.autograd.gradcheck(lambda z: non_target_mass(z, index), logits)
+
+
+def test_a_temperature_of_one_costs_no_division():
+    logits = random(2, 3)
+    assert tempered(logits, 1) is logits
+    assert tempered(logits, 1.0) is logits
+    assert torch.equal(tempered(logits, 4.0), logits / 4)
+    learned = torch.ones((), dtype=torch.float64, requires_grad=True)
+    assert tempered(logits, learned).requires_grad

@@ -82,7 +82,7 @@ class InstanceSampler:
         total = min(max(1, int(count * (1 + self.ratio))), max(self.limit, count))
         invented = total - count
         height, width = image_size
-        scale = boxes.new_tensor([width, height])
+        scale = torch.stack([boxes.new_full((), side) for side in (width, height)])
         corners = torch.cat([boxes / scale.repeat(2), self._invent(invented, boxes)])
         extents = corners[:, 2:] - corners[:, :2]
         shift = (2 * torch.rand_like(extents) - 1) * self.jitter

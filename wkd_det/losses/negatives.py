@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wkd_det.ops.checks import check_integers, check_tensors, plain_number
+from wkd_det.ops.checks import check_integers, check_tensors, plain_number, values_are_due
 
 _MARGIN = 8.0  # standard deviations of the number of draws that are made in addition to its mean
 _WIDE = 2**62  # a draw below it, modulo the size of a pool, is even to 12 digits and more
@@ -99,9 +99,12 @@ class SampleTable(nn.Module):
             drawn = torch.randint(_WIDE, (len(index), self._draws), device=index.device) % pool
             new = ~_repeats(drawn) | (pool < self.negatives)
             rank = new.cumsum(dim=1)
-            if (rank[:, -1] >= self.negatives).all():
+            # On the CPU alone, where nothing waits: enough are there by eight standard deviations.
+            if drawn.device.type != 'cpu' or (rank[:, -1] >= self.negatives).all():
                 break
-        place = drawn[new & (rank <= self.negatives)].view(len(index), self.negatives)
+        spot = torch.where(new & (rank <= self.negatives), rank - 1, self.negatives)
+        place = F.pad(drawn[:, :0], (0, self.negatives + 1)).scatter_(1, spot, drawn)
+        place = place[:, : self.negatives]
         return self.order[place + count * (place >= start)]  # the sample's own class is skipped
 
     def _number_of_draws(self, pools: Tensor) -> int:
@@ -127,7 +130,7 @@ def check_index(index: Tensor, num_samples: int) -> None:
     if index.dim() != 1:
         raise ValueError(f'index must have the shape (N,), got {tuple(index.shape)}')
     _check_integer_type('index', index)
-    if len(index):
+    if len(index) and values_are_due(index, 'index', num_samples):
         low, high = torch.stack(index.aminmax()).tolist()
         if low < 0 or high >= num_samples:
             raise ValueError(

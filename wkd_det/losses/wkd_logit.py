@@ -13,7 +13,7 @@ from wkd_det import registry
 from wkd_det.costs.interface import adopt
 from wkd_det.costs.similarity import distance_to_cost
 from wkd_det.losses.base import Loss
-from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
+from wkd_det.ops.arithmetic import promote, scaled, weighted_mean, without_autocast
 from wkd_det.ops.checks import (
     check_integers,
     check_logits,
@@ -22,8 +22,19 @@ from wkd_det.ops.checks import (
     check_tensors,
     plain_number,
 )
-from wkd_det.ops.logits import hard_target, ready_logits, target_loss
-from wkd_det.ops.transport import check_transport, sinkhorn_cost, sinkhorn_plan
+from wkd_det.ops.logits import (
+    hard_target,
+    non_target_mass,
+    ready_logits,
+    target_loss,
+    tempered,
+)
+from wkd_det.ops.transport import (
+    check_transport,
+    cost_of_rounds,
+    divergence_of_rounds,
+    sinkhorn_plan,
+)
 
 
 def wkd_logit_loss(
@@ -38,6 +49,8 @@ def wkd_logit_loss(
     num_iters: int = 10,
     log_domain: bool = False,
     standardize: bool = False,
+    debiased: bool = False,
+    weigh_by_non_target: bool = False,
     weight: Tensor | None = None,
     avg_factor: float | Tensor | None = None,
 ) -> Tensor:
@@ -59,7 +72,8 @@ def wkd_logit_loss(
     Convention:
         - Mean over samples. No factor ``temperature ** 2``.
         - Rows of the transport belong to the student, columns to the teacher.
-        - The entropy is not part of :math:`D_{WD}`: the loss of equal logits is above 0.
+        - The entropy is not part of :math:`D_{WD}`: the loss of equal logits is above 0, unless
+          ``debiased``.
         - The teacher gets no gradient.
 
     Args:
@@ -77,6 +91,12 @@ def wkd_logit_loss(
             :func:`~wkd_det.ops.transport.sinkhorn_cost`.
         standardize: Standardise the logits first, those of the target part too; see
             :func:`~wkd_det.ops.logits.standardize_logits`.
+        debiased: Put :func:`~wkd_det.ops.transport.sinkhorn_divergence` in place of
+            :math:`D_{WD}`: equal distributions cost 0, with a gradient of 0. The rounds run on
+            four times as many histograms.
+        weigh_by_non_target: Multiply the transport of each sample by the teacher's probability of
+            all classes but the target, :math:`1 - p^T_t` at ``temperature``: the weight that the
+            non-target part has inside KD. Needs a ``target``.
         weight: Weight of each sample, shape ``(N,)``.
         avg_factor: Divisor of the sum over samples; their number by default.
 
@@ -86,7 +106,8 @@ def wkd_logit_loss(
     Raises:
         TypeError: If a list or an array is given for a tensor.
         ValueError: If shapes disagree, a number is outside its range, ``target`` holds no integers
-            or an index outside ``[0, C)``, or there is only one class together with a ``target``.
+            or an index outside ``[0, C)``, there is only one class together with a ``target``, or
+            ``weigh_by_non_target`` comes without one.
 
     References: Lv, Yang, Li, Wasserstein Distance Rivals Kullback-Leibler Divergence for
         Knowledge Distillation, NeurIPS 2024, section 3.1.
@@ -100,24 +121,28 @@ def wkd_logit_loss(
         tensor(0.2712)
     """
     check_tensors(cost=cost)
+    _check_weighing(weigh_by_non_target, target is not None)
     target = _checked_target(student, teacher, target, temperature, transport_weight)
     with without_autocast(student):
         student, teacher, cost = _ready(student, teacher, cost, standardize)
-        per_sample = 0.0 if target is None else target_loss(student, teacher, target)
+        per_sample = None if target is None else target_loss(student, teacher, target)
+        check_transport(student, teacher, cost, epsilon, num_iters)
         if transport_weight or target is None:
-            source, goal, support = transported_histograms(student, teacher, target, temperature)
-            transport = sinkhorn_cost(
+            source, goal, start = _histograms(student, teacher, target, temperature)
+            distance = divergence_of_rounds if debiased else cost_of_rounds
+            transport = distance(
                 source,
                 goal,
                 cost,
+                start,
                 epsilon=epsilon,
                 num_iters=num_iters,
                 log_domain=log_domain,
-                support=support,
             )
-            per_sample = per_sample + transport_weight * transport
-        else:
-            check_transport(student, teacher, cost, epsilon, num_iters)
+            if weigh_by_non_target:
+                transport = transport * non_target_mass(tempered(teacher, temperature), target)
+            transport = scaled(transport, transport_weight)
+            per_sample = transport if target is None else per_sample + transport
         return weighted_mean(per_sample, weight, avg_factor)
 
 
@@ -135,6 +160,8 @@ def wkd_transport_plan(
     standardize: bool = False,
 ) -> Tensor:
     """Transport plans of :func:`wkd_logit_loss`, for inspection: no gradient.
+
+    They lead from the student to the teacher, also where the loss is ``debiased``.
 
     Args:
         student: Logits, shape ``(N, C)``.
@@ -185,20 +212,20 @@ def transported_histograms(
         The student's histograms and the teacher's, each ``(N, C)``; and their support, bool,
         ``(N, C)``, or None for all classes.
     """
-    index, support = None, None
+    source, goal, start = _histograms(student, teacher, target, temperature)
+    return source, goal, None if target is None else start > 0
+
+
+def _histograms(
+    student: Tensor, teacher: Tensor, target: Tensor | None, temperature: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Both histograms, and one that is even over the classes that take part."""
+    student, teacher = tempered(student, temperature), tempered(teacher, temperature)
+    nowhere = torch.zeros_like(student)
     if target is not None:
-        index = target[:, None]
-        support = torch.ones_like(student, dtype=torch.bool).scatter_(1, index, False)
-    source, goal = (_histogram(logits, temperature, index) for logits in (student, teacher))
-    return source, goal, support
-
-
-def _histogram(logits: Tensor, temperature: float, left_out: Tensor | None) -> Tensor:
-    """Softmax at a temperature, without mass on the class ``left_out`` ``(N, 1)`` of a sample."""
-    scaled = logits / temperature
-    if left_out is not None:
-        scaled = scaled.scatter(1, left_out, -torch.inf)
-    return scaled.softmax(dim=1)
+        nowhere.scatter_(1, target[:, None], -torch.inf)
+        student, teacher = student + nowhere, teacher + nowhere
+    return student.softmax(dim=1), teacher.softmax(dim=1), nowhere.softmax(dim=1)
 
 
 def _ready(
@@ -207,6 +234,11 @@ def _ready(
     """Return logits and costs in one type, the teacher detached."""
     student, teacher, cost = promote(student, teacher, cost)
     return *ready_logits(student, teacher, standardize), cost
+
+
+def _check_weighing(weigh_by_non_target: bool, has_target: bool) -> None:
+    if weigh_by_non_target and not has_target:
+        raise ValueError('weigh_by_non_target needs a target: the joint form sets no class apart')
 
 
 def _checked_target(
@@ -242,10 +274,14 @@ class WKDLogitLoss(Loss):
         num_iters: Sinkhorn rounds.
         log_domain: Needed for ``epsilon`` below 1/30 of the largest cost.
         standardize: Standardise the logits first (LSKD).
+        debiased: Take off what the distributions cost against themselves.
+        weigh_by_non_target: Multiply each sample's transport by the teacher's probability of the
+            non-target classes; only for the separated form.
         loss_weight: Factor of the whole loss.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If a number is outside its range, or ``weigh_by_non_target`` is set for the
+            joint form.
         TypeError: If ``cost`` is neither.
 
     See :func:`wkd_det.functional.wkd_logit_loss` for formula, conventions and source.
@@ -266,9 +302,12 @@ class WKDLogitLoss(Loss):
         num_iters: int = 10,
         log_domain: bool = False,
         standardize: bool = False,
+        debiased: bool = False,
+        weigh_by_non_target: bool = False,
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__(loss_weight)
+        _check_weighing(weigh_by_non_target, separated)
         check_positive(temperature=temperature, epsilon=epsilon)
         check_nonnegative(sharpness=sharpness, transport_weight=transport_weight)
         check_integers(num_iters=num_iters)
@@ -280,6 +319,8 @@ class WKDLogitLoss(Loss):
         self.num_iters = plain_number(num_iters)
         self.log_domain = log_domain
         self.standardize = standardize
+        self.debiased = debiased
+        self.weigh_by_non_target = weigh_by_non_target
         self.ready = False
         if isinstance(cost, Tensor):
             self.set_distance(cost)
@@ -352,7 +393,7 @@ class WKDLogitLoss(Loss):
             RuntimeError: Without class costs.
             ValueError: If the target is missing, or as in the function.
         """
-        return self.loss_weight * wkd_logit_loss(
+        loss = wkd_logit_loss(
             student,
             teacher,
             self.cost,
@@ -363,7 +404,10 @@ class WKDLogitLoss(Loss):
             num_iters=self.num_iters,
             log_domain=self.log_domain,
             standardize=self.standardize,
+            debiased=self.debiased,
+            weigh_by_non_target=self.weigh_by_non_target,
         )
+        return scaled(loss, self.loss_weight)
 
     def plan(self, student: Tensor, teacher: Tensor, target: Tensor | None = None) -> Tensor:
         """Which class lends mass to which, with the settings of this loss.

@@ -17,6 +17,7 @@ from wkd_det.ops.checks import (
     check_nonnegative,
     check_tensors,
     plain_number,
+    values_are_due,
 )
 from wkd_det.ops.divergences import categorical_kl
 from wkd_det.ops.logits import hard_target, without_target
@@ -115,7 +116,7 @@ def _check_votes(votes: Tensor, logits: Tensor) -> None:
         raise ValueError(f'votes must have the shape ({samples}, P), got {tuple(votes.shape)}')
     if votes.is_floating_point() or votes.is_complex() or votes.dtype == torch.bool:
         raise ValueError(f'votes must hold integers, got {votes.dtype}')
-    if votes.numel():
+    if votes.numel() and values_are_due(votes, 'votes', classes):
         low, high = torch.stack(votes.aminmax()).tolist()
         if low < 0 or high >= classes:
             raise ValueError(f'votes must lie in [0, {classes}), got values from {low} to {high}')

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
-from wkd_det.ops.checks import check_tensors
+from wkd_det.ops.checks import check_tensors, values_are_due
 
 
 def promote(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -94,10 +94,25 @@ def weighted_mean(
             )
         per_sample = per_sample * weight
     if avg_factor is None:
-        avg_factor = max(per_sample.numel(), 1)
-    elif not avg_factor > 0:
+        return per_sample.mean() if per_sample.numel() else per_sample.sum()
+    if values_are_due(avg_factor, 'avg_factor') and not avg_factor > 0:
         raise ValueError(f'avg_factor must be positive, got {avg_factor}')
     return per_sample.sum() / avg_factor
+
+
+def scaled(values: Tensor, factor: float | Tensor) -> Tensor:
+    """Return ``factor * values``; no operation is spent on the number 1.
+
+    >>> values = torch.ones(2)
+    >>> scaled(values, 1.0) is values, scaled(values, 0.5)
+    (True, tensor([0.5000, 0.5000]))
+    """
+    return values if is_one(factor) else factor * values
+
+
+def is_one(factor: float | Tensor) -> bool:
+    """Whether a factor is the number 1; a tensor is not looked into."""
+    return not isinstance(factor, Tensor) and factor == 1
 
 
 def equal_parts(length: int, most: int) -> list[slice]:

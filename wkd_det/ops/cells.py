@@ -6,6 +6,9 @@ lie.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
@@ -81,11 +84,11 @@ def cell_pixels(
             return pixels, pixels.new_ones(1, 1, 1, height * width, dtype=torch.bool)
         inside = mask.flatten(1)[:, None, None]
         return pixels.masked_fill(~inside, 0), inside
-    rows, has_row = _bin_positions(height, grid)
-    columns, has_column = _bin_positions(width, grid)
+    rows, has_row = _bin_positions(height, grid, features.device)
+    columns, has_column = _bin_positions(width, grid, features.device)
     index = (rows[:, None, :, None] * width + columns[None, :, None, :]).flatten(2).flatten(0, 1)
     inside = (has_row[:, None, :, None] & has_column[None, :, None, :]).flatten(2).flatten(0, 1)
-    index, inside = index.to(features.device), inside.to(features.device)[None]
+    inside = inside[None]
     if mask is not None:
         inside = inside & mask.flatten(1)[:, index]
     inside = inside[:, :, None]
@@ -93,10 +96,11 @@ def cell_pixels(
     return pixels.masked_fill(~inside, 0), inside
 
 
-def _bin_positions(length: int, grid: int) -> tuple[Tensor, Tensor]:
+def _bin_positions(length: int, grid: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Positions of each bin and whether they are its own, both ``(G, size of the largest)``."""
-    start, stop = (edges[:, None] for edges in bin_edges(length, grid))
-    position = start + torch.arange(int((stop - start).max()))
+    largest = max(-(-(i + 1) * length // grid) - i * length // grid for i in range(grid))
+    start, stop = (edges[:, None] for edges in bin_edges(length, grid, device))
+    position = start + torch.arange(largest, device=device)
     return position.clamp(max=length - 1), position < stop
 
 
@@ -105,10 +109,12 @@ def cell_mean_and_variance(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Mean and variance of each channel over each grid cell.
 
-    Two matrix products with the cells' membership instead of a loop over cells. Every channel is
-    first shifted by its own mean over the image, which changes no variance and leaves the
-    difference of moments well conditioned. Images are walked in blocks, forward and backward, so
-    that there is no second copy of the features besides their gradient. Differentiable once.
+    On the CPU, and where there is a mask: two matrix products with the cells' membership. Every
+    channel is first shifted by its own mean over the image, which changes no variance and leaves
+    the difference of moments well conditioned; images are walked in blocks, so that there is no
+    second copy of the features besides their gradient. On accelerators the maps are read once: the
+    moments of strips of rows, whose columns lie in the same cells, are put together. Backward a map
+    is read once, and the gradient made in place. Differentiable once.
 
     Convention:
         A cell of one pixel has variance 0, also with ``unbiased``. The grid covers the whole
@@ -124,13 +130,11 @@ def cell_mean_and_variance(
         Mean and variance, each ``(N, C, G * G)``, 0 in cells without pixels, and the number of
         pixels of each cell, ``(N, 1, G * G)`` or ``(1, 1, G * G)``.
     """
-    _, _, height, width = features.shape
-    flat = features.flatten(2)
-    cells = grid_membership(height, width, grid, flat)
+    strips = _strips(*features.shape[-2:], grid, features.device, features.dtype)
     inside = None if mask is None else mask.flatten(1)[:, None]
-    count = (cells.sum(dim=0)[None, None]) if inside is None else inside.to(flat) @ cells
+    count = strips.count if inside is None else inside.to(features) @ strips.pixels
     divisor = ((count - 1) if unbiased else count).clamp(min=1)
-    mean, variance = _Moments.apply(flat, cells, inside, count, divisor)
+    mean, variance = _Moments.apply(features, strips, inside, count, divisor)
     return mean, variance, count
 
 
@@ -160,47 +164,142 @@ def cell_mean_and_covariance(
     return mean.to(features), covariance, count.to(features)
 
 
+@dataclass(frozen=True)
+class _Strips:
+    """Rows of a map in groups whose pixels of a column belong to the same cells."""
+
+    rows: tuple[tuple[int, int], ...]
+    """First row and end of each strip."""
+    cells: Tensor
+    """Membership of a strip's columns in the cells, 0 or 1, shape ``(strips * W, G * G)``."""
+    heights: Tensor
+    """Number of rows of each strip, once per column, shape ``(strips * W, 1)``."""
+    count: Tensor
+    """Pixels of each cell, shape ``(1, 1, G * G)``."""
+    pixels: Tensor
+    """Membership of all pixels, shape ``(H * W, G * G)``."""
+
+
+@lru_cache(maxsize=8)
+def _strips(
+    height: int, width: int, grid: int, device: torch.device, dtype: torch.dtype
+) -> _Strips:
+    """Return the strips of a map; they are kept, since a run sees few sizes again and again."""
+    edges = {0, height}
+    for index in range(grid):
+        edges |= {index * height // grid, -(-(index + 1) * height // grid)}
+    ordered = sorted(edges)
+    rows = tuple(zip(ordered, ordered[1:]))
+    with torch.inference_mode(False), torch.no_grad():
+        like = torch.empty(0, device=device, dtype=dtype)
+        pixels = grid_membership(height, width, grid, like)
+        by_row = pixels.unflatten(0, (height, width))
+        cells = torch.cat([by_row[start] for start, _ in rows])
+        heights = torch.cat([like.new_full((width, 1), stop - start) for start, stop in rows])
+        return _Strips(rows, cells, heights, (heights.mT @ cells)[None], pixels)
+
+
 class _Moments(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: FunctionCtx,
-        flat: Tensor,
-        cells: Tensor,
+        maps: Tensor,
+        strips: _Strips,
         inside: Tensor | None,
         count: Tensor,
         divisor: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        shape = (*flat.shape[:2], cells.shape[1])
-        deviation, squares, mean = (flat.new_empty(shape) for _ in range(3))
         size = count.clamp(min=1)
-        for rows in _blocks(flat):
-            centred, shift = _centred(flat, inside, rows)
-            torch.div(_cell_sums(centred, cells), _rows_of(size, rows), out=deviation[rows])
-            squares[rows] = _cell_sums(centred.square_(), cells)
-            torch.add(deviation[rows], shift, out=mean[rows])
-        squares -= size * deviation.square()
-        ctx.save_for_backward(flat, cells, inside, size, divisor, deviation, squares >= 0)
-        return mean * (count > 0), squares.clamp_(min=0) / divisor
+        if inside is None and _reads_once(maps):
+            shift, deviation, squares = _sums_of_strips(maps, strips, size)
+        else:
+            shift, deviation, squares = _sums_of_pixels(maps, strips, inside, size)
+        squares = squares - size * deviation.square()
+        ctx.strips = strips
+        ctx.save_for_backward(maps, inside, size, divisor, shift, deviation, squares >= 0)
+        return (deviation + shift) * (count > 0), squares.clamp_(min=0) / divisor
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: FunctionCtx, grad_mean: Tensor, grad_variance: Tensor
     ) -> tuple[Tensor | None, ...]:
-        flat, cells, inside, size, divisor, deviation, kept = ctx.saved_tensors
+        maps, inside, size, divisor, shift, deviation, kept = ctx.saved_tensors
         # Each pixel of a cell moves its mean by 1 / m and its variance by 2 (x - mean) / divisor;
         # an empty cell has no pixel, so its share below reaches nobody.
         slope = grad_variance * kept * (2 / divisor)
         offset = grad_mean / size - slope * deviation
-        grad = torch.empty_like(flat)
+        grad = torch.empty_like(maps, memory_format=torch.contiguous_format)
         with without_autocast(grad):  # backward() may be called inside an autocast block
-            for rows in _blocks(flat):
-                centred, _ = _centred(flat, inside, rows)
-                centred *= slope[rows] @ cells.t()
-                torch.add(centred, offset[rows] @ cells.t(), out=grad[rows])
+            for images in _blocks(maps):
+                part = torch.sub(maps[images], shift[images, ..., None], out=grad[images])
+                _spread(part, slope[images], offset[images], ctx.strips)
                 if inside is not None:
-                    grad[rows].masked_fill_(~_rows_of(inside, rows), 0)
+                    part.flatten(2).masked_fill_(~_rows_of(inside, images), 0)
         return grad, None, None, None, None
+
+
+def _reads_once(maps: Tensor) -> bool:
+    """Whether to read each map once, by a reduction that is slow on a CPU.
+
+    A CPU keeps a block of images in its cache, where it is read many times at little cost.
+    """
+    return maps.device.type != 'cpu'
+
+
+def _sums_of_pixels(
+    maps: Tensor, strips: _Strips, inside: Tensor | None, size: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean of each channel; means and sums of squares of the cells' deviations from it."""
+    flat = maps.flatten(2)
+    shape = (*flat.shape[:2], strips.pixels.shape[1])
+    deviation, squares = flat.new_empty(shape), flat.new_empty(shape)
+    shift = flat.new_empty(*flat.shape[:2], 1)
+    for images in _blocks(maps):
+        centred, shift[images] = _centred(flat, inside, images)
+        sums = _cell_sums(centred, strips.pixels)
+        torch.div(sums, _rows_of(size, images), out=deviation[images])
+        squares[images] = _cell_sums(centred.square_(), strips.pixels)
+    return shift, deviation, squares
+
+
+def _sums_of_strips(maps: Tensor, strips: _Strips, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, from the moments of the columns of each strip: one read of the maps.
+
+    The sum of squares over a cell is that within its strips plus that between them. Means of strips
+    are rounded, so a variance is off by about 6e-8 times the ratio of mean and deviation.
+    """
+    moments = [torch.var_mean(part, dim=3, correction=0) for part in _parts(maps, strips)]
+    within, mean = (torch.cat(parts, dim=2).flatten(2) for parts in zip(*moments))
+    shift = (mean @ strips.heights) / strips.heights.sum()
+    weighted = strips.cells * strips.heights
+    centred = mean - shift
+    deviation = centred @ weighted / size
+    return shift, deviation, (centred.square() + within) @ weighted
+
+
+def _spread(maps: Tensor, slope: Tensor, offset: Tensor, strips: _Strips) -> None:
+    """Multiply each pixel by the slopes of its cells and add their offsets, in place."""
+    if slope.shape[2] == 1:  # one cell
+        torch.addcmul(offset[..., None], maps, slope[..., None], out=maps)
+        return
+    columns = (len(strips.rows), maps.shape[3])
+    slope, offset = (
+        (of_cells @ strips.cells.t()).unflatten(2, columns) for of_cells in (slope, offset)
+    )
+    start = 0
+    for part in _parts(maps, strips):
+        these = slice(start, start + part.shape[2])
+        start = these.stop
+        torch.addcmul(offset[:, :, these, None], part, slope[:, :, these, None], out=part)
+
+
+def _parts(maps: Tensor, strips: _Strips) -> list[Tensor]:
+    """Return strips, ``(N, C, strips, rows, W)``: all in one view where they are of one height."""
+    heights = {stop - start for start, stop in strips.rows}
+    if len(heights) == 1:
+        return [maps.unflatten(2, (len(strips.rows), -1))]
+    return [maps[:, :, None, start:stop] for start, stop in strips.rows]
 
 
 def _centred(flat: Tensor, inside: Tensor | None, rows: slice) -> tuple[Tensor, Tensor]:
@@ -225,7 +324,7 @@ def _rows_of(tensor: Tensor, rows: slice) -> Tensor:
     return tensor if tensor.shape[0] == 1 else tensor[rows]
 
 
-def _blocks(flat: Tensor) -> list[slice]:
-    on_cpu = flat.device.type == 'cpu'
+def _blocks(maps: Tensor) -> list[slice]:
+    on_cpu = maps.device.type == 'cpu'
     elements = _BLOCK_ELEMENTS if on_cpu else _BLOCK_ELEMENTS_OF_ACCELERATORS
-    return equal_parts(flat.shape[0], elements // max(flat.shape[1:].numel(), 1))
+    return equal_parts(maps.shape[0], elements // max(maps.shape[1:].numel(), 1))

@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import torch
 from torch import Tensor
+
+_LOOKED_AT: set[tuple[Hashable, ...]] = set()
+
+
+def values_are_due(value: Any, *subject: Hashable) -> bool:
+    """Whether a check should look at values: always on the CPU, elsewhere once for each subject.
+
+    To read a value of another device, the process waits for all work that is queued there. So
+    labels and the like are checked there when a process first meets them, and then no more: a
+    label out of range that comes later is an error of the device's own indexing.
+
+    Args:
+        value: A tensor, or a number, which is always looked at.
+        *subject: Name of the argument, and the number of classes or the like that it must fit.
+    """
+    if not isinstance(value, Tensor) or value.device.type == 'cpu':
+        return True
+    key = (*subject, value.device)
+    first = key not in _LOOKED_AT
+    _LOOKED_AT.add(key)
+    return first
 
 
 def check_nonnegative(**values: Any) -> None:
@@ -23,6 +44,8 @@ def check_nonnegative(**values: Any) -> None:
     ValueError: loss_weight must not be negative, got -1
     """
     for name, value in values.items():
+        if not values_are_due(value, name):
+            continue
         value = _number(name, value)
         if not value >= 0:
             raise ValueError(f'{name} must not be negative, got {value}')
@@ -36,6 +59,8 @@ def check_positive(**values: Any) -> None:
         ValueError: With the name of the first such value.
     """
     for name, value in values.items():
+        if not values_are_due(value, name):
+            continue
         value = _number(name, value)
         if not value > 0:
             raise ValueError(f'{name} must be positive, got {value}')
@@ -181,7 +206,8 @@ def check_target(target: Tensor, logits: Tensor, form: str) -> None:
 
     Raises:
         TypeError: If the target is no tensor.
-        ValueError: If shape or type differ, an index lies outside ``[0, C)``, or ``C < 2``.
+        ValueError: If shape or type differ, an index lies outside ``[0, C)``, or ``C < 2``. Indices
+            are looked at where :func:`values_are_due`.
     """
     samples, classes = logits.shape
     check_tensors(target=target)
@@ -191,7 +217,7 @@ def check_target(target: Tensor, logits: Tensor, form: str) -> None:
         raise ValueError(f'target must hold integers, got {target.dtype}')
     if classes < 2:
         raise ValueError(f'{form} needs at least 2 classes, got {classes}')
-    if samples:
+    if samples and values_are_due(target, 'target', form, classes):
         low, high = torch.stack(target.aminmax()).tolist()
         if low < 0 or high >= classes:
             raise ValueError(f'target must lie in [0, {classes}), got values from {low} to {high}')

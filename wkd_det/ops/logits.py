@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from wkd_det.ops.arithmetic import promote
-from wkd_det.ops.checks import check_target, check_tensors
+from wkd_det.ops.arithmetic import is_one, promote
+from wkd_det.ops.checks import check_target, check_tensors, values_are_due
 
 _GUARD = 1e-7  # of the deviation; the reference's value
 
@@ -50,6 +51,11 @@ def ready_logits(
     if standardize:
         student, teacher = standardize_logits(student), standardize_logits(teacher)
     return student, teacher
+
+
+def tempered(logits: Tensor, temperature: float | Tensor) -> Tensor:
+    """Return ``logits / temperature``; no operation is spent on the number 1."""
+    return logits if is_one(temperature) else logits / temperature
 
 
 def hard_target(target: Tensor, logits: Tensor, form: str) -> Tensor:
@@ -109,7 +115,7 @@ def _is_soft(target: Tensor, logits: Tensor) -> bool:
             f'soft labels in target must have the shape of the logits {tuple(logits.shape)}, '
             f'got {tuple(target.shape)}'
         )
-    if not (target >= 0).all():
+    if values_are_due(target, 'soft target') and not (target >= 0).all():
         raise ValueError('soft labels in target must not be negative')
     return True
 
@@ -158,4 +164,22 @@ def target_loss(student: Tensor, teacher: Tensor, index: Tensor) -> Tensor:
         Shape ``(N,)``.
     """
     weight = of_target(teacher.softmax(dim=1), index)
-    return -weight * of_target(student.log_softmax(dim=1), index)
+    return weight * F.cross_entropy(student, index, reduction='none')
+
+
+def non_target_mass(logits: Tensor, index: Tensor) -> Tensor:
+    r"""Probability of all classes but the target, summed, so that the smallest is kept.
+
+    .. math:: 1 - p_t = \sum_{k \ne t} p_k, \quad p = softmax(z)
+
+    Args:
+        logits: Shape ``(N, C)``.
+        index: Target classes, shape ``(N,)``.
+
+    Returns:
+        Shape ``(N,)``.
+
+    >>> non_target_mass(torch.tensor([[30.0, 0.0]]), torch.tensor([0]))
+    tensor([9.3576e-14])
+    """
+    return logits.softmax(dim=1).scatter(1, index[:, None], 0).sum(dim=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
@@ -9,8 +11,8 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from wkd_det.ops.arithmetic import equal_parts, without_autocast
 
 _PRODUCT_BLOCK_ELEMENTS = 2**22  # in the (rows, C, C) scratch of a block: 16 MiB in float32
-_SCALING_BLOCK_ELEMENTS = 2**20  # in the scratch of a block of samples: 4 MiB in float32
-_SCALING_BLOCK_ELEMENTS_OF_ACCELERATORS = 2**24  # 64 MiB: there, few launches count
+_SCALING_BLOCK_ELEMENTS = 2**22  # in the scratch of a block of samples: 16 MiB in float32
+_SCALING_BLOCK_ELEMENTS_OF_ACCELERATORS = 2**26  # 256 MiB: there, few launches count
 _SCALING_BLOCK_SAMPLES = 128  # at least: a product with fewer rows waits for the kernel to be read
 _GUARD = 1e-8  # keeps the divisions finite where the kernel underflows; the reference's value
 
@@ -20,7 +22,7 @@ def scaled_transport(
     target: Tensor,
     kernel: Tensor,
     kernel_cost: Tensor,
-    support: Tensor,
+    start: Tensor,
     num_iters: int,
 ) -> Tensor:
     r"""Cost of the transport plan after rounds of matrix scaling.
@@ -29,7 +31,7 @@ def scaled_transport(
         v = q / (K^T u + \delta), \quad u = p / (K v + \delta), \qquad
         \text{result} = \sum_{ij} u_i (K C)_{ij} v_j
 
-    with a guard :math:`\delta` of 1e-8; :math:`u` is uniform over the support at the start.
+    with a guard :math:`\delta` of 1e-8.
 
     Samples do not see each other, so they are walked in blocks, forward and at once backward:
     the derivative of each sample's result is kept until the gradient arrives, instead of the
@@ -37,46 +39,44 @@ def scaled_transport(
     of one block. The gradient of the kernel is a sum over samples whose weights are known only
     when the gradient arrives: where it is needed, the walk is repeated then.
 
+    A half round is a product and a division, forward and backward: what can be done for all rounds
+    at once is.
+
     Args:
         source: :math:`p`, shape ``(N, C)``.
         target: :math:`q`, shape ``(N, C)``.
         kernel: :math:`K`, shape ``(C, C)``, or ``(N, C, C)``, one per sample.
         kernel_cost: :math:`K C`, entry by entry, same shape as ``kernel``.
-        support: Bool, shape ``(N, C)``.
+        start: First :math:`u`, shape ``(N, C)``; it gets no gradient.
         num_iters: Rounds, >= 1.
 
     Returns:
         Shape ``(N,)``. Differentiable once, by the first four arguments.
     """
-    kernel_cost = kernel_cost if kernel.dim() == 3 else kernel_cost[None]
-    source, target, kernel, support = _grouped(source, target, kernel, support)
-    return _Scaling.apply(source, target, kernel, kernel_cost, support, num_iters).flatten()
+    vectors = _aligned(kernel, source, target)
+    value = _Scaling.apply(*vectors, kernel, kernel_cost, *_aligned(kernel, start), num_iters)
+    return value.flatten()
 
 
 @torch.no_grad()
 def scaling_vectors(
-    source: Tensor, target: Tensor, kernel: Tensor, support: Tensor, num_iters: int
+    source: Tensor, target: Tensor, kernel: Tensor, start: Tensor, num_iters: int
 ) -> tuple[Tensor, Tensor]:
     """Return ``u`` and ``v`` after the rounds of :func:`scaled_transport`, each ``(N, C)``."""
-    source, target, kernel, support = _grouped(source, target, kernel, support)
-    whole = (slice(None), slice(None))
+    source, target, start = _aligned(kernel, source, target, start)
     no_cost = kernel  # right shape; the rounds do not read it
-    walk = _Walk(source, target, kernel, no_cost, support, num_iters, whole)
+    walk = _Walk(source, target, kernel, no_cost, start, num_iters, slice(None))
     walk.rounds(keep=False)
-    return tuple(vector.flatten(0, 1) for vector in (walk.row, walk.column))
+    return tuple(vector.flatten(0, -2) for vector in (walk.row, walk.column))
 
 
-def _grouped(
-    source: Tensor, target: Tensor, kernel: Tensor, support: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Group samples that share a kernel: all in one group, or each sample in its own."""
-    if kernel.dim() == 2:
-        return source[None], target[None], kernel[None], support[None]
-    return source[:, None], target[:, None], kernel, support[:, None]
+def _aligned(kernel: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
+    """Return vectors as factors of the kernel: rows of a matrix, or a matrix of one row each."""
+    return vectors if kernel.dim() == 2 else tuple(vector[:, None] for vector in vectors)
 
 
 class _Scaling(torch.autograd.Function):
-    """Cost on marginals ``(G, n, C)`` and kernels ``(G, C, C)``."""
+    """Cost on marginals ``(N, C)`` and kernels ``(C, C)``, or ``(N, 1, C)`` and ``(N, C, C)``."""
 
     @staticmethod
     def forward(
@@ -85,25 +85,21 @@ class _Scaling(torch.autograd.Function):
         target: Tensor,
         kernel: Tensor,
         kernel_cost: Tensor,
-        support: Tensor,
+        start: Tensor,
         num_iters: int,
     ) -> Tensor:
-        arguments = (source, target, kernel, kernel_cost, support)
+        arguments = (source, target, kernel, kernel_cost, start)
         ctx.num_iters = num_iters
         ctx.later = any(ctx.needs_input_grad[2:4])
-        slopes = [
-            torch.zeros_like(marginal) if wanted and not ctx.later else None
-            for marginal, wanted in zip((source, target), ctx.needs_input_grad)
-        ]
-        needed = any(slope is not None for slope in slopes)
-        value = source.new_empty(source.shape[:2])
+        wanted = [not ctx.later and needed for needed in ctx.needs_input_grad[:2]]
+        values, slopes = [], []
         for block in _sample_blocks(source, num_iters):
             walk = _Walk(*arguments, num_iters, block)
-            value[block] = walk.forward(keep=needed)
-            if needed:
-                walk.backward(*slopes)
-        ctx.save_for_backward(*(arguments if ctx.later else slopes))
-        return value
+            values.append(walk.forward(keep=any(wanted)))
+            if any(wanted):
+                slopes.append(walk.backward(*wanted))
+        ctx.save_for_backward(*(arguments if ctx.later else map(_joined, zip(*slopes))))
+        return _joined(values)
 
     @staticmethod
     @once_differentiable
@@ -113,17 +109,23 @@ class _Scaling(torch.autograd.Function):
                 None if slope is None else grad[..., None] * slope for slope in ctx.saved_tensors
             ]
             return (*slopes, None, None, None, None)
-        grads = [torch.zeros_like(tensor) for tensor in ctx.saved_tensors[:4]]
+        source, _, kernel, kernel_cost, _ = ctx.saved_tensors
+        matrices = torch.zeros_like(kernel), torch.zeros_like(kernel_cost)
+        slopes = []
         with without_autocast(grad):  # backward() may be called inside an autocast block
-            for block in _sample_blocks(ctx.saved_tensors[0], ctx.num_iters):
+            for block in _sample_blocks(source, ctx.num_iters):
                 walk = _Walk(*ctx.saved_tensors, ctx.num_iters, block)
                 walk.forward(keep=True)
-                walk.backward(*grads, seed=grad[block][..., None])
-        return (*grads, None, None)
+                slopes.append(walk.backward(True, True, *matrices, seed=grad[block][..., None]))
+        return (*map(_joined, zip(*slopes)), *matrices, None, None)
 
 
 class _Walk:
-    """A block of samples on its way through the rounds and back, in memory that is reused."""
+    """A block of samples on its way through the rounds and back.
+
+    The scalings are numbered in the order in which they are made: column, row, column, ...; each
+    is a marginal divided by the sum of its number.
+    """
 
     def __init__(
         self,
@@ -131,93 +133,109 @@ class _Walk:
         target: Tensor,
         kernel: Tensor,
         kernel_cost: Tensor,
-        support: Tensor,
+        start: Tensor,
         num_iters: int,
-        block: tuple[slice, slice],
+        block: slice,
     ) -> None:
-        self.source, self.target, support = source[block], target[block], support[block]
-        self.start = support.to(source) / support.sum(dim=2, keepdim=True).clamp(min=1)
-        self.kernel, self.kernel_cost = kernel[block[0]], kernel_cost[block[0]]
-        self.num_iters, self.block = num_iters, block
+        self.shared = kernel.dim() == 2
+        self.block = slice(None) if self.shared else block  # of the matrices
+        self.marginals = target[block], source[block]
+        self.start = start[block]
+        self.kernel, self.kernel_cost = kernel[self.block], kernel_cost[self.block]
+        self.num_iters = num_iters
+        self.product, self.add_product = (
+            (torch.mm, torch.addmm) if self.shared else (torch.bmm, torch.baddbmm)
+        )
 
     def forward(self, *, keep: bool) -> Tensor:
         """Return the costs of the samples; with ``keep`` the way back stays open."""
         self.rounds(keep=keep)
-        self.arriving = torch.bmm(self.column, self.kernel_cost.mT)
-        return (self.row * self.arriving).sum(dim=2)
+        out = self.slopes[-1] if keep else None
+        arriving = self.product(self.column, self.kernel_cost.mT, out=out)
+        pairs = self.row.flatten(0, -2)[:, None, :], arriving.flatten(0, -2)[:, :, None]
+        return torch.bmm(*pairs).view(self.row.shape[:-1])
 
     def rounds(self, *, keep: bool) -> None:
-        """Scale rows and columns in turns; with ``keep`` remember every sum."""
-        kernel, transposed = self.kernel, self.kernel.mT
-        row, column = self.start.clone(), torch.empty_like(self.target)
-        self.sums = []
-        for _ in range(self.num_iters):
-            if keep or not self.sums:
-                column_sum, row_sum = torch.empty_like(row), torch.empty_like(row)
-                self.sums.append((column_sum, row_sum))
-            torch.bmm(row, kernel, out=column_sum).add_(_GUARD)
-            torch.div(self.target, column_sum, out=column)
-            torch.bmm(column, transposed, out=row_sum).add_(_GUARD)
-            torch.div(self.source, row_sum, out=row)
-        self.row, self.column = row, column
+        """Scale columns and rows in turns; with ``keep`` remember every scaling and its sum."""
+        steps = 2 * self.num_iters
+        guard = self.start.new_full(self.start.shape[-1:], _GUARD)  # as a bias: one launch
+        matrices = self.kernel, self.kernel.mT
+        scaling, before = self.start, None
+        sums = scalings = [None] * steps
+        if keep:
+            shape = (steps, *self.start.shape)
+            self.sums, self.scalings, self.slopes = (self.start.new_empty(shape) for _ in range(3))
+            sums, scalings = self.sums.unbind(), self.scalings.unbind()
+        for step in range(steps):
+            total = self.add_product(guard, scaling, matrices[step % 2], out=sums[step])
+            before = scaling
+            scaling = torch.div(self.marginals[step % 2], total, out=scalings[step])
+        self.row, self.column = scaling, before
 
     def backward(
         self,
-        by_source: Tensor | None,
-        by_target: Tensor | None,
+        by_source: bool,
+        by_target: bool,
         by_kernel: Tensor | None = None,
         by_kernel_cost: Tensor | None = None,
         *,
         seed: Tensor | None = None,
-    ) -> None:
-        """Add the derivatives of the results, times ``seed`` or 1, to the arguments."""
-        kernel, transposed = self.kernel, self.kernel.mT
-        by_source = None if by_source is None else by_source[self.block]
-        by_target = None if by_target is None else by_target[self.block]
-        by_kernel = None if by_kernel is None else by_kernel[self.block[0]]
-        row, column = self.row, self.column
-        grad_row, grad_column = self.arriving, torch.bmm(row, self.kernel_cost)
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Return derivatives of the results, times ``seed`` or 1, by source and target.
+
+        Those by the matrices are added to what is given.
+        """
+        row, column, slopes = self.row, self.column, self.slopes.unbind()
+        whole = by_kernel is not None
+        # The result reads the last row and the last column.
+        self.product(row, self.kernel_cost, out=slopes[-2])
         if seed is not None:
-            grad_row *= seed
-            grad_column *= seed
-        if by_kernel_cost is not None:
-            by_kernel_cost[self.block[0]].baddbmm_((row * seed).mT, column)
-        is_last = True  # only in the last round the result reads the column too
-        while self.sums:
-            column_sum, row_sum = self.sums.pop()
-            # row = source / (column @ kernel.t() + guard)
-            grad_row /= row_sum
-            if by_source is not None:
-                by_source += grad_row
-            grad_row *= row  # less the gradient of the sum
-            if by_kernel is not None:
-                by_kernel.baddbmm_(grad_row.mT, column, alpha=-1)
-            grad_column.baddbmm_(grad_row, kernel, beta=float(is_last), alpha=-1)
-            is_last = False
-            # column = target / (previous row @ kernel + guard)
-            grad_column /= column_sum
-            if by_target is not None:
-                by_target += grad_column
-            if not self.sums and by_kernel is None:
-                break  # the first row is given
-            grad_column *= column
-            row = torch.div(self.source, self.sums[-1][1], out=row) if self.sums else self.start
-            if by_kernel is not None:
-                by_kernel.baddbmm_(row.mT, grad_column, alpha=-1)
-            if self.sums:
-                grad_row.baddbmm_(grad_column, transposed, beta=0, alpha=-1)
-                torch.div(self.target, self.sums[-1][0], out=column)
+            self.slopes[-2:] *= seed
+            self._add(by_kernel_cost, row * seed, column)
+        shares = torch.div(self.scalings, self.sums, out=None if whole else self.scalings)
+        scratch = torch.empty_like(row)
+        matrices = self.kernel, self.kernel.mT
+        least = 0 if whole else 1 if by_target else 2  # the start has no derivative
+        for step in range(2 * self.num_iters - 1, least - 1, -1):
+            # A scaling is its marginal divided by (scaling before @ matrix + guard).
+            by_sum = torch.mul(slopes[step], shares[step], out=scratch)  # less its sign
+            if whole:
+                before = self.scalings[step - 1] if step else self.start
+                pair = (by_sum, before) if step % 2 else (before, by_sum)
+                self._add(by_kernel, *pair, alpha=-1)
+            if step:
+                self.add_product(
+                    slopes[step - 1],
+                    by_sum,
+                    matrices[1 - step % 2],
+                    beta=float(step == 2 * self.num_iters - 1),
+                    alpha=-1,
+                    out=slopes[step - 1],
+                )
+        wanted = (by_source, slice(1, None, 2)), (by_target, slice(0, None, 2))
+        return tuple(
+            self.slopes[steps].div_(self.sums[steps]).sum(dim=0) if needed else None
+            for needed, steps in wanted
+        )
+
+    def _add(self, total: Tensor, left: Tensor, right: Tensor, alpha: float = 1.0) -> None:
+        """Add products of vectors to the one matrix that is shared, or to those of the samples."""
+        add = torch.Tensor.addmm_ if self.shared else torch.Tensor.baddbmm_
+        add(total[self.block], left.mT, right, alpha=alpha)
 
 
-def _sample_blocks(marginal: Tensor, num_iters: int) -> list[tuple[slice, slice]]:
-    """Cut groups, or the samples of the only group, into parts of about equal size."""
-    groups, samples, classes = marginal.shape
+def _sample_blocks(marginal: Tensor, num_iters: int) -> list[slice]:
+    """Cut samples into parts of about equal size."""
     on_cpu = marginal.device.type == 'cpu'
     elements = _SCALING_BLOCK_ELEMENTS if on_cpu else _SCALING_BLOCK_ELEMENTS_OF_ACCELERATORS
-    most = max(_SCALING_BLOCK_SAMPLES, elements // max(2 * num_iters * classes, 1))
-    if groups == 1:
-        return [(slice(None), part) for part in equal_parts(samples, most)]
-    return [(part, slice(None)) for part in equal_parts(groups, most)]
+    of_sample = 8 * num_iters * marginal.shape[-1]  # sums, scalings, slopes and shares
+    most = max(_SCALING_BLOCK_SAMPLES, elements // of_sample)
+    return equal_parts(marginal.shape[0], most) or [slice(0, 0)]
+
+
+def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:
+    """Concatenate what the blocks give; one block alone is not copied."""
+    return parts[0] if len(parts) == 1 or parts[0] is None else torch.cat(parts)
 
 
 def log_matmul_exp(left: Tensor, right: Tensor) -> Tensor:

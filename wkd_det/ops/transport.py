@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -75,9 +77,82 @@ def sinkhorn_cost(
     """
     check_transport(source, target, cost, epsilon, num_iters, support)
     with without_autocast(source):
-        source, target, cost, support = _prepared(source, target, cost, support)
-        scale = _scale_in_log_domain if log_domain else _scale
-        return scale(source, target, cost, epsilon, int(num_iters), support)
+        source, target, cost, start = _prepared(source, target, cost, support)
+        return cost_of_rounds(
+            source,
+            target,
+            cost,
+            start,
+            epsilon=epsilon,
+            num_iters=num_iters,
+            log_domain=log_domain,
+        )
+
+
+def sinkhorn_divergence(
+    source: Tensor,
+    target: Tensor,
+    cost: Tensor,
+    *,
+    epsilon: float,
+    num_iters: int = 10,
+    log_domain: bool = False,
+    support: Tensor | None = None,
+) -> Tensor:
+    r"""Transport cost less what histograms cost against themselves: 0 for equal ones.
+
+    .. math::
+        S(a, b) = \tfrac12 \big( W(a, b) + W(b, a) - W(a, a) - W(b, b) \big)
+
+    with :math:`W` of :func:`sinkhorn_cost`. After enough rounds, and for a symmetric cost,
+    :math:`W(a, b) = W(b, a)`, and this is
+    :math:`W(a, b) - \tfrac12 W(a, a) - \tfrac12 W(b, b)`. Both directions are taken because a few
+    rounds favour one side: so value and gradient vanish at :math:`a = b` after any number of them.
+    The four transports run as one batch.
+
+    Convention:
+        - ``epsilon`` and the result carry the unit of ``cost``.
+        - :math:`W` is without the entropy, as everywhere in this package. Feydy et al. keep it and
+          prove a divergence that is never negative; without it, as in Genevay et al., there is
+          no such proof.
+
+    Args:
+        source: :math:`a`, shape ``(N, C)``, rows sum to 1; zero entries are allowed.
+        target: :math:`b`, shape ``(N, C)``, rows sum to 1.
+        cost: Ground cost, shape ``(C, C)`` or ``(N, C, C)``, symmetric.
+        epsilon: Entropic regularisation, > 0.
+        num_iters: Rounds of scaling, >= 1.
+        log_domain: Iterate on logarithms of the scalings.
+        support: Bool, shape ``(N, C)``: classes where the row scaling starts.
+
+    Returns:
+        Shape ``(N,)``, at least float32. Differentiable once, by ``source``, ``target`` and
+        ``cost``.
+
+    Raises:
+        TypeError, ValueError: As :func:`sinkhorn_cost`.
+
+    References: Genevay, Peyre, Cuturi, Learning Generative Models with Sinkhorn Divergences,
+        AISTATS 2018; Feydy et al., Interpolating between Optimal Transport and MMD using Sinkhorn
+        Divergences, AISTATS 2019.
+
+    Example:
+        >>> cost, half = 1 - torch.eye(2), torch.full((1, 2), 0.5)
+        >>> sinkhorn_divergence(half, half, cost, epsilon=1.0)  # sinkhorn_cost: 0.2689
+        tensor([0.])
+    """
+    check_transport(source, target, cost, epsilon, num_iters, support)
+    with without_autocast(source):
+        source, target, cost, start = _prepared(source, target, cost, support)
+        return divergence_of_rounds(
+            source,
+            target,
+            cost,
+            start,
+            epsilon=epsilon,
+            num_iters=num_iters,
+            log_domain=log_domain,
+        )
 
 
 @torch.no_grad()
@@ -121,47 +196,80 @@ def sinkhorn_plan(
     """
     check_transport(source, target, cost, epsilon, num_iters, support)
     with without_autocast(source):
-        source, target, cost, support = _prepared(source, target, cost, support)
+        source, target, cost, start = _prepared(source, target, cost, support)
         log_kernel, num_iters = cost / -epsilon, int(num_iters)
         if log_domain:
-            row, column = _log_scalings(source, target, log_kernel, num_iters, support)
+            row, column = _log_scalings(source, target, log_kernel, num_iters, start)
             return (row[:, :, None] + log_kernel + column[:, None, :]).exp()
         kernel = log_kernel.exp()
-        row, column = scaling_vectors(source, target, kernel, support, num_iters)
+        row, column = scaling_vectors(source, target, kernel, start, num_iters)
         return row[:, :, None] * kernel * column[:, None, :]
+
+
+def cost_of_rounds(
+    source: Tensor,
+    target: Tensor,
+    cost: Tensor,
+    start: Tensor,
+    *,
+    epsilon: float,
+    num_iters: int,
+    log_domain: bool,
+) -> Tensor:
+    """:func:`sinkhorn_cost` of arguments that are checked and of one floating type.
+
+    Args:
+        source: Row marginals, shape ``(N, C)``.
+        target: Column marginals, shape ``(N, C)``.
+        cost: Shape ``(C, C)`` or ``(N, C, C)``.
+        start: Row scaling at the start, shape ``(N, C)``, rows sum to 1.
+        epsilon: Entropic regularisation, > 0.
+        num_iters: Rounds of scaling, >= 1.
+        log_domain: Iterate on logarithms of the scalings.
+
+    Returns:
+        Shape ``(N,)``.
+    """
+    log_kernel, num_iters = cost / -epsilon, int(num_iters)
+    if log_domain:
+        log_row, log_column = _log_scalings(source, target, log_kernel, num_iters, start)
+        return log_plan_cost(log_row, log_column, log_kernel, cost)
+    kernel = log_kernel.exp()
+    return scaled_transport(source, target, kernel, kernel * cost, start, num_iters)
+
+
+def divergence_of_rounds(
+    source: Tensor, target: Tensor, cost: Tensor, start: Tensor, **options: Any
+) -> Tensor:
+    """:func:`sinkhorn_divergence` of the arguments of :func:`cost_of_rounds`, shape ``(N,)``."""
+    there, back, own, other = cost_of_rounds(
+        torch.cat([source, target, source, target]),
+        torch.cat([target, source, source, target]),
+        cost if cost.dim() == 2 else cost.repeat(4, 1, 1),
+        start.repeat(4, 1),
+        **options,
+    ).chunk(4)
+    return (there + back - own - other) / 2
 
 
 def _prepared(
     source: Tensor, target: Tensor, cost: Tensor, support: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return the arguments in one floating type, with a support of all classes by default."""
+    """Return the arguments in one floating type, and a row scaling that is even on the support."""
     source, target, cost = promote(source, target, cost)
     if support is None:
-        support = torch.ones_like(source, dtype=torch.bool)
-    return source, target, cost, support
-
-
-def _scale(
-    source: Tensor, target: Tensor, cost: Tensor, epsilon: float, num_iters: int, support: Tensor
-) -> Tensor:
-    kernel = torch.exp(cost / -epsilon)
-    return scaled_transport(source, target, kernel, kernel * cost, support, num_iters)
-
-
-def _scale_in_log_domain(
-    source: Tensor, target: Tensor, cost: Tensor, epsilon: float, num_iters: int, support: Tensor
-) -> Tensor:
-    log_kernel = cost / -epsilon
-    log_row, log_column = _log_scalings(source, target, log_kernel, num_iters, support)
-    return log_plan_cost(log_row, log_column, log_kernel, cost)
+        support = torch.ones_like(source)
+    support = support.to(source)
+    start = support / support.sum(dim=1, keepdim=True).clamp(min=1)
+    return source, target, cost, start
 
 
 def _log_scalings(
-    source: Tensor, target: Tensor, log_kernel: Tensor, num_iters: int, support: Tensor
+    source: Tensor, target: Tensor, log_kernel: Tensor, num_iters: int, start: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Logarithms of row and column scaling after the rounds, each ``(N, C)``."""
     log_source, log_target = _log(source), _log(target)
-    log_row = torch.zeros_like(source).masked_fill(~support, -torch.inf)
+    log_row = torch.zeros_like(source).masked_fill(start == 0, -torch.inf)  # its scale is free
     for _ in range(num_iters):
         log_column = log_target - log_matmul_exp(log_row, log_kernel)
         log_row = log_source - log_matmul_exp(log_column, log_kernel.mT)
