@@ -87,6 +87,7 @@ CLASSIFIERS = {
     'DistilledClassifier': 'classification.distilled',
     'ImagePreprocessor': 'classification.data',
     'MobileNetV1': 'classification.networks.mobilenets',
+    'PooledBackbone': 'classification.networks.pooled',
     'TimmModel': 'classification.networks.zoo',
     'TorchvisionModel': 'classification.networks.zoo',
     'WideResNet': 'classification.networks.resnets',
@@ -102,6 +103,7 @@ REGISTERED = {
     },
     'FUNCTIONS': {'collate_images': 'classification.data'},
     'HOOKS': {
+        'ChannelsLastHook': 'hooks.channels_last',
         'ExactCheckpointHook': 'hooks.exact_checkpoint',
         'ImageSizeHook': 'hooks.image_size',
         'MetricFileHook': 'hooks.metric_file',

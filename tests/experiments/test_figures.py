@@ -107,14 +107,14 @@ def test_gain_over_length_joins_studies(tmp_path, drawn):
 
 def test_bins_of_all_runs_are_pooled():
     """3 + 1 images at 0.25 and 4 at 0.75; the bin without images counts for nothing."""
-    bins = [
-        np.array([[3, 4, 0], [0.2, 0.75, 0], [0.0, 0.5, 0]]),
-        np.array([[1, 0, 0], [0.4, np.nan, 0], [1.0, np.nan, 0]]),
+    runs = [
+        dict(count=[3, 4, 0], confidence=[0.2, 0.75, 0], accuracy=[0.0, 0.5, 0]),
+        dict(count=[1, 0, 0], confidence=[0.4, None, 0], accuracy=[1.0, None, 0]),
     ]
-    confidence, accuracy, error = pooled_bins(bins)
+    count, confidence, accuracy = pooled_bins(runs)
+    assert count.tolist() == [4, 4]
     assert confidence.tolist() == pytest.approx([0.25, 0.75])
     assert accuracy.tolist() == pytest.approx([0.25, 0.5])
-    assert error == pytest.approx(0.125)
 
 
 def metrics(near, table):
@@ -135,6 +135,7 @@ def test_calibration_mistakes_and_confusions(tmp_path, drawn):
     calibration_curves(study.spec, results, tmp_path / 'calibration.png')
     (axis,) = drawn['calibration.png'].axes
     assert axis.lines[1].get_label() == 'plain (ECE 25.0 %)'
+    np.testing.assert_allclose(axis.lines[1].get_xydata(), [[0.25, -0.25], [0.75, -0.25]])
     kinds_of_mistakes(study.spec, results, tmp_path / 'mistakes.png')
     (axis,) = drawn['mistakes.png'].axes
     assert [[bar.get_width() for bar in one] for one in axis.containers] == [[20, 8], [5, 5]]

@@ -18,8 +18,11 @@ def git(folder, *arguments):
 def checkout(tmp_path, monkeypatch):
     """A repository with a package, configs, studies and one commit."""
     root = tmp_path / 'checkout'
-    for name in ('wkd_det/a.py', 'configs/b.py', 'tools/train.py', 'studies/c.py'):
-        (root / name).parent.mkdir(parents=True)
+    for name in (
+        'wkd_det/a.py', 'wkd_det/experiments/e.py', 'configs/b.py', 'tools/train.py',
+        'tools/compare.py', 'studies/c.py',
+    ):  # fmt: skip
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text('x = 1\n')
     git(tmp_path, 'init', '-q', str(root))
     git(root, 'add', '.')
@@ -35,10 +38,11 @@ def refused(root, commit):
     return str(error.value)
 
 
-def test_specs_and_records_may_be_younger_than_the_code(checkout):
+def test_specs_records_and_harness_may_be_younger_than_the_code(checkout):
     commit = git(checkout, 'rev-parse', 'HEAD')
     check_revision(checkout, commit)
-    (checkout / 'studies/c.py').write_text('x = 2\n')
+    for name in ('studies/c.py', 'wkd_det/experiments/e.py', 'tools/compare.py'):
+        (checkout / name).write_text('x = 2\n')
     (checkout / 'studies/results').mkdir()
     (checkout / 'studies/results/r.json').write_text('{}')
     check_revision(checkout, commit)

@@ -38,6 +38,10 @@ def test_spec_is_read(tmp_path):
     assert spec.records == tmp_path / 'results/spec'
     assert spec.work_dir == tmp_path / 'work/spec'
     assert spec.commit == 'abc'
+    titled = [dict(key='fake/score', title='score', digits=3), 'fake/a']
+    spec_ = read_spec(write_spec(tmp_path, 'titled', metrics=titled))
+    assert (spec_.column.title, spec_.column.digits) == ('score', 3)
+    assert [column.key for column in spec_.columns] == ['fake/a']
     assert (spec.search.seeds, spec.search.length, spec.search.widen) == ((101,), 10, 2)
     assert spec.search.check == Check(20, 2)
     expected = (Stage(('model.weight',), (0.5, 1, 2)), Stage((LR,), (0.5, 1, 2)))
@@ -117,6 +121,11 @@ STAGE = dict(keys='weight', factors=[0.5, 1, 2])
         (dict(methods=dict(a=dict(title='x'))), TypeError, '^methods.a must be a dict with config'),
         (dict(methods=dict(a=dict(config='no'))), FileNotFoundError, '^methods.a.config not found'),
         (dict(metrics=[dict(title='x')]), KeyError, 'an entry of metrics lacks key'),
+        (
+            dict(metrics=[dict(key='fake/score', higher=False)]),
+            ValueError,
+            "^metric must be one whose higher values are better, got 'fake/score'$",
+        ),
         (dict(metrics=[1]), TypeError, '^an entry of metrics must be a dict, got 1$'),
         (dict(search=dict(seeds=[2], stages=[STAGE])), ValueError, r'^search.seeds must not be am'),
         (dict(search=dict(seeds=[9])), KeyError, 'search lacks stages'),

@@ -17,7 +17,12 @@ from wkd_det.experiments.statistics import paired_difference
 from wkd_det.experiments.study import Study
 from wkd_det.experiments.tables import Results, Row
 
-_BETTER, _WORSE, _UNDECIDED = 'tab:blue', 'tab:orange', 'gray'  # told apart by the colour-blind
+_LEAST_SHARE = 0.005  # of all images, in a bin of a calibration curve
+_BETTER, _WORSE, _UNDECIDED = (
+    'tab:blue',
+    'tab:orange',
+    'gray',
+)  # the colour-blind see the difference
 
 
 def learning_curves(spec: Spec, results: Results, output: Path) -> None:
@@ -31,14 +36,13 @@ def learning_curves(spec: Spec, results: Results, output: Path) -> None:
     figure = Figure(figsize=(8, 5), layout='constrained')
     axis = figure.subplots()
     shown = [method for method in spec.methods if results.get(method.name)]
-    for method, color in zip(shown, _colors(len(shown))):
+    for method, style in zip(shown, _styles(len(shown))):
         runs = results[method.name].values()
         curves = [record['curve'][spec.metric] if along else record['losses'] for record in runs]
         steps, mean, deviation = band(curves)
-        axis.plot(steps, mean, color=color, label=method.title, linewidth=1.4)
-        axis.fill_between(
-            steps, mean - deviation, mean + deviation, color=color, alpha=0.15, linewidth=0
-        )
+        axis.plot(steps, mean, label=method.title, **style)
+        low, high = mean - deviation, mean + deviation
+        axis.fill_between(steps, low, high, color=style['color'], alpha=0.15, linewidth=0)
     axis.set_xlabel('length of training' if along else 'step')
     axis.set_ylabel(spec.column.title if along else 'task loss')
     if not along and any(len(line.get_xdata()) for line in axis.lines):  # else nothing to scale
@@ -112,7 +116,7 @@ def gain_over_length(studies: Sequence[Study], output: Path) -> None:
                 gains.append((study.spec.length, difference))
         if len(gains) > 1:
             drawn.append((method, gains))
-    for index, ((method, gains), color) in enumerate(zip(drawn, _colors(len(drawn)))):
+    for index, ((method, gains), style) in enumerate(zip(drawn, _styles(len(drawn)))):
         # Beside each other, so that the intervals can be told apart.
         shift = 1.02 ** (index - (len(drawn) - 1) / 2)
         lengths = [length * shift for length, _ in gains]
@@ -120,9 +124,15 @@ def gain_over_length(studies: Sequence[Study], output: Path) -> None:
         lows = [value - _finite(one.low, value) for value, (_, one) in zip(means, gains)]
         highs = [_finite(one.high, value) - value for value, (_, one) in zip(means, gains)]
         axis.errorbar(
-            lengths, means, yerr=[lows, highs], fmt='o-', ms=4, capsize=2, lw=1.3, color=color,
+            lengths,
+            means,
+            yerr=[lows, highs],
+            marker='o',
+            ms=4,
+            capsize=2,
             label=method.title,
-        )  # fmt: skip
+            **style,
+        )
     axis.set_xscale('log')
     lengths = sorted({study.spec.length for study in ordered if study.spec.length})
     axis.set_xticks(lengths, [str(length) for length in lengths])
@@ -137,59 +147,55 @@ def gain_over_length(studies: Sequence[Study], output: Path) -> None:
 
 
 def calibration_curves(spec: Spec, results: Results, output: Path) -> None:
-    """Draw how often each method is right by how sure it is, all seeds together.
+    """Draw by how much the share of right answers misses the confidence, all seeds together.
 
     It draws the result whose name ends with ``/calibration``: ``count``, ``confidence`` and
-    ``accuracy`` of each bin. Without one there is no figure.
+    ``accuracy`` of each bin. Bins with less than one in 200 images are left out of the curves.
+    Without such a result there is no figure.
     """
     found = _ending(results, 'calibration')
     if not found:
         return
     figure = Figure(figsize=(8, 5), layout='constrained')
     axis = figure.subplots()
-    axis.plot([0, 1], [0, 1], color='gray', linewidth=1, linestyle='--')
+    axis.axhline(0, color='gray', linewidth=1)
     shown = [method for method in spec.methods if method.name in found]
-    for method, color in zip(shown, _colors(len(shown))):
-        bins = [
-            np.array([one['count'], one['confidence'], one['accuracy']], dtype=float)
-            for one in found[method.name]
-        ]
-        confidence, accuracy, error = pooled_bins(bins)
+    for method, style in zip(shown, _styles(len(shown))):
+        count, confidence, accuracy = pooled_bins(found[method.name])
+        error = np.abs(confidence - accuracy) @ count / count.sum()
+        filled = count >= _LEAST_SHARE * count.sum()
+        label = f'{method.title} (ECE {100 * error:.1f} %)'
         axis.plot(
-            confidence,
-            accuracy,
-            'o-',
+            confidence[filled],
+            (accuracy - confidence)[filled],
+            marker='o',
             ms=3,
-            lw=1.3,
-            color=color,
-            label=f'{method.title} (ECE {100 * error:.1f} %)',
+            label=label,
+            **style,
         )
     axis.set_xlabel('confidence')
-    axis.set_ylabel('share of right answers')
-    axis.set_xlim(0, 1)
-    axis.set_ylim(0, 1)
+    axis.set_ylabel('share of right answers minus confidence')
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
-    axis.set_title(f'{spec.title}: calibration', fontsize=10)
+    axis.set_title(f'{spec.title}: calibration; below 0 a method is too sure', fontsize=10)
     _save(figure, output)
 
 
-def pooled_bins(bins: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return confidence and accuracy of the bins of all runs together, and the expected error.
+def pooled_bins(runs: Sequence[Mapping[str, Sequence[float]]]) -> tuple[np.ndarray, ...]:
+    """Return count, mean confidence and accuracy of the bins of all runs together.
 
     Args:
-        bins: Count, mean confidence and accuracy of each bin, shape ``(3, B)``, by run.
+        runs: ``count``, ``confidence`` and ``accuracy`` of each bin, by run. What an empty bin
+            says is not used; a bin that is empty in all runs is left out.
     """
-    stacked = np.stack(bins)
+    stacked = np.array(
+        [[run['count'], run['confidence'], run['accuracy']] for run in runs], dtype=float
+    )
     counts = stacked[:, 0]
     total = counts.sum(axis=0)
     filled = total > 0
-    confidence, accuracy = (
-        (np.where(counts > 0, stacked[:, row], 0) * counts).sum(axis=0)[filled] / total[filled]
-        for row in (1, 2)
-    )
-    error = np.abs(confidence - accuracy) @ total[filled] / total.sum()
-    return confidence, accuracy, float(error)
+    sums = [(np.where(counts > 0, stacked[:, row], 0) * counts).sum(axis=0) for row in (1, 2)]
+    return total[filled], sums[0][filled] / total[filled], sums[1][filled] / total[filled]
 
 
 def kinds_of_mistakes(spec: Spec, results: Results, output: Path) -> None:
@@ -307,8 +313,17 @@ def _finite(value: float, other: float) -> float:
 
 
 def _colors(count: int) -> list[Any]:
-    palette = colormaps['tab10' if count <= 10 else 'tab20']
+    palette = colormaps['tab10']
     return [palette(index % palette.N) for index in range(count)]
+
+
+def _styles(count: int) -> list[dict[str, Any]]:
+    """Return styles of lines that differ: ten colours, solid, then dashed, dotted."""
+    lines = ('-', '--', ':')
+    return [
+        dict(color=color, linestyle=lines[index // 10 % len(lines)], linewidth=1.4)
+        for index, color in enumerate(_colors(count))
+    ]
 
 
 def _save(figure: Figure, output: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from wkd_det.experiments.lengths import set_length
-from wkd_det.experiments.run import TrainingRun
+from wkd_det.experiments.run import READING_CONFIGS, TrainingRun
 from wkd_det.experiments.search import Point
 from wkd_det.experiments.spec import Method, Preparation, Spec
 from wkd_det.experiments.study import FINAL, Key, about, length_of
@@ -138,7 +138,8 @@ def scaled(config: Config, method: Method, point: Point) -> dict[str, float]:
 
 def load(path: str, *overrides: Mapping[str, Any]) -> Config:
     """Return a config with overrides, the later ones over the earlier."""
-    config = copy.deepcopy(_read_once(path))
+    with READING_CONFIGS:
+        config = copy.deepcopy(_read_once(path))
     for options in overrides:
         config.merge_from_dict(copy.deepcopy(dict(options)))
     return config

@@ -8,8 +8,18 @@ from pathlib import Path
 from wkd_det.experiments.fingerprint import PACKAGE
 from wkd_det.ops.checks import listed
 
-CODE = ('wkd_det', 'wkd_det_standin', 'wkd_det_standin.pth', 'configs', 'tools')
-"""Paths whose content decides what a run computes. Specs, records and documents may be younger."""
+CODE = (
+    'wkd_det',
+    ':(exclude)wkd_det/experiments',
+    'wkd_det_standin',
+    'wkd_det_standin.pth',
+    'configs',
+    'tools/train.py',
+    'tools/test.py',
+    'tools/mmdet_tool.py',
+)
+"""Paths whose content decides what a run computes. Specs, records and documents may be younger, and
+so may the harness: what it asks for is in the config, whose hash the record holds."""
 
 
 class RevisionError(Exception):

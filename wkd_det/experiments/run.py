@@ -37,8 +37,10 @@ from wkd_det.experiments.shards import locked
 from wkd_det.ops.checks import is_number, listed
 from wkd_det.runtime.files import read_json, write_json
 
+READING_CONFIGS = threading.RLock()
+"""Held by whoever reads a config: mmengine looks up installed packages in an unsafe way."""
+
 _LOG_TAIL = 15  # lines of the log that a failure shows
-_READING_CONFIGS = threading.Lock()  # mmengine looks up installed packages in an unsafe way
 _SPENT = dict(starts=0, seconds=0.0, cpu_seconds=0.0, memory=0.0, is_open=False, is_known=True)
 
 
@@ -156,7 +158,8 @@ class TrainingRun:
         Raises:
             ChangedError: Naming what differs.
         """
-        now = fingerprint(self.config, processes=self.processes)
+        with READING_CONFIGS:
+            now = fingerprint(self.config, processes=self.processes)
         changed = differences(self._planned or now, now)
         if changed:
             raise ChangedError(f'{self.title}: {listed(changed, 6)} has changed since the start')
@@ -198,7 +201,7 @@ class TrainingRun:
             RunError: If the process fails, with the end of its output.
         """
         with locked(self.record_file) as lock:
-            with _READING_CONFIGS:
+            with READING_CONFIGS:
                 self.check()
                 if self.is_finished:
                     return
@@ -248,8 +251,8 @@ class TrainingRun:
             self.about,
             date=today(),
             steps=self.length,
-            seconds=round(spent['seconds'], 1) if spent['is_known'] else None,
-            cpu_seconds=round(spent['cpu_seconds'], 1) if spent['is_known'] else None,
+            seconds=round(spent['seconds'], 2) if spent['is_known'] else None,
+            cpu_seconds=round(spent['cpu_seconds'], 2) if spent['is_known'] else None,
             starts=spent['starts'],
             machine=machine(self.threads),
             **origin(self._planned, self.commit),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,9 @@ def read_spec(path: str | Path) -> Spec:
     check_keys(str(path), content, _KEYS)
     values.needed(str(path), content, 'metric', 'seeds', 'methods')
     seeds = values.seeds('seeds', content['seeds'])
-    column = Column(content['metric'], content['metric'], True, _digits(content.get('digits')))
-    columns = tuple(
-        _column(entry) for entry in values.entries('metrics', content.get('metrics', ()))
-    )
+    listed = [_column(entry) for entry in values.entries('metrics', content.get('metrics', ()))]
+    column = _main_column(content['metric'], listed, content.get('digits'))
+    columns = tuple(one for one in listed if one.key != column.key)
     search = _search(path, content.get('search'), seeds)
     methods = _methods(content, search, seeds)
     names = [method.name for method in methods]
@@ -256,6 +256,14 @@ def _column(entry: Any) -> Column:
         bool(entry.get('higher', True)),
         _digits(entry.get('digits')),
     )
+
+
+def _main_column(key: str, columns: Sequence[Column], digits: Any) -> Column:
+    """Return the column of the metric that counts; an entry of metrics may give its title."""
+    column = next((one for one in columns if one.key == key), _column(key))
+    if not column.higher:
+        raise ValueError(f'metric must be one whose higher values are better, got {key!r}')
+    return column if digits is None else replace(column, digits=_digits(digits))
 
 
 def _digits(value: Any) -> int:

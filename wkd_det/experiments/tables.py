@@ -134,10 +134,11 @@ def search_table(study: Study) -> str:
             lines.append([method.title, f'as {method.like}', _chosen(study, method)])
             continue
         choice = study.choice(method)
-        shown = [_stage(index, one) for index, one in enumerate(choice.state.stages)]
+        digits = study.spec.column.digits
+        shown = [_stage(index, one, digits) for index, one in enumerate(choice.state.stages)]
         if choice.check:
             points = ', '.join(
-                f'{_point(point)}: {value:.4f}' for point, value in choice.check.items()
+                f'{_point(point)}: {value:.{digits}f}' for point, value in choice.check.items()
             )
             agrees = 'the same winner' if choice.agrees else 'another winner'
             shown.append(f'check: {points}: {agrees}')
@@ -189,11 +190,11 @@ def _hours(seconds: Sequence[float | None]) -> str:
     return f'{sign}{sum(known) / 3600:.2f}'
 
 
-def _stage(index: int, stage: StageResult) -> str:
+def _stage(index: int, stage: StageResult, digits: int) -> str:
     cells = []
     for factor, values in stage.scores.items():
         value = mean(values)
-        text = f'{factor:g}: {"failed" if math.isnan(value) else f"{value:.4f}"}'
+        text = f'{factor:g}: {"failed" if math.isnan(value) else format(value, f".{digits}f")}'
         cells.append(f'**{text}**' if factor == stage.best else text)
     limit = ' (**at the edge** of the widened grid)' if stage.at_limit else ''
     return f'{index + 1}) {", ".join(cells)}{limit}'
