@@ -77,7 +77,9 @@ COST_SOURCES = {
     'ClassifierCost': 'costs.sources',
     'ConstantCost': 'costs.sources',
     'FileCost': 'costs.sources',
+    'GroupCost': 'costs.controls',
     'PrototypeCost': 'costs.sources',
+    'ShuffledCost': 'costs.controls',
 }
 CLASSIFIERS = {
     'CifarModel': 'classification.networks.zoo',
@@ -88,6 +90,7 @@ CLASSIFIERS = {
     'PooledBackbone': 'classification.networks.pooled',
     'TimmModel': 'classification.networks.zoo',
     'TorchvisionModel': 'classification.networks.zoo',
+    'WideResNet': 'classification.networks.resnets',
 }
 REGISTERED = {
     'MODELS': {**LOSSES, **CONNECTORS, **COST_SOURCES, **CLASSIFIERS},
@@ -102,11 +105,16 @@ REGISTERED = {
     'HOOKS': {
         'ChannelsLastHook': 'hooks.channels_last',
         'ExactCheckpointHook': 'hooks.exact_checkpoint',
+        'ImageSizeHook': 'hooks.image_size',
         'MetricFileHook': 'hooks.metric_file',
         'SampleTableHook': 'hooks.sample_table',
         'TermScheduleHook': 'hooks.term_schedule',
     },
-    'METRICS': {'TopKAccuracy': 'classification.classifier'},
+    'METRICS': {
+        'Calibration': 'classification.calibration',
+        'GroupMistakes': 'classification.mistakes',
+        'TopKAccuracy': 'classification.classifier',
+    },
     'OPTIM_WRAPPERS': {'CPUAmpOptimWrapper': 'hooks.cpu_amp'},
 }
 """Names by registry. The distilled detectors are found with MMDetection's own: see ``register``."""
