@@ -149,6 +149,7 @@ def run_part(args: argparse.Namespace) -> None:
     if device.type == 'cpu':
         torch.set_num_threads(1)
     else:
+        device = torch.device('cuda', device.index or 0)
         torch.cuda.set_device(device)
     notes = Notes(args.into, args.seconds)
     notes.add('facts', **facts(device))

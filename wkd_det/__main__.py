@@ -28,9 +28,12 @@ TOOLS = {
     'export_student': 'write the plain checkpoint of a student',
     'build_interrelation': 'compute costs between classes',
     'inspect_interrelation': 'show costs between classes',
+    'store_teacher': 'store what a teacher says of fixed augmentations of the training images',
     'make_mini_dataset': 'make the scenes of handwritten digits',
+    'make_photo_scenes': 'make scenes of the photographs of Tiny ImageNet',
     'compare': 'compare methods over seeds',
     'plots': 'draw pictures of trained networks',
+    'check_gpu': 'measure on a GPU: numbers, times, memory and waits',
 }
 _OPERATORS = {
     'compiled': 'operators compiled',

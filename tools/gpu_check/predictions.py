@@ -61,19 +61,22 @@ def _of_detectors(parts: Mapping[str, Any]) -> Prediction:
 
 
 def _of_numbers(parts: Mapping[str, Any]) -> Prediction:
-    """Judge the largest error of all losses; one that is not finite or raised counts as worse."""
+    """Judge the largest error of all losses; one that failed or is not finite is no small one."""
     what, expected = 'largest float32 error of a loss', f'below {_ERROR_BELOW:g}'
     losses = found_in(parts, 'numerics', 'losses')
     errors = {name: _largest(found_in(modes, 'float32')) for name, modes in losses.items()}
     if not errors or found_in(parts, 'numerics').get('state') != 'done':
         return _judged(what, expected, None, False)
+    failed = [name for name, error in errors.items() if error is None]
+    if failed:
+        return Prediction(f'{what} ({", ".join(failed)} failed)', expected, None, NOT_MET)
     worst = max(errors, key=errors.get)
     return _judged(f'{what} ({worst})', expected, errors[worst], errors[worst] < _ERROR_BELOW)
 
 
-def _largest(errors: Mapping[str, Any]) -> float:
+def _largest(errors: Mapping[str, Any]) -> float | None:
     values = [errors.get(key) for key in ('value', 'gradient')]
-    return float('inf') if None in values else max(values)
+    return None if None in values else max(values)
 
 
 def _judged(what: str, expected: str, measured: float | None, met: bool) -> Prediction:

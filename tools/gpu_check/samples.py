@@ -143,7 +143,7 @@ class DrawnOnCPU(TorchFunctionMode):
 
 
 class _Maker:
-    """Makes the inputs; each sample has a generator of its own, so their order says nothing."""
+    """Makes the inputs; each sample starts the generator anew, so their order says nothing."""
 
     def __init__(self, sizes: Sizes) -> None:
         self.sizes = sizes

@@ -194,7 +194,7 @@ class _Pair:
     Args:
         config: Config of a distilled model.
         folder: For the weights of the teacher.
-        device: Of the models and the images.
+        device: Where models and images are.
     """
 
     def __init__(self, config: Config, folder: Path, device: torch.device) -> None:

@@ -78,7 +78,7 @@ class OperatorWatch(TorchDispatchMode):
         self.total += not _is_view(func)
         if name in _INDEXING:
             reads = _has_mask(args)
-        else:  # who says the size of the result need not wait for it
+        else:  # a size that is given need not be waited for
             reads = name in READERS and kwargs.get('output_size') is None
         if reads:
             self._note()
@@ -113,7 +113,7 @@ def reported_waits(run: Callable[[], Any]) -> Counter[str]:
     seen: Counter[str] = Counter()
 
     def note(message: Warning | str, *where: Any, **options: Any) -> None:
-        if 'synchroniz' in str(message):
+        if 'called a synchronizing' in str(message):
             seen[place(_stack())] += 1
 
     before = torch.cuda.get_sync_debug_mode()

@@ -1,11 +1,12 @@
 """Operators that are counted, operators that read values, and the lines that asked for them."""
 
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
-from gpu_check.waits import ROOT, OperatorWatch, beyond, place
+from gpu_check.waits import ROOT, OperatorWatch, beyond, place, reported_waits
 
 HERE = Path(__file__).resolve().relative_to(ROOT).as_posix()
 
@@ -93,6 +94,28 @@ def test_modes_end_with_the_block():
     TENSOR.add(1)
     assert sum(watch.readers.values()) == 1
     assert watch.total == 0
+
+
+def test_waits_that_torch_reports(monkeypatch):
+    modes = []
+    monkeypatch.setattr(torch.cuda, 'get_sync_debug_mode', lambda: 0)
+    monkeypatch.setattr(torch.cuda, 'set_sync_debug_mode', modes.append)
+
+    def waiting():
+        warnings.warn('Synchronization debug mode detects most synchronizing calls', stacklevel=1)
+        for _ in range(2):
+            warnings.warn('called a synchronizing CUDA operation (Triggered ...)', stacklevel=1)
+
+    found = reported_waits(waiting)
+    assert list(found.values()) == [2]  # of one line, also when it was seen before
+    assert [name.rpartition(':')[0] for name in found] == [HERE]
+    with pytest.raises(RuntimeError, match='stop'):
+        reported_waits(broken)
+    assert modes == ['warn', 0] * 2
+
+
+def broken():
+    raise RuntimeError('stop')
 
 
 # Places
