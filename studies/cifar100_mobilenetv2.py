@@ -15,8 +15,13 @@ methods = {
     'plain': dict(config=f'{_configs}/baseline/mobilenetv2_short.py'),
     **{
         name: dict(config=f'{_configs}/{config}_wrn_16_4-to-mobilenetv2_short.py')
-        for name, config in dict(
-            kd='kd', fitnet='fitnet', wkd_l='wkd-l', wkd_f='wkd-f', wkd_lf='wkd-lf'
-        ).items()
+        for name, config in dict(kd='kd', wkd_l='wkd-l', wkd_f='wkd-f', wkd_lf='wkd-lf').items()
     },
+    'fitnet': dict(
+        config=f'{_configs}/fitnet_wrn_16_4-to-mobilenetv2_short.py',
+        overrides={
+            'model.distill.loss_fitnet.tap': 'blocks.6',
+            'model.distill.loss_fitnet.teacher_tap': 'pool:input',
+        },
+    ),
 }

@@ -17,7 +17,7 @@ records = 'studies/results/cifar100_variants'
 _loss = 'model.distill.loss_wkd_l.loss'
 _logits = {
     'model.teacher.checkpoint': 'studies/results/cifar100/teacher.pth',
-    'train_dataloader.dataset.stored_logits': 'data/teacher_logits/cifar100_wrn_16_4',
+    'train_dataloader.dataset.stored_teacher': 'data/teacher/cifar100_wrn_16_4',
 }
 _variants = dict(
     wkd_l=('WKD-L', {}),

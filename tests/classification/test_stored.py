@@ -337,16 +337,15 @@ def test_logits_of_another_teacher(folder):
         (
             [[1.0, 8.0], [2.0, 4.0]],
             [[1.0, 8.0], [2.0, 4.5]],
-            "the stored output 'logits' is not that of the teacher: image 1 of the batch differs by "
-            '0.5, '
-            'its largest value is 4.5. Teacher, images or augmentations are others than those that '
-            'were stored: write it anew, python tools/store_teacher.py CONFIG --force',
+            "the stored output 'logits' is not that of the teacher: image 1 of the batch differs "
+            'by 0.5, its largest value is 4.5. Teacher, images or augmentations are others than '
+            'those that were stored: write it anew, python tools/store_teacher.py CONFIG --force',
         ),
         (
             [[1.0, 8.0, 0.0]],
             [[1.0, 8.0]],
-            "the stored output 'logits' has the shape (1, 3), the teacher gives (1, 2): write it anew, "
-            'python tools/store_teacher.py CONFIG --force',
+            "the stored output 'logits' has the shape (1, 3), the teacher gives (1, 2): write it "
+            'anew, python tools/store_teacher.py CONFIG --force',
         ),
     ],
 )

@@ -220,7 +220,7 @@ def check_stored(title: str, stored: Tensor, live: Tensor) -> None:
         index = int(wrong.nonzero()[0])
         raise ValueError(
             f'the stored output {title!r} is not that of the teacher: image {index} of the batch '
-            f'differs by {error[index]:.3g}, its largest value is {largest[index]:.3g}. Teacher, images or '
-            f'augmentations are others than those that were stored: write it anew, {_COMMAND} '
-            '--force'
+            f'differs by {error[index]:.3g}, its largest value is {largest[index]:.3g}. Teacher, '
+            'images or augmentations are others than those that were stored: write it anew, '
+            f'{_COMMAND} --force'
         )

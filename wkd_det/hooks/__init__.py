@@ -1,4 +1,4 @@
-"""Hooks around training: checkpoints, exact resume, results, schedules, samples, precision, layout."""
+"""Hooks around training: checkpoints, exact resume, results, schedules, precision, layout."""
 
 from wkd_det.hooks.channels_last import ChannelsLastHook
 from wkd_det.hooks.cpu_amp import CPUAmpOptimWrapper

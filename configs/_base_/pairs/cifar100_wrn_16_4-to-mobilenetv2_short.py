@@ -24,7 +24,7 @@ model = dict(
 # The last stage before the widening to 1280 channels has 2 x 2 pixels, what the teacher pools 4 x 4.
 __map = dict(
     tap='blocks.6',
-    teacher_tap='relu',
+    teacher_tap='pool:input',
     connector=dict(type='TransposedConvConnector'),
     loss=dict(grid=1, mean_cov_ratio=4.0, loss_weight=0.08),
 )

@@ -15,6 +15,7 @@ model = dict(
     teacher=dict(
         config='wkd_det::scenes/faster-rcnn_teacher.py',
         checkpoint='work_dirs/scenes/faster-rcnn_teacher/iter_4800.pth',
+        inference=dict(channels_last=True, fuse=True),
     ),
 )
 
