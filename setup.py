@@ -86,6 +86,7 @@ setup(
         'onedl': ['onedl-mmcv>=2.3', 'onedl-mmengine>=0.10.10', 'onedl-mmdetection>=3.5'],
         'mini': ['scikit-learn', 'matplotlib', 'pillow', 'scipy'],
         'plots': ['scikit-learn', 'scipy', 'matplotlib', 'grad-cam>=1.5'],
+        'studies': ['scipy', 'matplotlib', 'statsmodels'],
         'timm': ['timm'],
         'docs': ['sphinx>=8', 'myst-parser>=4', 'furo'],
         'tests': [
@@ -96,6 +97,7 @@ setup(
             'hypothesis',
             'psutil',
             'scikit-learn',
+            'statsmodels',
             'ruff',
         ],
     },

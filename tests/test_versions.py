@@ -1,6 +1,7 @@
 """Environments of other versions: their lists, and the command that makes and tests them."""
 
 import ast
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -70,10 +71,11 @@ def test_first_lines_of_the_lists_name_python_and_the_family():
             assert found[2] in extras
 
 
-def try_versions(*arguments):
+def try_versions(*arguments, **variables):
     return subprocess.run(
-        ['bash', str(ROOT / 'tools/try_versions.sh'), *arguments], capture_output=True, text=True
-    )
+        ['bash', str(ROOT / 'tools/try_versions.sh'), *arguments],
+        capture_output=True, text=True, env=os.environ | variables,
+    )  # fmt: skip
 
 
 def test_command_that_tries_versions_names_its_environments():
@@ -89,3 +91,20 @@ def test_command_that_tries_versions_names_its_environments():
         done = try_versions(argument)
         assert done.returncode == 1
         assert done.stderr == f'[versions] error: {message}\n'
+
+
+def test_a_python_that_is_missing_is_a_failure_unless_it_may_be(tmp_path):
+    for name in ('python3', 'python3.10'):  # stand for none
+        (tmp_path / name).write_text('#!/bin/sh\nexit 1\n')
+        (tmp_path / name).chmod(0o755)
+    machine = {'PATH': f'{tmp_path}:{os.environ["PATH"]}', 'PYENV_ROOT': str(tmp_path)}
+    done = try_versions('oldest', WKD_DET_HOME=str(tmp_path), **machine)
+    assert done.returncode == 1
+    message = "error: Python 3.10 is needed for 'oldest' and was not found"
+    assert done.stderr == f'[versions] {message}\n'
+    assert '| oldest | not made |' in done.stdout
+    done = try_versions('--skip-missing', 'oldest', WKD_DET_HOME=str(tmp_path), **machine)
+    assert done.returncode == 0
+    message = 'oldest: NOT TESTED, there is no Python 3.10 on this machine'
+    assert done.stderr == f'[versions] {message}\n'
+    assert '| oldest | not tested: no Python 3.10 |' in done.stdout

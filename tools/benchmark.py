@@ -8,6 +8,7 @@ Commands:
     python tools/benchmark.py methods          every method of a folder of configs against KD
     python tools/benchmark.py methods --pair cifar100_resnet32x4-to-resnet8x4_paper
                                                every method of a pair of classifiers
+    python tools/benchmark.py teacher          forms of the teacher's forward pass
     python tools/benchmark.py interrelation    CKA between 1000 classes
 
 Figures are medians over rounds in which the compared forms take turns; ratios are computed
@@ -34,6 +35,7 @@ from benchmarks.methods import benchmark_methods, format_methods
 from benchmarks.report import machine
 from benchmarks.rivals import benchmark_rivals, format_rivals
 from benchmarks.step import benchmark_step, format_step
+from benchmarks.teacher import benchmark_teacher, format_teacher
 from wkd_det.runtime.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,6 +83,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--pair', help='pair of classifiers instead of a folder: a file of configs/_base_/pairs'
     )
     methods.add_argument('--methods', nargs='+', help='some methods of the pair (default: all)')
+    add('teacher', help="forms of the teacher's forward pass").set_defaults(
+        benchmark=benchmark_teacher, format_cases=format_teacher
+    )
     add('interrelation', help='CKA between 1000 classes').set_defaults(
         benchmark=benchmark_interrelation, format_cases=format_interrelation
     )

@@ -1,12 +1,15 @@
-"""Compare methods over seeds: one spec file, one command, a table with intervals and plots.
+"""Run a study and report it: one spec file, one command, records, tables with intervals, figures.
 
 Command:
-    python tools/compare.py studies/methods.py
+    python tools/compare.py studies/digits.py
 
-Each run trains in a process of its own and is validated; finished runs are reused, interrupted
-ones go on. In the folder of the spec's work_dir appear results.csv, table.md,
-learning_curves.png and forest.png. docs/compare.md describes the format of a spec and how sure the
-numbers are.
+Each run trains in a process of its own, is validated and leaves a record (studies/results/); what
+has a record is never trained again, and interrupted runs go on. In the folder of the spec's
+work_dir, or that of --output, appear table.md, results.csv and figures. docs/compare.md describes
+the format of a spec and how sure the numbers are.
+
+Exit code: 0 if the study is complete, 1 after an error, 3 if runs are missing that other shards or
+processes do.
 """
 
 from __future__ import annotations
@@ -19,9 +22,16 @@ from pathlib import Path
 
 from mmengine.logging import MMLogger
 
-from wkd_det.experiments.comparison import TAG, Comparison
+from wkd_det.experiments.comparison import Comparison
+from wkd_det.experiments.executor import TAG, say
+from wkd_det.experiments.revision import RevisionError
 from wkd_det.experiments.run import ChangedError, RunError
-from wkd_det.experiments.spec import read_spec
+from wkd_det.experiments.shards import Shard, read_shard
+from wkd_det.experiments.spec_reader import read_spec
+from wkd_det.ops.checks import listed
+
+MISSING = 3
+"""Exit code of a process whose share is done while runs of others are missing."""
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -34,11 +44,30 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--threads', type=int, help='threads per run (default: 1 with several jobs, else unchanged)'
     )
-    parser.add_argument('--report-only', action='store_true', help='report the finished runs')
+    parser.add_argument(
+        '--shard',
+        metavar='I/N',
+        default='1/1',
+        help='do only the I-th of N equal shares of the runs; the shares need no common disk',
+    )
+    parser.add_argument(
+        '--wait',
+        action='store_true',
+        help='look every 30 s whether records that others make have come, and go on then',
+    )
+    parser.add_argument('--report-only', action='store_true', help='report the records there are')
+    parser.add_argument(
+        '--output', type=Path, help="folder of tables and figures (default: the spec's work_dir)"
+    )
+    parser.add_argument(
+        '--keep-checkpoints',
+        action='store_true',
+        help='leave the checkpoints of finished runs, which are removed otherwise',
+    )
     parser.add_argument(
         '--rerun-changed',
         action='store_true',
-        help='remove runs of other code, config or data and train them again',
+        help='remove records and runs of other code, config or data and train them again',
     )
     parser.add_argument(
         '--retry-failed',
@@ -50,7 +79,11 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             parser.error(f'--{name} must be at least 1, got {value}')
-    if arguments.threads is None and arguments.jobs > 1:
+    try:
+        arguments.shard = read_shard(arguments.shard)
+    except ValueError as error:
+        parser.error(f'--shard: {error}')
+    if arguments.threads is None and (arguments.jobs > 1 or arguments.shard.count > 1):
         arguments.threads = 1
     return arguments
 
@@ -67,21 +100,38 @@ def main(argv: list[str] | None = None) -> None:
             tools=Path(__file__).parent,
             jobs=arguments.jobs,
             threads=arguments.threads,
+            shard=arguments.shard,
+            waits=arguments.wait,
             discard=arguments.rerun_changed,
             retry=arguments.retry_failed,
+            keep_checkpoints=arguments.keep_checkpoints,
+            output=arguments.output,
         )
         if arguments.report_only:
             comparison.report()
-        else:
-            comparison.run()
+            return
+        missing = comparison.run()
     except ChangedError as error:
         hint = '' if arguments.report_only else '; --rerun-changed trains such runs again'
         sys.exit(f'{TAG} error: {error}{hint}')
-    except (FileNotFoundError, KeyError, RunError, TypeError, ValueError) as error:
+    except (FileNotFoundError, ImportError, KeyError, TypeError, ValueError) as error:
         message = error.args[0] if isinstance(error, KeyError) else error
         sys.exit(f'{TAG} error: {message}')
+    except (RevisionError, RunError) as error:
+        sys.exit(f'{TAG} error: {error}')
     except KeyboardInterrupt:
         sys.exit(f'{TAG} interrupted; the same command goes on from the last checkpoints')
+    if missing:
+        say(f'missing, for others to do: {listed(missing, 20)}; {owners(missing, arguments.shard)}')
+        sys.exit(MISSING)
+
+
+def owners(names: list[str], shard: Shard) -> str:
+    """Return whose share missing runs are."""
+    if shard.count == 1:
+        return 'other processes are at work on them'
+    indices = sorted({shard.owner(name) for name in names})
+    return f'of shard {listed([f"{index}/{shard.count}" for index in indices])}'
 
 
 if __name__ == '__main__':

@@ -16,8 +16,10 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from make_mini_dataset import DatasetError, make_dataset
+from wkd_det.experiments.lengths import set_length
 from wkd_det.experiments.processes import ProcessGroup, Progress
-from wkd_det.experiments.run import ChangedError, RunError, TrainingRun, set_length
+from wkd_det.experiments.run import ChangedError, RunError, TrainingRun
+from wkd_det.experiments.shards import LockedError
 from wkd_det.inspection.detections import paint_detections
 from wkd_det.runtime.config import read_config
 
@@ -55,6 +57,7 @@ def train(run: TrainingRun, group: ProcessGroup) -> None:
     """Train and validate, going on from the last checkpoint if there is one.
 
     Raises:
+        LockedError: If another process is at work on it.
         RunError: If the folder holds another run, or training fails.
     """
     if run.is_finished:
@@ -86,11 +89,11 @@ def table(runs: list[TrainingRun]) -> str:
         '|---|---|---|---|---|---|',
     ]
     for run in runs:
-        result = run.result()
-        metrics = [result['metrics'][METRIC + suffix] for suffix in ('', '_50', '_75')]
+        record = run.record()
+        metrics = [record['metrics'][METRIC + suffix] for suffix in ('', '_50', '_75')]
         lines.append(
             f'| {run.title} | {" | ".join(f"{value:.3f}" for value in metrics)} '
-            f'| {result["seconds_per_step"]:.2f} | {parameters(run) / 1e6:.2f} M |'
+            f'| {record["seconds_per_step"]:.2f} | {parameters(run) / 1e6:.2f} M |'
         )
     return '\n'.join(lines)
 
@@ -136,7 +139,7 @@ def main() -> None:
         )
     except ChangedError as error:
         sys.exit(f'[demo] error: {error}: remove it or choose another --work-dir')
-    except (DatasetError, FileNotFoundError, RunError, ValueError) as error:
+    except (DatasetError, FileNotFoundError, LockedError, RunError, ValueError) as error:
         sys.exit(f'[demo] error: {error}')
     except KeyboardInterrupt:
         sys.exit('[demo] interrupted; the same command goes on from the last checkpoint')

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Makes environments of other versions, tests the package in each and prints what came of it.
 #
-# Usage: tools/try_versions.sh [--quick | --whole] [NAME ...]
+# Usage: tools/try_versions.sh [--quick | --whole | --make] [--skip-missing] [NAME ...]
 #
 # NAME is default or compiled (those of make_env.sh) or a file of tools/versions without its
 # ending: oldest, newest, onedl. Without names all but compiled are tried. --quick (the default)
-# runs the tests of the package's parts, --whole those of `make test`. Each file is a list of pip
+# runs the tests of the package's parts, --whole those of `make test`, --make none. Each file is a list of pip
 # constraints; its first line names the Python and the family of packages that provides mmdet.
 # Environments lie outside the checkout, next to those of make_env.sh, and are made once.
 #
-# The exit code is 0 if every environment was made and every test passed.
+# The exit code is 0 if every environment was made and every test passed. A Python that this
+# machine lacks is a failure; with --skip-missing it is only said, here and in the table.
 #
 # Variables: WKD_DET_HOME (where environments live), WORKERS (processes of pytest, default: cores,
 # at most 4), and those of make_env.sh and pip.
@@ -27,6 +28,9 @@ quick=(
 
 say() { printf '[versions] %s\n' "$*" >&2; }
 die() { say "error: $*"; exit 1; }
+
+# The first line of a list: Python's version and the family of packages.
+heading() { IFS=' ,' read -r _ _ version family <"$root/tools/versions/$1.txt"; }
 
 find_python() {
     local candidate
@@ -47,7 +51,7 @@ environment() {
         compiled) MMCV=compiled "$root/tools/make_env.sh"; return ;;
     esac
     local pins=$root/tools/versions/$1.txt version family python key env
-    IFS=' ,' read -r _ _ version family <"$pins"
+    heading "$1"
     python=$(find_python "$version") || die "Python $version is needed for '$1' and was not found"
     key=$({
         "$python" -c 'import platform, sys; print(sys.version, platform.machine())'
@@ -61,11 +65,12 @@ environment() {
         rm -rf "$env"
         say "$1: making $env with $python"
         "$python" -m venv "$env"
-        # pip ignores constraints that the machine sets for others: these files name all.
-        PIP_CONSTRAINT=$pins "$env/bin/python" -m pip --disable-pip-version-check install \
-            --quiet --upgrade pip setuptools >&2 || die "$1: pip could not be renewed"
+        # Set like this, these constraints replace those that the machine sets for others.
+        export PIP_CONSTRAINT=$pins
+        "$env/bin/python" -m pip --disable-pip-version-check install --quiet --upgrade \
+            pip setuptools >&2 || die "$1: pip could not be renewed"
         "$env/bin/python" -m pip --disable-pip-version-check install --quiet --prefer-binary \
-            --constraint "$pins" --editable "$root[$family,mini,plots,timm,tests]" >&2 ||
+            --editable "$root[$family,mini,plots,timm,tests]" >&2 ||
             die "$1: pip failed; the same command starts over with what was downloaded"
         (cd / && "$env/bin/python" -W ignore -c 'import mmcv.ops, mmdet, wkd_det') ||
             die "$1: the finished environment does not import mmcv.ops, mmdet and wkd_det"
@@ -105,15 +110,28 @@ PYTHON
 }
 
 try_one() {
-    local name=$1 python log began code=0 row
-    log=$(mktemp -t "versions-$name.XXXXXX")
+    local name=$1 python log began code=0 row version family
+    if [ "$missing" = skip ] && [ -f "$root/tools/versions/$name.txt" ]; then
+        heading "$name"
+        find_python "$version" >/dev/null || {
+            say "$name: NOT TESTED, there is no Python $version on this machine"
+            rows+=("| $name | not tested: no Python $version | | | | | | |")
+            return
+        }
+    fi
     began=$(date +%s)
     python=$(environment "$name") || {
         rows+=("| $name | not made | | | | | | |")
         return 1
     }
     row=$(versions "$python")
-    say "$name: $row ($(($(date +%s) - began)) s); testing, log: $log"
+    say "$name: $row ($(($(date +%s) - began)) s), $python"
+    if [ "$action" = make ]; then
+        rows+=("| $name | $row | not run |")
+        return
+    fi
+    log=$(mktemp -t "versions-$name.XXXXXX")
+    say "$name: testing, log: $log"
     # One thread per worker: more would only wait for each other.
     (cd "$root" && PYTHONPATH=$root OMP_NUM_THREADS=1 "$python" -m pytest -q -m 'not slow' \
         -n "$workers" --dist loadfile "${tests[@]}" 2>&1 | tee "$log" >&2) || code=$?
@@ -122,11 +140,13 @@ try_one() {
     return "$code"
 }
 
-tests=("${quick[@]}") names=() rows=() failed=0
+action=test missing=fail tests=("${quick[@]}") names=() rows=() failed=0
 for argument in "$@"; do
     case $argument in
         --quick) tests=("${quick[@]}") ;;
         --whole) tests=() ;;
+        --make) action=make ;;
+        --skip-missing) missing=skip ;;
         -h | --help) sed -n '2,/^set /{/^set /d; s/^# \{0,1\}//; p}' "$0"; exit ;;
         -*) die "unknown option '$argument'; see --help" ;;
         *) names+=("$argument") ;;

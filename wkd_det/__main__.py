@@ -31,6 +31,7 @@ TOOLS = {
     'make_mini_dataset': 'make the scenes of handwritten digits',
     'compare': 'compare methods over seeds',
     'plots': 'draw pictures of trained networks',
+    'check_gpu': 'measure on a GPU: numbers, times, memory and waits',
 }
 _OPERATORS = {
     'compiled': 'operators compiled',

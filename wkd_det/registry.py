@@ -100,6 +100,7 @@ REGISTERED = {
     'FUNCTIONS': {'collate_images': 'classification.data'},
     'HOOKS': {
         'ExactCheckpointHook': 'hooks.exact_checkpoint',
+        'MetricFileHook': 'hooks.metric_file',
         'SampleTableHook': 'hooks.sample_table',
         'TermScheduleHook': 'hooks.term_schedule',
     },

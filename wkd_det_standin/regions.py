@@ -46,7 +46,7 @@ def roi_align_forward(
     size = (aligned_height, aligned_width)
     output.copy_(
         torch.ops.torchvision.roi_align(
-            features, rois, spatial_scale, *size, sampling_ratio, aligned
+            _known(features), _known(rois), spatial_scale, *size, sampling_ratio, aligned
         )
     )
 
@@ -70,8 +70,8 @@ def roi_align_backward(
     size = (aligned_height, aligned_width)
     grad_features.copy_(
         torch.ops.torchvision._roi_align_backward(
-            grad_output,
-            rois,
+            _known(grad_output),
+            _known(rois),
             spatial_scale,
             *size,
             *grad_features.shape,
@@ -79,6 +79,11 @@ def roi_align_backward(
             aligned,
         )
     )
+
+
+def _known(values: Tensor) -> Tensor:
+    """The values in a type that the kernels have: float32 in place of bfloat16."""
+    return values.float() if values.dtype == torch.bfloat16 else values
 
 
 def _check_mean(pool_mode: int) -> None:

@@ -59,7 +59,7 @@ def test_nothing_runs_twice_or_unasked(teacher_section, monkeypatch, terms, expe
     calls.watch(model.roi_head.bbox_roi_extractor, 'forward', 'student pool')
     calls.watch(model.roi_head.bbox_sampler, 'sample', 'sampled images')
     calls.watch(teacher.roi_head.bbox_head, 'forward', 'head')
-    calls.watch(teacher.roi_head.bbox_roi_extractor, 'forward', 'pool')
+    calls.watch(teacher.roi_head.bbox_roi_extractor.roi_layers[0], 'forward', 'pool')
     calls.watch(teacher.rpn_head, 'forward', 'teacher rpn')
     data = model.data_preprocessor(random_batch(SIZES), True)
     model.loss(data['inputs'], data['data_samples'])

@@ -42,8 +42,10 @@ def check_equal(config, batches, terms):
 
 
 @pytest.mark.skipif(torch.__version__ < (2, 2), reason='torch 2.1 runs no hooks in compiled code')
-def test_a_distilled_classifier(tmp_path):
+@pytest.mark.parametrize('inference', [{}, dict(dtype='bfloat16', fuse=True)], ids=str)
+def test_a_distilled_classifier(tmp_path, inference):
     section = save_classifier(classifier_config('resnet14'), tmp_path / 'teacher.pth')
+    section['inference'] = inference
     terms = dict(loss_wkd_l=class_logits_term(), loss_wkd_f=module_term())
     config = classifier_config(teacher=section, distill=terms, image_size=32)
     batches = [lambda seed=seed: image_batch(seed=seed) for seed in range(3)]

@@ -19,6 +19,7 @@ from torch import distributed, multiprocessing, nn
 import tiny_training
 import wkd_det  # noqa: F401  registers everything, also in the processes started here
 from commands import ENVIRONMENT, HANGS, ROOT, free_port
+from wkd_det.distillation import distiller as distiller_module
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.testing import (
     classifier_config,
@@ -205,10 +206,12 @@ def a_download_that_fails(found):
 def a_term_that_is_not_finite(rank, folder, found):
     """In the second process only."""
     section, path = section_of(folder, str(folder / 'teacher.pth'))
-    for choice in ('skip', 'raise'):
+    for choice in ('skip', 'raise', 'raise late'):
+        waited = choice == 'raise late'  # as GPUs are
+        distiller_module.is_waited_for = lambda device, waited=waited: waited
         model = MMDistributedDataParallel(build(section), broadcast_buffers=False)
         distiller = model.module.distiller
-        distiller.on_non_finite = choice
+        distiller.on_non_finite = choice.removesuffix(' late')
         if rank == 1:
             bias = distiller.teacher.module.roi_head.bbox_head.fc_cls.bias
             bias.data[1] = float('nan')
@@ -217,9 +220,10 @@ def a_term_that_is_not_finite(rank, folder, found):
                 model.zero_grad()
                 losses = losses_of(model, [rank])
                 total, log = model.module.parse_losses(losses)
+                found[f'{choice}: losses'] = True
                 total.backward()
         except FloatingPointError as error:
-            found['raised'] = str(error)
+            found[choice] = str(error)
         else:
             found['skipped'] = {name: float(losses[name]) for name in TERMS}
             found['count'] = float(log['skipped_wkd_l'])
@@ -371,10 +375,12 @@ def test_a_term_that_is_not_finite_in_one_is_skipped_by_both(ranks):
         assert torch.equal(value, other[name]), name
 
 
-def test_a_term_that_is_not_finite_in_one_stops_both(ranks):
-    assert 'term loss_wkd_l is not finite in another process' in ranks[0]['raised']
-    assert 'term loss_wkd_l is nan' in ranks[1]['raised']
-    assert re.search(r'student \(\d+, 5\) in .*; teacher \(\d+, 5\) in', ranks[1]['raised'])
+@pytest.mark.parametrize(('choice', 'by'), [('raise', 'loss'), ('raise late', 'backward')])
+def test_a_term_that_is_not_finite_in_one_stops_both(ranks, choice, by):
+    assert 'term loss_wkd_l is not finite in another process' in ranks[0][choice]
+    assert 'term loss_wkd_l is nan' in ranks[1][choice]
+    assert re.search(r'student \(\d+, 5\) in .*; teacher \(\d+, 5\) in', ranks[1][choice])
+    assert all((f'{choice}: losses' in found) == (by == 'backward') for found in ranks)
 
 
 def test_other_methods_train_in_two_processes_also_without_a_box_in_one(ranks):

@@ -104,6 +104,16 @@ def test_fingerprint_names_what_differs(tmp_path):
     assert identity(before) != identity(fingerprint(config, processes=2))
 
 
+def test_arrays_count_by_their_content(tmp_path):
+    (tmp_path / 'cifar100.npz').write_bytes(b'one')
+    (tmp_path / 'class').mkdir()
+    config = Config(dict(dataset=dict(type='CIFAR100Dataset', data_root=str(tmp_path))))
+    before = fingerprint(config)
+    assert list(before['files']) == [f'{tmp_path}/cifar100.npz']
+    (tmp_path / 'cifar100.npz').write_bytes(b'two')
+    assert differences(before, fingerprint(config)) == [f'files {tmp_path}/cifar100.npz']
+
+
 def test_fingerprint_sees_a_changed_source(tmp_path, monkeypatch):
     package = tmp_path / 'wkd_det'
     for name in ('losses', 'functional'):

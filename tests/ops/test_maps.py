@@ -7,7 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from wkd_det.ops.maps import energy, mean_per_image, on_common_grid, pooled, without_padding
+from wkd_det.ops.maps import (
+    cell_averages,
+    energy,
+    mean_per_image,
+    on_common_grid,
+    pooled,
+    without_padding,
+)
 
 
 def maps(*size, samples=2, channels=3):
@@ -70,3 +77,30 @@ def test_energies_have_length_one_or_are_zero():
     assert_close(found.flatten(1).norm(dim=1), torch.tensor([1.0, 0.0]).double())
     square = features.square().mean(dim=1) * mask
     assert_close(found[0, 0] * square[0].norm(), square[0])
+
+
+@pytest.mark.parametrize(
+    ('size', 'grid'), [((8, 6), (4, 2)), ((7, 5), (4, 2)), ((2, 3), (4, 4)), ((5, 5), (1, 1))]
+)
+def test_averages_of_the_deterministic_mode_are_those_of_adaptive_pooling(size, grid):
+    values = maps(*size).requires_grad_()
+    found = []
+    for deterministic in (False, True):
+        torch.use_deterministic_algorithms(deterministic)
+        try:
+            averages = cell_averages(values, grid)
+            (gradient,) = torch.autograd.grad(averages.square().sum(), values)
+        finally:
+            torch.use_deterministic_algorithms(False)
+        found.append((averages.detach(), gradient))
+    assert torch.equal(found[0][0], F.adaptive_avg_pool2d(values, grid))
+    assert_close(found[1], found[0], rtol=1e-12, atol=1e-12)  # rounding of float64
+
+
+def test_averages_have_the_gradient_of_their_formula():
+    torch.use_deterministic_algorithms(True)
+    try:
+        values = maps(5, 4, samples=1).requires_grad_()
+        assert torch.autograd.gradcheck(lambda one: cell_averages(one, (2, 3)), values)
+    finally:
+        torch.use_deterministic_algorithms(False)

@@ -215,6 +215,21 @@ def test_gradients_are_derivatives():
 # Limits and types
 
 
+def test_roi_align_of_bfloat16_is_that_of_float32_rounded():
+    # Eighths of pixels and small integers, which bfloat16 holds exactly.
+    maps = torch.randint(-8, 8, (2, 3, 8, 8)).float()
+    rois = torch.tensor([[0, 1.0, 1.5, 5.0, 6.0], [1, 0.0, 2.0, 7.5, 7.0]])
+    results = []
+    for dtype in (torch.float32, torch.bfloat16):
+        given = maps.to(dtype).requires_grad_()
+        pooled = mmcv.ops.roi_align(given, rois.to(dtype), 2)
+        pooled.sum().backward()
+        assert pooled.dtype == given.grad.dtype == dtype
+        results.append((pooled.detach(), given.grad))
+    for one, other in zip(*results):
+        assert torch.equal(one.bfloat16(), other)
+
+
 def test_nothing_gives_nothing():
     maps = torch.randn(2, 3, 4, 4, requires_grad=True)
     for pooling in (mmcv.ops.roi_align, mmcv.ops.roi_pool):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import benchmark
-from benchmarks import classification, family, losses, methods, rivals, step
+from benchmarks import classification, family, losses, methods, rivals, step, teacher
 from benchmarks.memory import peak_extra_bytes
 from benchmarks.report import at_least, at_most
 from benchmarks.timing import time_in_turns
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(autouse=True)
 def _at_the_root_and_brief(monkeypatch):
     monkeypatch.chdir(ROOT)
-    for module in (classification, family, losses, methods, rivals, step):
+    for module in (classification, family, losses, methods, rivals, step, teacher):
         monkeypatch.setattr(
             module,
             'time_in_turns',
@@ -48,6 +48,18 @@ def test_losses_agree_with_the_plain_formulas_and_are_judged(tmp_path, capsys):
     table = capsys.readouterr().out
     assert 'times less extra memory than direct' in table
     assert 'times the 42 bare products' in table
+
+
+def test_forms_of_the_teacher_are_timed_and_compared(tmp_path, capsys):
+    code, figures = run(tmp_path, 'teacher')
+    assert code == 0
+    for case in figures['cases']:
+        forms = case['forms']
+        assert forms['as it is']['ratio'] == [1.0, 1.0, 1.0]
+        assert forms['as it is']['difference'] == 0
+        assert forms['autocast']['difference'] == forms["autocast, dtype='autocast'"]['difference']
+        assert 0 < forms['fuse']['difference'] < 1e-5  # rounding of float32
+    assert 'R-101 and FPN, 1 x 64 x 64' in capsys.readouterr().out
 
 
 def test_every_form_of_the_feature_loss_is_timed(tmp_path, capsys):

@@ -129,6 +129,9 @@ class DistilledClassifier(DistilledModel, Classifier):
             run_network('network', network, image)
         return {name: tuple(recorded[name].shape) for name in modules if name in recorded}
 
+    def probe_parts(self, network: nn.Module, image: Tensor) -> list[Callable[[], Any]]:
+        return [partial(network, image)]
+
     def _views(
         self, inputs: Tensor, targets: Tensor | Targets
     ) -> tuple[ClassifierStudentView, ClassifierTeacherView | None]:

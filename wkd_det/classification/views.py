@@ -119,38 +119,57 @@ class ClassifierTeacherView(TeacherView):
         self._outputs  # noqa: B018  a cached property
 
     def output(self, module: str) -> Tensor:
-        return self._outputs[module]
+        recorded = self._outputs[module]
+        return self.once(('output', module), lambda: self._teacher.given(recorded))
 
     def logits(self, stage: int = 0) -> Tensor:
-        return self._teacher.logits(_logits_in(self._outputs))
+        return self.in_student_classes(_logits_in(self._outputs))
 
     def strong_logits(self) -> Tensor:
         return self.once('strong logits', self._run_strong)
 
     def logits_of(self, vectors: Tensor, *, bias: bool = True) -> Tensor:
         layer = self.once('last layer', partial(head_of, self.module))
-        raw = scores_of(layer, vectors, 'teacher', bias=bias)
+        with self._teacher.computing(vectors):
+            raw = scores_of(layer, vectors, 'teacher', bias=bias)
         rows = self.in_student_classes(raw.flatten(end_dim=-2))
         return rows.reshape(*raw.shape[:-1], rows.shape[-1])
 
     def in_student_classes(self, raw: Tensor) -> Tensor:
         """The columns of logits ``(N, T)`` of the teacher that the student's classes have."""
-        return self._teacher.logits(raw)
+        return self._teacher.logits(self._teacher.given(raw))
+
+    def run_later(
+        self, run: Callable[[Tensor], tuple[dict[int, Tensor], Tensor]], features: Tensor
+    ) -> tuple[dict[int, Tensor], Tensor]:
+        """Maps and logits that later stages of the teacher make of a map of the student.
+
+        Args:
+            run: Runs them; gradients go through.
+            features: The map, as the student's bridge makes it.
+
+        Returns:
+            The maps by index, and the logits in the student's classes.
+        """
+        with self._teacher.computing(features):
+            maps, logits = run(self._teacher.inference.taken(features))
+        return self._teacher.given(maps), self.in_student_classes(logits)
 
     @cached_property
     @torch.no_grad()
     def _outputs(self) -> Recorded:
-        images = self._teacher_images(self._student.inputs)
+        images = self._teacher.inference.laid_out(self._teacher_images(self._student.inputs))
         network = network_of(self.module)
-        with recording(network, self._modules) as outputs:
+        with recording(network, self._modules) as outputs, self._teacher.computing(images):
             run_network('teacher', network, images)
         return outputs
 
     @torch.no_grad()
     def _run_strong(self) -> Tensor:
         images = self._teacher_images(strong_images(self._student.targets))
-        output = network_of(self.module)(images)
-        return self._teacher.logits(split_auxiliary(output)[0])
+        with self._teacher.computing(images):
+            output = network_of(self.module)(self._teacher.inference.laid_out(images))
+        return self.in_student_classes(split_auxiliary(output)[0])
 
 
 def strong_images(targets: Targets) -> Tensor:

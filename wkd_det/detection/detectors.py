@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -87,6 +87,20 @@ class DistilledMixin(DistilledModel):
                 if hasattr(network, name):
                     getattr(network, name)(maps)
 
+    def probe_parts(self, network: nn.Module, image: Tensor) -> Iterator[Callable[[], Any]]:
+        maps: list[Any] = []
+
+        def features() -> list[Any]:
+            maps.extend(network.extract_feat(image))
+            return maps
+
+        yield features
+        for name in ('rpn_head', 'bbox_head'):
+            if hasattr(network, name):
+                yield partial(getattr(network, name), tuple(maps))
+        if getattr(network, 'with_roi_head', False):
+            yield partial(_run_box_heads, network.roi_head, image.device)
+
     def _views(
         self, inputs: Tensor, targets: Sequence[Any]
     ) -> tuple[DetectorStudentView, DetectorTeacherView | None]:
@@ -113,14 +127,16 @@ class DistilledMixin(DistilledModel):
 _PROBE_SIZE = 256  # pixels; all strides divide it
 
 
-def _run_box_heads(roi_head: nn.Module) -> None:
-    """Run the box head of each stage on one empty RoI."""
+def _run_box_heads(roi_head: nn.Module, device: torch.device | str = 'meta') -> list[Any]:
+    """Run the box head of each stage on one empty RoI, and return the outputs."""
     extractors, heads = roi_head.bbox_roi_extractor, roi_head.bbox_head
     if not isinstance(heads, nn.ModuleList):
         extractors, heads = [extractors], [heads]
+    outputs = []
     for extractor, head in zip(extractors, heads):
         size = extractor.roi_layers[0].output_size
-        head(torch.zeros(1, extractor.out_channels, *size, device='meta'))
+        outputs.append(head(torch.zeros(1, extractor.out_channels, *size, device=device)))
+    return outputs
 
 
 def distilled(detector: type[BaseDetector]) -> type[BaseDetector]:

@@ -127,12 +127,17 @@ def image_mask(
     """
     if all(size == batch_size for size in image_sizes):
         return None
-    sizes = torch.tensor(image_sizes, device=features.device)
+    sizes = on_device(image_sizes, features.device)
     inside = []
     for axis, (length, padded) in enumerate(zip(features.shape[-2:], batch_size)):
         centre = (torch.arange(length, device=features.device) + 0.5) * (padded / length)
         inside.append(centre < sizes[:, axis, None])
     return inside[0][:, :, None] & inside[1][:, None, :]
+
+
+def on_device(values: Any, device: torch.device) -> Tensor:
+    """Numbers as a tensor on a device, which is not waited for."""
+    return torch.tensor(values).to(device, non_blocking=True)
 
 
 def fitted_maps(

@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from wkd_det.detection.pooling import LevelRows, shared_levels
 
 
 @dataclass
@@ -77,7 +80,11 @@ class HeadOutput:
 
 
 def run_box_head(
-    model: nn.Module, maps: tuple[Tensor, ...], rois: Tensor, stage: int = 0
+    model: nn.Module,
+    maps: tuple[Tensor, ...],
+    rois: Tensor,
+    stage: int = 0,
+    rows: LevelRows | None = None,
 ) -> HeadOutput:
     """Output of the box head of a stage on given RoIs.
 
@@ -86,9 +93,12 @@ def run_box_head(
         maps: Maps of its neck.
         rois: Shape ``(R, 5)``.
         stage: Stage of a Cascade; other heads have stage 0 only.
+        rows: Rows of the RoIs by level, where others have the same RoIs.
     """
     staged = isinstance(model.roi_head.bbox_head, nn.ModuleList)
-    result = model.roi_head._bbox_forward(*((stage,) if staged else ()), maps, rois)
+    extractor = _of_stage(model.roi_head.bbox_roi_extractor, stage)
+    with nullcontext() if rows is None else shared_levels(extractor, rows):
+        result = model.roi_head._bbox_forward(*((stage,) if staged else ()), maps, rois)
     return HeadOutput(logits=result['cls_score'], offsets=result['bbox_pred'])
 
 
@@ -209,14 +219,6 @@ def stage_pairs(
                 f'{owner}stage must lie in [0, {available}) for {_kind(model)}, got {list(wanted)}'
             )
     return list(zip(stages, teacher_stage))
-
-
-def chosen_rois(stage: RoIStage, rois: str) -> Tensor | None:
-    """Rows to compare, or None for all."""
-    if rois == 'all':
-        return None
-    background = stage.logits.shape[1] - 1
-    return (stage.labels < background).nonzero().squeeze(1)
 
 
 def _roi_head(model: Any) -> Any:

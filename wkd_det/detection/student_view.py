@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from wkd_det.detection.geometry import image_mask, without_image
 from wkd_det.detection.heads import HeadOutput, RoIStage, can_record, run_box_head
+from wkd_det.detection.pooling import LevelRows, pooled
 from wkd_det.distillation.recording import Recorded, recording, replaced
 from wkd_det.distillation.view import StudentView
 
@@ -42,6 +43,8 @@ class DetectorStudentView(StudentView):
     ) -> None:
         super().__init__(module, inputs)
         self.samples = samples
+        self.level_rows = LevelRows()
+        """Levels of RoIs in this step, which both networks share."""
         self.proposals: list[Tensor] = []
         """Boxes that the RoI head was given, ``(P, 4)`` per image."""
         self.stages: dict[int, RoIStage] = {}
@@ -73,7 +76,9 @@ class DetectorStudentView(StudentView):
 
     def stage(self, index: int) -> RoIStage:
         """A stage; without RoIs where a Cascade has stopped before it for want of them."""
-        return self.stages[index] if index in self.stages else self.stages[0].empty()
+        if index not in self.stages:
+            return self.once(('empty stage', index), self.stages[0].empty)
+        return self.stages[index]
 
     def logits(self, stage: int = 0) -> Tensor:
         return self.stage(stage).logits
@@ -83,16 +88,40 @@ class DetectorStudentView(StudentView):
 
     def head(self, maps: tuple[Tensor, ...], rois: Tensor, stage: int = 0) -> HeadOutput:
         """Logits and offsets of the student's own box head on other maps."""
-        return run_box_head(self.module, maps, rois, stage)
+        return run_box_head(self.module, maps, rois, stage, self.level_rows)
 
     def pooled(self, extractor: nn.Module, maps: Sequence[Tensor], rois: Tensor) -> Tensor:
         """RoIAlign of maps of the neck, shape ``(R, C, H, W)``."""
-        return extractor(tuple(maps[: extractor.num_inputs]), rois)
+        return pooled(self.level_rows, extractor, maps, rois)
+
+    def chosen(self, stage: int, rois: str) -> Tensor | None:
+        """Rows of the RoIs of a stage that a tap compares; None for all.
+
+        Args:
+            stage: Index of the stage.
+            rois: ``'all'``, or ``'foreground'`` for those assigned to an object.
+        """
+        if rois == 'all':
+            return None
+        return self.once(('chosen', stage), lambda: self._foreground(stage))
+
+    def chosen_rois(self, stage: int, rois: str) -> Tensor:
+        """The RoIs of these rows, shape ``(R, 5)``; the same tensor for every tap."""
+        rows, every = self.chosen(stage, rois), self.stage(stage).rois
+        return every if rows is None else self.once(('chosen rois', stage), lambda: every[rows])
+
+    def _foreground(self, stage: int) -> Tensor:
+        recorded = self.stage(stage)
+        return (recorded.labels < recorded.logits.shape[1] - 1).nonzero().squeeze(1)
 
     def image_mask(self, place: str, features: Tensor) -> Tensor | None:
         if place.startswith('roi_head.'):  # one row per RoI
             return None
-        return image_mask(tuple(self.inputs.shape[-2:]), self.image_sizes, features)
+        sizes = self.image_sizes
+        return self.once(
+            ('mask', tuple(features.shape[-2:])),
+            lambda: image_mask(tuple(self.inputs.shape[-2:]), sizes, features),
+        )
 
     @contextmanager
     def recording(self) -> Iterator[None]:

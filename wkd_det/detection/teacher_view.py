@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
-from wkd_det.detection.geometry import fitted_maps, level_strides, without_image
+from wkd_det.detection.geometry import fitted_maps, level_strides, on_device, without_image
 from wkd_det.detection.heads import HeadOutput, run_box_head
+from wkd_det.detection.pooling import pooled
 from wkd_det.detection.student_view import PLACES, DetectorStudentView
 from wkd_det.distillation.images import check_pixels
 from wkd_det.distillation.recording import Recorded, module_of, recording
@@ -109,7 +110,7 @@ def _statistics(preprocessor: ImgDataPreprocessor) -> tuple[Tensor, Tensor]:
 def _inside(image_sizes: list[tuple[int, int]], like: Tensor) -> Tensor:
     """Pixels of the images, not of the padding; bool, shape ``(N, 1, H, W)``."""
     height, width = like.shape[-2:]
-    sizes = torch.tensor(image_sizes, device=like.device)
+    sizes = on_device(image_sizes, like.device)
     rows = torch.arange(height, device=like.device) < sizes[:, :1]
     columns = torch.arange(width, device=like.device) < sizes[:, 1:]
     return (rows[:, :, None] & columns[:, None, :])[:, None]
@@ -149,13 +150,20 @@ class DetectorTeacherView(TeacherView):
         """The batch as the teacher's own preprocessor would make it, shape ``(N, C, H', W')``."""
         return self._teacher_input(self._student.inputs, self._student.image_sizes)
 
+    @property
+    def _laid_out(self) -> Tensor:
+        return self._teacher.inference.laid_out(self.inputs)
+
     def start(self) -> None:
         self._maps('backbone')
 
     def maps(self, place: str) -> tuple[Tensor, ...]:
+        return self.once(('maps of taps', place), lambda: self._maps_of_taps(place))
+
+    def _maps_of_taps(self, place: str) -> tuple[Tensor, ...]:
         strides = level_strides(self.module) if place == 'neck' else None
         maps = without_image(self.module, place, self._maps(place))
-        return fitted_maps(maps, *self._batch_sizes(), strides)
+        return fitted_maps(self._teacher.given(maps), *self._batch_sizes(), strides)
 
     def fitted(self, module: str, features: Tensor) -> Tensor:
         if module.startswith('roi_head.'):  # one row per RoI
@@ -169,7 +177,8 @@ class DetectorTeacherView(TeacherView):
     def output(self, module: str) -> Tensor:
         if module not in self._outputs:
             self._run_part_of(module)
-        return self._outputs[module]
+        recorded = self._outputs[module]
+        return self.once(('output', module), lambda: self._teacher.given(recorded))
 
     def logits(self, stage: int = 0) -> Tensor:
         return self.on_rois(self._student.stage(stage).rois, stage).logits
@@ -185,7 +194,7 @@ class DetectorTeacherView(TeacherView):
             if seen is rois and seen_stage == stage:
                 return output
         with torch.no_grad(), self._recording('roi_head'):
-            output = self._ordered(run_box_head(self.module, self._maps('neck'), rois, stage))
+            output = self._run_head(self._maps_of_rois(), rois, stage)
         self._heads.append((rois, stage, output))
         return output
 
@@ -194,18 +203,27 @@ class DetectorTeacherView(TeacherView):
 
         The teacher's parameters ask for no gradient, but its input gets one.
         """
-        return self._ordered(run_box_head(self.module, maps, rois, stage))
+        return self._run_head(self._teacher.inference.taken(maps), rois, stage)
 
     @torch.no_grad()
     def pooled(self, extractor: nn.Module, rois: Tensor) -> Tensor:
         """RoIAlign of the neck's maps, shape ``(R, C, H, W)``."""
-        return extractor(self._maps('neck')[: extractor.num_inputs], rois)
+        rows = self._student.level_rows
+        return self._teacher.given(pooled(rows, extractor, self._maps_of_rois(), rois))
 
-    def _ordered(self, raw: HeadOutput) -> HeadOutput:
-        offsets = raw.offsets
+    def _run_head(self, maps: tuple[Tensor, ...], rois: Tensor, stage: int) -> HeadOutput:
+        """Output of the box head in the student's classes, from maps in the teacher's type."""
+        with self._teacher.computing(rois):
+            raw = run_box_head(self.module, maps, rois, stage, self._student.level_rows)
+        logits, offsets = self._teacher.given((raw.logits, raw.offsets))
         if isinstance(offsets, Tensor):  # a SABL head gives buckets, which no tap reads
             offsets = self._teacher.offsets(offsets)
-        return HeadOutput(self._teacher.logits(raw.logits), offsets)
+        return HeadOutput(self._teacher.logits(logits), offsets)
+
+    def _maps_of_rois(self) -> tuple[Tensor, ...]:
+        """Maps of the neck as kernels of RoIs read them: in the usual layout."""
+        maps = self._maps('neck')
+        return self.once('maps of RoIs', lambda: tuple(one.contiguous() for one in maps))
 
     def _maps(self, place: str) -> tuple[Tensor, ...]:
         """Maps of a place in the sizes of the teacher's own batch."""
@@ -213,8 +231,8 @@ class DetectorTeacherView(TeacherView):
 
     @torch.no_grad()
     def _run(self, place: str) -> tuple[Tensor, ...]:
-        given = self.inputs if place == 'backbone' else self._maps('backbone')
-        with self._recording(place):
+        given = self._maps('backbone') if place == 'neck' else self._laid_out
+        with self._recording(place), self._teacher.computing(self.inputs):
             return tuple(getattr(self.module, place)(given))
 
     def _run_part_of(self, module: str) -> None:
@@ -226,7 +244,8 @@ class DetectorTeacherView(TeacherView):
                 self.on_rois(stage.rois, index)
         else:  # a dense head
             maps = self._maps('neck') if self.module.with_neck else self._maps('backbone')
-            with torch.no_grad(), self._recording(part):
+            computing = self._teacher.computing(self.inputs)
+            with torch.no_grad(), self._recording(part), computing:
                 getattr(self.module, part)(maps)
 
     def _recording(self, part: str) -> AbstractContextManager[Recorded]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
-from mmengine.dist import all_reduce
 from mmengine.logging import MessageHub, print_log
 from torch import Tensor, nn
 
+from wkd_det.distillation.finite import FiniteFlags, LateLook, is_waited_for
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.distillation.term import build_terms
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
@@ -106,6 +107,7 @@ class Distiller(nn.Module):
         self.on_non_finite = on_non_finite
         self.skipped: Counter[str] = Counter()
         """Number of steps that a term was left out of, by its name."""
+        self._late_look = LateLook()
         self._has_samples = False
         self._watch = TermWatch()
 
@@ -167,11 +169,15 @@ class Distiller(nn.Module):
         A term that is not finite in one of several processes stops, or is skipped by, all of them
         in the same step: none waits for another, and the log of the first one reports it.
 
+        On a GPU, a term that is not to be skipped is an error of ``backward()``: the look is taken
+        when the backward pass has been queued, before the optimizer is called.
+
         Raises:
             FloatingPointError: If one is not finite and is not to be skipped; with its name, the
                 iteration and the ranges of its inputs.
             ValueError: If a loss keeps track of samples and does not know them.
         """
+        self._late_look.take()  # of a step without a backward pass
         terms = list(self.terms.values())
         for term in terms:
             if term.scale and 'index' in term.loss.needs and not self._has_samples:
@@ -186,10 +192,20 @@ class Distiller(nn.Module):
             term.name: term(pairs[term.name]) if term.scale else nothing + term.zero()
             for term in terms
         }
-        for name in _not_finite(losses):
-            message = _what_is_wrong(name, losses[name], pairs[name])
-            if self.on_non_finite == 'raise':
-                raise FloatingPointError(message)
+        if not losses:
+            return losses
+        flags, when = FiniteFlags(losses), _when()
+        if self.on_non_finite == 'raise':
+            values = {name: loss.detach() for name, loss in losses.items()}
+            compared = {name: _detached(pair) for name, pair in pairs.items()}
+            look = partial(_raise_not_finite, flags, values, compared, when)
+            if is_waited_for(nothing.device):
+                self._late_look.plan(losses, look)
+            else:
+                look()
+            return losses
+        for name in flags.names():
+            message = _what_is_wrong(name, losses[name], pairs[name], when)
             print_log(f'skipped, {message}', logger='current', level=logging.WARNING)
             self.skipped[name] += 1
             # Not 0 * loss, which is NaN as well.
@@ -257,20 +273,29 @@ def check_on_non_finite(choice: str) -> None:
         raise ValueError(f"on_non_finite must be 'raise' or 'skip', got {choice!r}")
 
 
-def _not_finite(losses: Mapping[str, Tensor]) -> list[str]:
-    """Names of the losses that are NaN or infinite here or in another process."""
-    if not losses:
-        return []
-    # One look at all of them: on a GPU each look waits for the device.
-    finite = torch.stack([loss.detach() for loss in losses.values()]).isfinite().int()
-    all_reduce(finite, 'min')
-    return [name for name, is_finite in zip(losses, finite.tolist()) if not is_finite]
+def _raise_not_finite(
+    flags: FiniteFlags, losses: Mapping[str, Tensor], pairs: Mapping[str, list[Pair]], when: str
+) -> None:
+    for name in flags.names():
+        raise FloatingPointError(_what_is_wrong(name, losses[name], pairs[name], when))
 
 
-def _what_is_wrong(name: str, loss: Tensor, pairs: list[Pair]) -> str:
+def _what_is_wrong(name: str, loss: Tensor, pairs: list[Pair], when: str) -> str:
     if loss.isfinite():
-        return f'distillation term {name} is not finite in another process{_when()}'
-    return f'distillation term {name} is {loss.item()}{_when()}: {_ranges(pairs)}'
+        return f'distillation term {name} is not finite in another process{when}'
+    return f'distillation term {name} is {loss.item()}{when}: {_ranges(pairs)}'
+
+
+def _detached(pairs: list[Pair]) -> list[Pair]:
+    """The values in the pairs that messages read, without the graph behind them."""
+    return [
+        {
+            side: [part.detach() for part in ([values] if isinstance(values, Tensor) else values)]
+            for side, values in pair.items()
+            if side in ('student', 'teacher')
+        }
+        for pair in pairs
+    ]
 
 
 def _when() -> str:

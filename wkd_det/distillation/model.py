@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -180,6 +180,15 @@ class DistilledModel:
         """
         raise NotImplementedError
 
+    def probe_parts(self, network: nn.Module, image: Tensor) -> Iterable[Callable[[], Any]]:
+        """Functions that run parts of a network, one after the other, and return their outputs.
+
+        Args:
+            network: On the device of the image.
+            image: As :meth:`probe_image` makes it.
+        """
+        raise NotImplementedError
+
     def _views(self, inputs: Tensor, targets: Any) -> tuple[StudentView, TeacherView | None]:
         """Views of both networks on a batch; None for a teacher that no term needs."""
         raise NotImplementedError
@@ -191,7 +200,10 @@ class DistilledModel:
         if self.distiller is None:
             return
         if not self.distiller.is_attached:
-            self.distiller.attach(self, self._load_teacher())
+            teacher = self._load_teacher()
+            self.distiller.attach(self, teacher)
+            if teacher is not None:
+                self._prepare(teacher)
         if inputs is None or self.distiller.teacher is None:
             return
         if self._names_in_training is not None:
@@ -209,6 +221,18 @@ class DistilledModel:
         if source.classes != 'any' and teacher.class_names is not None:
             self._names_in_training = NamesInTraining(own, teacher.class_names)
         return teacher
+
+    def _prepare(self, teacher: Teacher) -> None:
+        """Bring the teacher into the form of its section ``inference``."""
+        network = self.network_of(teacher.module)
+
+        def parts() -> Iterable[Callable[[], Any]]:
+            image = self.probe_image(copy.deepcopy(network).to('meta').eval())
+            like = next(network.parameters())
+            return self.probe_parts(network, torch.zeros(image.shape).to(like))
+
+        with torch.random.fork_rng(devices=[]):
+            teacher.prepare(network, parts, self.distiller.modules_of('teacher'))
 
     def _repeats_grey(self, teacher: Teacher) -> bool:
         """Whether the teacher gets each grey image of the student three times.

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from wkd_det import registry
 from wkd_det.costs.interface import ClassTable, CostSource
 from wkd_det.distillation.classes import RULES, ClassOrder
+from wkd_det.distillation.folding import foldable
+from wkd_det.distillation.inference import Inference
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.class_names import checkpoint_class_names
-from wkd_det.runtime.config import check_keys, read_config
+from wkd_det.runtime.config import check_keys, keyword_names, read_config
 from wkd_det.runtime.state import load_strictly, weights_of
 
 _OF_A_STUDENT = ('teacher', 'distill', 'on_non_finite')
@@ -32,15 +36,23 @@ class Teacher:
     Args:
         module: The network; set to eval mode, and its parameters stop requiring gradients.
         class_names: Names of its classes in order, if the checkpoint has them.
+        inference: Type and layout it computes in; see :meth:`prepare`.
 
     Attributes:
         order: The student's classes among its own.
     """
 
-    def __init__(self, module: nn.Module, class_names: list[str] | None = None) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        class_names: list[str] | None = None,
+        inference: Inference | None = None,
+    ) -> None:
         self.module = module.eval().requires_grad_(False)
         self.class_names = class_names
+        self.inference = inference or Inference()
         self.order = ClassOrder()
+        self._batch_type: torch.dtype | None = None
 
     def __deepcopy__(self, memo: dict) -> Teacher:
         return self
@@ -49,11 +61,53 @@ class Teacher:
         """Move to the device and the floating type of a batch.
 
         Called in each pass instead of hooked into the student's ``to``, which some wrappers
-        (FSDP) never call. Costs one comparison where nothing has moved.
+        (FSDP) never call. Costs one comparison where nothing has moved. A type of its own
+        (``inference``) stays.
         """
+        self._batch_type = inputs.dtype
         own = next(self.module.parameters(), None)
-        if own is not None and (own.device, own.dtype) != (inputs.device, inputs.dtype):
+        if own is None:
+            return
+        if self.inference.type is not None:
+            if own.device != inputs.device:
+                self.module.to(inputs.device)
+        elif (own.device, own.dtype) != (inputs.device, inputs.dtype):
             self.module.to(inputs.device, inputs.dtype)
+
+    def prepare(
+        self,
+        network: nn.Module,
+        parts: Callable[[], Iterable[Callable[[], Any]]],
+        read: Iterable[str],
+    ) -> None:
+        """Bring the network into the form of ``inference``, when nobody looks at its weights more.
+
+        Args:
+            network: The network whose modules taps name, ``module`` or a part of it.
+            parts: Returns functions that run its parts, to find what can be folded.
+            read: Modules that taps read.
+
+        Raises:
+            ValueError: If it cannot have this form.
+        """
+        pairs = []
+        if self.inference.fuse:
+            pairs = foldable(network, parts(), list(read))
+            norms = sum(isinstance(module, _BatchNorm) for module in network.modules())
+            print_log(
+                f'teacher: {len(pairs)} of {norms} batch normalisations are folded into '
+                'convolutions',
+                logger='current',
+            )
+        self.inference.prepare(network, pairs)
+
+    def computing(self, like: Tensor) -> AbstractContextManager:
+        """A block in which parts of the network run, on the device of a tensor."""
+        return self.inference.computing(like.device)
+
+    def given(self, values: Any) -> Any:
+        """Outputs of the network in the type of the batch and the usual layout."""
+        return self.inference.given(values, self._batch_type)
 
     def logits(self, raw: Tensor) -> Tensor:
         """Logits ``(N, T)`` or ``(N, T + 1)`` in the student's classes."""
@@ -94,6 +148,8 @@ class TeacherSource:
             compared, and terms may read features only.
         class_names: Names of its classes in order, in place of those in its checkpoint, for one
             that has none or calls them otherwise.
+        inference: ``dtype``, ``channels_last`` and ``fuse``; see
+            :class:`~wkd_det.distillation.inference.Inference`.
     """
 
     def __init__(
@@ -103,6 +159,7 @@ class TeacherSource:
         overrides: Mapping[str, Any] | None = None,
         classes: str = 'same',
         class_names: Sequence[str] | None = None,
+        inference: Mapping[str, Any] | None = None,
     ) -> None:
         if config is None:
             raise KeyError('teacher.config is missing: a config path, an mmdet:: name or a dict')
@@ -124,6 +181,7 @@ class TeacherSource:
         ):
             raise TypeError(f'teacher.class_names must be a list of names, got {class_names!r}')
         self.class_names = None if class_names is None else list(class_names)
+        self.inference = Inference.from_config(inference)
 
     @classmethod
     def from_config(cls, section: Mapping[str, Any]) -> TeacherSource:
@@ -134,9 +192,7 @@ class TeacherSource:
         """
         if not isinstance(section, Mapping):
             raise TypeError(f'teacher must be a dict with config and checkpoint, got {section!r}')
-        check_keys(
-            'teacher', section, ('config', 'checkpoint', 'overrides', 'classes', 'class_names')
-        )
+        check_keys('teacher', section, keyword_names(cls))
         return cls(**section)
 
     def model_config(self) -> ConfigDict:
@@ -174,7 +230,7 @@ class TeacherSource:
             module = registry.build(self.model_config())
         load_strictly(module, weights_of(checkpoint), f'teacher.checkpoint {self.checkpoint}')
         print_log(f'teacher: loaded {self.checkpoint}', logger='current')
-        return Teacher(module, self._names(checkpoint))
+        return Teacher(module, self._names(checkpoint), self.inference)
 
     def _names(self, checkpoint: Mapping[str, Any]) -> list[str] | None:
         if self.class_names is not None:

@@ -19,6 +19,7 @@ from wkd_det.distillation.tap import TAPS, Binding, Tap
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.distillation.told import told
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
+from wkd_det.distillation.zeros import zero_of
 from wkd_det.losses.base import Loss
 from wkd_det.losses.base import adopt as adopt_loss
 from wkd_det.runtime.config import build_strict, check_keys, keyword_names
@@ -150,7 +151,8 @@ class Term(nn.Module):
 
     def zero(self) -> Tensor | float:
         """0 with a zero gradient for every parameter of the term."""
-        return sum((0.0 * parameter.sum() for parameter in self.parameters()), 0.0)
+        parameters = [one for one in self.parameters() if one.requires_grad]
+        return zero_of(*parameters) if parameters else 0.0
 
     def connector_of(self, level: int) -> Connector:
         """The connector of a level of the pyramid, for terms that borrow it.

@@ -1,4 +1,4 @@
-"""Figures of a comparison: learning curves, and paired differences with their intervals."""
+"""Figures of a study: learning curves, forest plot, gain over length, calibration, mistakes."""
 
 from __future__ import annotations
 
@@ -11,44 +11,54 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from wkd_det.experiments.report import Results, Row
-from wkd_det.experiments.spec import Spec
+from wkd_det.experiments.hypotheses import best_rival, values_of
+from wkd_det.experiments.spec import Method, Spec
+from wkd_det.experiments.statistics import paired_difference
+from wkd_det.experiments.study import Study
+from wkd_det.experiments.tables import Results, Row
+
+_LEAST_SHARE = 0.005  # of all images, in a bin of a calibration curve
+_BETTER, _WORSE, _UNDECIDED = (
+    'tab:blue',
+    'tab:orange',
+    'gray',
+)  # the colour-blind see the difference
 
 
 def learning_curves(spec: Spec, results: Results, output: Path) -> None:
-    """Draw the mean over seeds of each method with a band of one standard error.
+    """Draw the mean over seeds of each method with a band of one standard deviation.
 
     The curves show the validation metric if all runs were validated along the way; otherwise the
     task loss (without the distillation terms, which differ from method to method).
     """
-    along = all(len(result['curve']) > 1 for runs in results.values() for result in runs.values())
-    key = 'curve' if along else 'losses'
+    records = [record for runs in results.values() for record in runs.values()]
+    along = all(len(record['curve'][spec.metric]) > 1 for record in records)
     figure = Figure(figsize=(8, 5), layout='constrained')
     axis = figure.subplots()
-    colors = _colors(len(spec.methods))
-    for method, color in zip(spec.methods, colors):
-        runs = results.get(method.name)
-        if not runs:
-            continue
-        steps, mean, error = band([result[key] for result in runs.values()])
-        axis.plot(steps, mean, color=color, label=method.title, linewidth=1.4)
-        axis.fill_between(steps, mean - error, mean + error, color=color, alpha=0.18, linewidth=0)
-    axis.set_xlabel('step')
-    axis.set_ylabel(spec.metric if along else 'task loss')
+    shown = [method for method in spec.methods if results.get(method.name)]
+    for method, style in zip(shown, _styles(len(shown))):
+        runs = results[method.name].values()
+        curves = [record['curve'][spec.metric] if along else record['losses'] for record in runs]
+        steps, mean, deviation = band(curves)
+        axis.plot(steps, mean, label=method.title, **style)
+        low, high = mean - deviation, mean + deviation
+        axis.fill_between(steps, low, high, color=style['color'], alpha=0.15, linewidth=0)
+    axis.set_xlabel('length of training' if along else 'step')
+    axis.set_ylabel(spec.column.title if along else 'task loss')
     if not along and any(len(line.get_xdata()) for line in axis.lines):  # else nothing to scale
         axis.set_yscale('log')
     axis.grid(alpha=0.3, which='both')
     axis.legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
-    axis.set_title(f'{spec.title}: mean over seeds, band of one standard error', fontsize=10)
+    axis.set_title(f'{spec.title}: mean and standard deviation over seeds', fontsize=10)
     _save(figure, output)
 
 
 def forest_plot(spec: Spec, rows: Sequence[Row], output: Path) -> None:
-    """Draw paired differences to each reference with their intervals, one line per method."""
+    """Draw paired differences to each reference with their t intervals, one line per method."""
     references = spec.references
     shown = [row for row in rows if any(row.differences.values())]
-    height = 1.2 + 0.32 * max(len(shown), 1)
-    figure = Figure(figsize=(2.2 + 3.6 * len(references), height), layout='constrained')
+    height = 1.4 + 0.3 * max(len(shown), 1)
+    figure = Figure(figsize=(2.6 + 3.4 * len(references), height), layout='constrained')
     axes = figure.subplots(1, len(references), squeeze=False, sharey=True)[0]
     places = np.arange(len(shown))[::-1]
     for axis, reference in zip(axes, references):
@@ -57,38 +67,266 @@ def forest_plot(spec: Spec, rows: Sequence[Row], output: Path) -> None:
             difference = row.differences[reference]
             if difference is None:
                 continue
-            certain = difference.low > 0 or difference.high < 0
-            color = 'gray' if not certain else 'tab:green' if difference.value > 0 else 'tab:red'
+            color = _UNDECIDED
+            if difference.low > 0 or difference.high < 0:
+                color = _BETTER if difference.value > 0 else _WORSE
             if not math.isnan(difference.low):
                 axis.plot([difference.low, difference.high], [place] * 2, color=color, lw=2)
-            axis.plot(difference.value, place, 'o', color=color, markersize=5)
-        axis.set_yticks(places, [row.title for row in shown], fontsize=8)
+            filled = color if difference.count > 1 else 'none'
+            axis.plot(difference.value, place, 'o', color=color, mfc=filled, markersize=5)
+        titles = [row.title + (' *' if row.exploratory else '') for row in shown]
+        axis.set_yticks(places, titles, fontsize=8)
         axis.set_ylim(-0.7, len(shown) - 0.3)
         axis.set_title(f'minus {spec.method(reference).title}', fontsize=10)
-        axis.set_xlabel(spec.metric, fontsize=8)
+        axis.set_xlabel(spec.column.title, fontsize=8)
+        axis.tick_params(axis='x', labelsize=8)
         axis.grid(axis='x', alpha=0.3)
-    counts = {row.mean.count for row in shown}
-    seeds = '/'.join(map(str, sorted(counts)))
-    figure.suptitle(f'{spec.title}: paired over {seeds} seeds, 95 % bootstrap', fontsize=10)
+    counts = sorted({row.means[spec.metric].count for row in shown})
+    seeds = f'{counts[0]} to {counts[-1]}' if len(counts) > 1 else str(counts[0])
+    figure.suptitle(f'{spec.title}\npaired over {seeds} seeds, 95 % t intervals', fontsize=9)
     _save(figure, output)
 
 
-def band(curves: Sequence[Mapping[Any, float]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the steps that all curves have, mean and standard error there (0 for one curve)."""
-    by_step = [{int(step): value for step, value in curve.items()} for curve in curves]
+def gain_over_length(studies: Sequence[Study], output: Path) -> None:
+    """Draw what each method gains over the first reference, by the length of the study.
+
+    Args:
+        studies: The first one names methods, reference and metric; the others those of them that
+            they have.
+        output: File of the figure. Without two lengths there is none.
+    """
+    main = studies[0].spec
+    ordered = sorted(studies, key=lambda study: study.spec.length or 0)
+    if len({study.spec.length for study in ordered}) < 2 or not main.references:
+        return
+    base = main.references[0]
+    figure = Figure(figsize=(7.5, 4.5), layout='constrained')
+    axis = figure.subplots()
+    axis.axhline(0, color='gray', linewidth=1)
+    methods = [method for method in main.methods if method.name != base]
+    drawn = []
+    for method in methods:
+        gains = []
+        for study in ordered:
+            values, reference = (
+                values_of(study, name, main.metric) for name in (method.name, base)
+            )
+            difference = paired_difference(values, reference)
+            if difference is not None:
+                gains.append((study.spec.length, difference))
+        if len(gains) > 1:
+            drawn.append((method, gains))
+    for index, ((method, gains), style) in enumerate(zip(drawn, _styles(len(drawn)))):
+        # Beside each other, so that the intervals can be told apart.
+        shift = 1.02 ** (index - (len(drawn) - 1) / 2)
+        lengths = [length * shift for length, _ in gains]
+        means = [difference.value for _, difference in gains]
+        lows = [value - _finite(one.low, value) for value, (_, one) in zip(means, gains)]
+        highs = [_finite(one.high, value) - value for value, (_, one) in zip(means, gains)]
+        axis.errorbar(
+            lengths,
+            means,
+            yerr=[lows, highs],
+            marker='o',
+            ms=4,
+            capsize=2,
+            label=method.title,
+            **style,
+        )
+    axis.set_xscale('log')
+    lengths = sorted({study.spec.length for study in ordered if study.spec.length})
+    axis.set_xticks(lengths, [str(length) for length in lengths])
+    axis.minorticks_off()
+    axis.set_xlabel('length of training')
+    axis.set_ylabel(f'{main.column.title} minus {main.method(base).title}')
+    axis.grid(alpha=0.3)
+    if drawn:
+        axis.legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
+    axis.set_title(f'{main.title}: gain over length, 95 % t intervals', fontsize=10)
+    _save(figure, output)
+
+
+def calibration_curves(spec: Spec, results: Results, output: Path) -> None:
+    """Draw by how much the share of right answers misses the confidence, all seeds together.
+
+    It draws the result whose name ends with ``/calibration``: ``count``, ``confidence`` and
+    ``accuracy`` of each bin. Bins with less than one in 200 images are left out of the curves.
+    Without such a result there is no figure.
+    """
+    found = _ending(results, 'calibration')
+    if not found:
+        return
+    figure = Figure(figsize=(8, 5), layout='constrained')
+    axis = figure.subplots()
+    axis.axhline(0, color='gray', linewidth=1)
+    shown = [method for method in spec.methods if method.name in found]
+    for method, style in zip(shown, _styles(len(shown))):
+        count, confidence, accuracy = pooled_bins(found[method.name])
+        error = np.abs(confidence - accuracy) @ count / count.sum()
+        filled = count >= _LEAST_SHARE * count.sum()
+        label = f'{method.title} (ECE {100 * error:.1f} %)'
+        axis.plot(
+            confidence[filled],
+            (accuracy - confidence)[filled],
+            marker='o',
+            ms=3,
+            label=label,
+            **style,
+        )
+    axis.set_xlabel('confidence')
+    axis.set_ylabel('share of right answers minus confidence')
+    axis.grid(alpha=0.3)
+    axis.legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
+    axis.set_title(f'{spec.title}: calibration; below 0 a method is too sure', fontsize=10)
+    _save(figure, output)
+
+
+def pooled_bins(runs: Sequence[Mapping[str, Sequence[float]]]) -> tuple[np.ndarray, ...]:
+    """Return count, mean confidence and accuracy of the bins of all runs together.
+
+    Args:
+        runs: ``count``, ``confidence`` and ``accuracy`` of each bin, by run. What an empty bin
+            says is not used; a bin that is empty in all runs is left out.
+    """
+    stacked = np.array(
+        [[run['count'], run['confidence'], run['accuracy']] for run in runs], dtype=float
+    )
+    counts = stacked[:, 0]
+    total = counts.sum(axis=0)
+    filled = total > 0
+    sums = [(np.where(counts > 0, stacked[:, row], 0) * counts).sum(axis=0) for row in (1, 2)]
+    return total[filled], sums[0][filled] / total[filled], sums[1][filled] / total[filled]
+
+
+def kinds_of_mistakes(spec: Spec, results: Results, output: Path) -> None:
+    """Draw how many mistakes of each kind a method makes, mean over seeds.
+
+    It draws the result whose name ends with ``/mistakes``: a number by kind. Without one there is
+    no figure.
+    """
+    found = _ending(results, 'mistakes')
+    if not found:
+        return
+    shown = [method for method in spec.methods if method.name in found]
+    kinds = list(dict.fromkeys(kind for runs in found.values() for one in runs for kind in one))
+    figure = Figure(figsize=(8, 1.4 + 0.3 * len(shown)), layout='constrained')
+    axis = figure.subplots()
+    places = np.arange(len(shown))[::-1]
+    left = np.zeros(len(shown))
+    for kind, color in zip(kinds, _colors(len(kinds))):
+        means = np.array(
+            [np.mean([one.get(kind, 0) for one in found[method.name]]) for method in shown]
+        )
+        axis.barh(places, means, left=left, color=color, label=kind, height=0.7)
+        for place, begin, width in zip(places, left, means):
+            if width > 0.06 * (left + means).max():
+                axis.text(
+                    begin + width / 2,
+                    place,
+                    f'{width:.0f}',
+                    ha='center',
+                    va='center',
+                    fontsize=7,
+                    color='white',
+                )
+        left = left + means
+    axis.set_yticks(places, [method.title for method in shown], fontsize=8)
+    axis.set_xlabel('mistakes, mean over seeds')
+    axis.legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
+    axis.set_title(f'{spec.title}: mistakes by kind', fontsize=10)
+    _save(figure, output)
+
+
+def confusions(spec: Spec, results: Results, output: Path) -> None:
+    """Draw which classes one method confuses more or less often than another.
+
+    It draws the result whose name ends with ``/confusion``, a square table of counts (rows: true
+    classes), with the names in ``/confusion_names``: the mean over seeds of the method of the
+    first hypothesis minus that of its rival; without hypotheses of the last method minus the
+    first reference. Without the tables of both there is no figure.
+    """
+    found = _ending(results, 'confusion')
+    pair = _compared_pair(spec, found)
+    if pair is None:
+        return
+    means = [
+        np.mean([np.array(one, dtype=float) for one in found[one.name]], axis=0) for one in pair
+    ]
+    gap = means[0] - means[1]
+    np.fill_diagonal(gap, 0)  # mistakes alone
+    names = next(iter(_ending(results, 'confusion_names').values()), [range(len(gap))])[0]
+    limit = np.abs(gap).max() or 1.0
+    figure = Figure(figsize=(8, 7), layout='constrained')
+    axis = figure.subplots()
+    image = axis.imshow(gap, cmap='RdBu_r', vmin=-limit, vmax=limit)
+    axis.set_xticks(range(len(gap)), [str(name) for name in names], rotation=90, fontsize=7)
+    axis.set_yticks(range(len(gap)), [str(name) for name in names], fontsize=7)
+    axis.set_xlabel('predicted')
+    axis.set_ylabel('true')
+    figure.colorbar(
+        image, ax=axis, label='mistakes more (red) or fewer (blue), mean over seeds', shrink=0.8
+    )
+    axis.set_title(f'{spec.title}: mistakes of {pair[0].title} minus {pair[1].title}', fontsize=10)
+    _save(figure, output)
+
+
+def _compared_pair(spec: Spec, found: Mapping[str, Any]) -> tuple[Method, Method] | None:
+    own = [claim for claim in spec.hypotheses if claim.study is None]
+    if own:
+        rival = best_rival(Study(spec), own[0].over)
+        names = [own[0].method, rival]
+    else:
+        names = [spec.methods[-1].name, *spec.references[:1]]
+    if len(names) < 2 or not all(name in found for name in names):
+        return None
+    return spec.method(names[0]), spec.method(names[1])
+
+
+def _ending(results: Results, name: str) -> dict[str, list[Any]]:
+    """Return, by method, the results of all seeds whose key is a name after any prefix."""
+    found: dict[str, list[Any]] = {}
+    for method, records in results.items():
+        for _, record in sorted(records.items()):
+            for key, value in record['metrics'].items():
+                if key.rpartition('/')[2] == name:
+                    found.setdefault(method, []).append(value)
+    return found
+
+
+def band(curves: Sequence[Sequence[Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the steps that all curves have, mean and deviation there (0 for one curve).
+
+    Args:
+        curves: Pairs of step and value, one list per run.
+    """
+    by_step = [dict(curve) for curve in curves]
     steps = sorted(set.intersection(*(set(curve) for curve in by_step)))
     values = np.array([[curve[step] for step in steps] for curve in by_step], dtype=float)
-    error = np.zeros(len(steps))
+    deviation = np.zeros(len(steps))
     if len(curves) > 1:
-        error = values.std(axis=0, ddof=1) / math.sqrt(len(curves))
-    return np.array(steps), values.mean(axis=0), error
+        deviation = values.std(axis=0, ddof=1)
+    return np.array(steps), values.mean(axis=0), deviation
+
+
+def _finite(value: float, other: float) -> float:
+    return other if math.isnan(value) else value
 
 
 def _colors(count: int) -> list[Any]:
-    palette = colormaps['tab10' if count <= 10 else 'tab20']
+    palette = colormaps['tab10']
     return [palette(index % palette.N) for index in range(count)]
 
 
+def _styles(count: int) -> list[dict[str, Any]]:
+    """Return styles of lines that differ: ten colours, solid, then dashed, dotted."""
+    lines = ('-', '--', ':')
+    return [
+        dict(color=color, linestyle=lines[index // 10 % len(lines)], linewidth=1.4)
+        for index, color in enumerate(_colors(count))
+    ]
+
+
 def _save(figure: Figure, output: Path) -> None:
+    """Write a figure; the same content gives the same bytes."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output, dpi=130)
+    figure.savefig(output, dpi=130, metadata={'Software': None})

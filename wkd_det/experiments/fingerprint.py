@@ -39,8 +39,9 @@ def fingerprint(config: Config, **extra: Any) -> dict[str, Any]:
     Returns:
         ``config``: its values; ``code``: hashes of the files of wkd_det that it uses and of
         other modules that it imports; ``files``: hashes of the files that it names, the teacher's
-        checkpoint and the annotations among them (a config file counts with its bases), and of
-        names and sizes in the image folders; ``versions``: of the packages underneath; ``extra``.
+        checkpoint and the annotations among them (a config file counts with its bases), of those
+        in the root of data without annotations (arrays, archives), and of names and sizes in the
+        image folders; ``versions``: of the packages underneath; ``extra``.
     """
     values = json.loads(json.dumps(config.to_dict(), default=repr))
     values = {key: value for key, value in values.items() if key not in _IGNORED}
@@ -208,7 +209,10 @@ def _files(values: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield text, _config_hash(path) if path.suffix == '.py' else _hash(path)
     for dataset in _datasets(values):
         root = Path(dataset['data_root'])
-        for name in ('dataset.json', dataset.get('ann_file') or ''):
+        names = ['dataset.json', dataset.get('ann_file') or '']
+        if not any(dataset.get(key) for key in ('ann_file', 'data_prefix')) and root.is_dir():
+            names += sorted(path.name for path in root.iterdir())  # arrays and archives
+        for name in names:
             if name and (root / name).is_file():
                 yield str(root / name), _hash(root / name)
         prefixes = dataset.get('data_prefix')

@@ -1,162 +1,145 @@
-"""Plan of a comparison: the runs that a spec asks for, and the choice of weights."""
+"""Plan of a study: the training behind each of its runs, with seed, length, overrides, factors."""
 
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from wkd_det.experiments.run import TrainingRun, set_length
+from wkd_det.experiments.lengths import set_length
+from wkd_det.experiments.run import READING_CONFIGS, TrainingRun
+from wkd_det.experiments.search import Point
 from wkd_det.experiments.spec import Method, Preparation, Spec
+from wkd_det.experiments.study import FINAL, Key, about, length_of
+from wkd_det.ops.checks import is_number
 from wkd_det.runtime.config import read_config
 
 
-def final_runs(
-    spec: Spec, factors: Mapping[str, float], *, tools: Path, threads: int | None = None
-) -> list[tuple[Method, int, TrainingRun]]:
-    """Return method, seed and run of the table, all methods of a seed before the next seed.
+class Plan:
+    """The trainings of a study.
 
     Args:
-        spec: The comparison.
-        factors: Factors that the search chose, by method; 1 for the others.
+        spec: The study.
         tools: Folder of the scripts that train and test.
         threads: Threads of each process; None leaves them as they are.
+        keep_checkpoints: Leave the checkpoints of finished runs.
     """
-    return [
-        (
-            method,
-            seed,
-            _run(
-                spec,
-                method,
-                seed,
-                spec.work_dir / 'runs' / method.name / f'seed_{seed}',
-                f'{method.title}, seed {seed}',
-                factor=factors.get(method.name, 1.0),
-                length=spec.length,
-                tools=tools,
-                threads=threads,
+
+    def __init__(
+        self, spec: Spec, *, tools: Path, threads: int | None = None, keep_checkpoints: bool = False
+    ) -> None:
+        self.spec = spec
+        self.tools = tools
+        self.threads = threads
+        self.keep_checkpoints = keep_checkpoints
+        self._runs: dict[Key, TrainingRun] = {}
+
+    def run(self, key: Key) -> TrainingRun:
+        """Return the training of a run; the same one at each call.
+
+        Raises:
+            ValueError: If a key that the search scales is no number in the config.
+        """
+        if key not in self._runs:
+            self._runs[key] = self._made(key)
+        return self._runs[key]
+
+    def check(self) -> None:
+        """Refuse keys of the search that are no numbers in the config of a method.
+
+        Raises:
+            ValueError: Naming method and key.
+        """
+        for method in self.spec.methods:
+            config = load(method.config, self.spec.overrides, method.overrides)
+            scaled(config, method, (1.0,) * len(method.stages))
+
+    def preparation(self, entry: Preparation) -> TrainingRun:
+        """Return the training that an entry of ``prepare`` names.
+
+        Where its weights are kept for everybody its record lies with those of the study, else in
+        its work folder, which other studies may share.
+        """
+        spec = self.spec
+        record = None if entry.keep is None else spec.records / 'prepare' / f'{entry.name}.json'
+        return TrainingRun(
+            entry.name,
+            load(entry.config, spec.overrides, entry.overrides),
+            Path(entry.work_dir),
+            spec.metric,
+            tools=self.tools,
+            record=record,
+            about=dict(
+                study=spec.name,
+                stage='prepare',
+                method=entry.name,
+                config=entry.config,
+                overrides={**spec.overrides, **entry.overrides},
             ),
+            curves=[column.key for column in spec.columns],
+            commit=None if record is None else spec.commit,
+            processes=spec.processes,
+            threads=self.threads,
         )
-        for seed in spec.seeds
-        for method in spec.methods
-    ]
 
-
-def search_runs(
-    spec: Spec, *, tools: Path, threads: int | None = None
-) -> list[tuple[Method, float, int, TrainingRun]]:
-    """Return method, factor, seed and run of the search over weights; none without a search."""
-    if spec.search is None:
-        return []
-    return [
-        (
-            method,
-            factor,
-            seed,
-            _run(
-                spec,
-                method,
-                seed,
-                spec.work_dir / 'search' / method.name / f'x{factor:g}' / f'seed_{seed}',
-                f'{method.title} x {factor:g}, search seed {seed}',
-                factor=factor,
-                length=spec.search.length or spec.length,
-                tools=tools,
-                threads=threads,
-            ),
+    def _made(self, key: Key) -> TrainingRun:
+        spec, method = self.spec, self.spec.method(key.method)
+        own = {} if key.stage == FINAL else spec.search.overrides
+        config = load(method.config, spec.overrides, method.overrides, own)
+        values = scaled(config, method, key.point)
+        config.merge_from_dict(values)
+        length = length_of(spec, key)
+        if length is not None:
+            set_length(config, length)
+        config.randomness = dict(config.get('randomness') or {}, seed=key.seed)
+        factors = ''.join(f' x {factor:g}' for factor in key.point) if key.stage != FINAL else ''
+        stage = '' if key.stage == FINAL else f'{key.stage} '
+        return TrainingRun(
+            f'{method.title}{factors}, {stage}seed {key.seed}',
+            config,
+            spec.work_dir / key.name,
+            spec.metric,
+            tools=self.tools,
+            record=spec.records / f'{key.name}.json',
+            about=dict(about(spec, key), values=values),
+            curves=[column.key for column in spec.columns],
+            commit=spec.commit,
+            may_fail=key.stage != FINAL,
+            keep_checkpoints=self.keep_checkpoints,
+            processes=spec.processes,
+            threads=self.threads,
         )
-        for seed in spec.search.seeds
-        for method in spec.methods
-        for factor in method.factors
-    ]
 
 
-def preparation_run(
-    spec: Spec, entry: Preparation, *, tools: Path, threads: int | None = None
-) -> TrainingRun:
-    """Return the training that an entry of ``prepare`` names."""
-    config = _load(entry.config, spec.overrides, entry.overrides)
-    return TrainingRun(
-        entry.name,
-        config,
-        Path(entry.work_dir),
-        spec.metric,
-        tools=tools,
-        processes=spec.processes,
-        threads=threads,
-    )
+def scaled(config: Config, method: Method, point: Point) -> dict[str, float]:
+    """Return the values that a point gives to the keys of a method's stages.
 
-
-def scaled_weights(spec: Spec, method: Method, factor: float) -> dict[str, float]:
-    """Return the method's weights, each its value in the config times a factor.
+    A key that stands in several stages is scaled by the factor of each.
 
     Raises:
         ValueError: If the config has no number there.
     """
-    config = _load(method.config, spec.overrides, method.overrides)
-    values = {}
-    for key in method.weights:
-        value = _lookup(config, key)
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(
-                f'methods.{method.name}.weight must name a number in the config, got {value!r} '
-                f'at {key}'
-            )
-        values[key] = value * factor
+    values: dict[str, float] = {}
+    for stage, factor in zip(method.stages, point):
+        for key in stage.keys:
+            value = values.get(key, _lookup(config, key))
+            if not is_number(value):
+                raise ValueError(
+                    f'methods.{method.name}: the search scales numbers in the config, got '
+                    f'{value!r} at {key}'
+                )
+            values[key] = value * factor
     return values
 
 
-def best_factor(scores: Mapping[float, Sequence[float]]) -> float:
-    """Return the factor of the highest mean; of equal ones the nearest to 1, then the smaller.
-
-    A factor whose runs have failed has the score NaN and is never chosen.
-
-    Raises:
-        ValueError: If all have failed.
-    """
-    means = {factor: sum(values) / len(values) for factor, values in scores.items()}
-    means = {factor: mean for factor, mean in means.items() if not math.isnan(mean)}
-    if not means:
-        raise ValueError(f'no factor to choose: the runs with {sorted(scores)} have all failed')
-    return min(means, key=lambda factor: (-means[factor], abs(math.log(factor)), factor))
-
-
-def _run(
-    spec: Spec,
-    method: Method,
-    seed: int,
-    folder: Path,
-    title: str,
-    *,
-    factor: float,
-    length: int | None,
-    tools: Path,
-    threads: int | None,
-) -> TrainingRun:
-    config = _load(method.config, spec.overrides, method.overrides)
-    config.merge_from_dict(scaled_weights(spec, method, factor))
-    if length is not None:
-        set_length(config, length)
-    config.randomness = dict(config.get('randomness') or {}, seed=seed)
-    return TrainingRun(
-        title,
-        config,
-        folder,
-        spec.metric,
-        tools=tools,
-        processes=spec.processes,
-        threads=threads,
-    )
-
-
-def _load(path: str, *overrides: Mapping[str, Any]) -> Config:
-    config = copy.deepcopy(_read_once(path))
+def load(path: str, *overrides: Mapping[str, Any]) -> Config:
+    """Return a config with overrides, the later ones over the earlier."""
+    with READING_CONFIGS:
+        config = copy.deepcopy(_read_once(path))
     for options in overrides:
         config.merge_from_dict(copy.deepcopy(dict(options)))
     return config

@@ -1,22 +1,28 @@
-"""Training processes: started, ended with the program that started them, read by their logs."""
+"""Training processes: started, ended with the program that started them, read by their output."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
-import statistics
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 _GRACE = 10  # seconds that a process gets to end by itself
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Resources that a process has used."""
+
+    memory: float
+    """Peak resident memory in MiB."""
+    cpu_seconds: float
 
 
 class ProcessGroup:
@@ -52,14 +58,14 @@ class ProcessGroup:
             self._living.add(process)
         return process
 
-    def wait(self, process: subprocess.Popen) -> float:
-        """Wait for the end of a process; return its peak resident memory, children too, in MiB."""
+    def wait(self, process: subprocess.Popen) -> Usage:
+        """Wait for the end of a process; return what it and its children have used."""
         _, status, usage = os.wait4(process.pid, 0)
         with self._lock:
             process.returncode = os.waitstatus_to_exitcode(status)
             self._living.discard(process)
         unit = 2**20 if sys.platform == 'darwin' else 2**10  # bytes there, KiB elsewhere
-        return usage.ru_maxrss / unit
+        return Usage(usage.ru_maxrss / unit, usage.ru_utime + usage.ru_stime)
 
     def end(self) -> None:
         """End all, by force those that take too long, and start no more."""
@@ -120,45 +126,3 @@ def read_progress(line: str, *, max_epochs: int | None = None) -> Progress | Non
         epoch, within, length = map(int, found.groups())
         step, total = (epoch - 1) * length + within, (max_epochs or epoch) * length
     return Progress(step, total, remaining.group(1) if remaining else '?', loss.group(1))
-
-
-def read_scalars(folder: Path) -> list[dict[str, Any]]:
-    """Return all records in a work folder, oldest first; a resumed run has several log folders.
-
-    A line that a kill has cut off is left out.
-    """
-    records = []
-    for scalars in sorted(folder.glob('*/vis_data/scalars.json')):
-        for line in scalars.read_text(encoding='utf-8').splitlines():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-    return records
-
-
-def training_records(records: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    """Return losses and times by step; for steps done again after a resume, the last ones."""
-    by_step = {record['step']: record for record in records if 'loss' in record}
-    return dict(sorted(by_step.items()))
-
-
-def validation_records(records: list[dict[str, Any]], metric: str) -> dict[int, dict[str, float]]:
-    """Return the validation results with ``metric``, by step (epoch, if training is by epoch)."""
-    by_step = {record['step']: record for record in records if metric in record}
-    return {
-        step: {key: value for key, value in record.items() if '/' in key}
-        for step, record in sorted(by_step.items())
-    }
-
-
-def seconds_per_step(records: list[dict[str, Any]]) -> float:
-    """Return the median over the logged training steps; NaN if there are none."""
-    times = [record['time'] for record in training_records(records).values() if 'time' in record]
-    return statistics.median(times) if times else float('nan')
-
-
-def device_memory(records: list[dict[str, Any]]) -> float | None:
-    """Return the peak memory of the GPU in MiB as the runner logs it, or None on a CPU."""
-    peaks = [record['memory'] for record in records if 'memory' in record]
-    return float(max(peaks)) if peaks else None

@@ -1,220 +1,151 @@
-"""Report of a comparison: means and paired differences over seeds, as Markdown and CSV."""
+"""Report of a study, from its records alone: the folder of tables and figures."""
 
 from __future__ import annotations
 
 import csv
 import io
-import math
-import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from scipy.stats import bootstrap
-
-from wkd_det.experiments.plan import best_factor, scaled_weights
-from wkd_det.experiments.spec import Spec
-
-Results = Mapping[str, Mapping[int, Mapping[str, Any]]]
-"""Results of runs by method and seed."""
-
-CONFIDENCE = 0.95
-_RESAMPLES = 9999
-
-
-@dataclass(frozen=True)
-class Mean:
-    """Mean over seeds and its standard error (NaN for one seed)."""
-
-    value: float
-    error: float
-    count: int
+from wkd_det.experiments import figures
+from wkd_det.experiments.hypotheses import verdicts
+from wkd_det.experiments.run import RunError
+from wkd_det.experiments.spec_reader import read_spec
+from wkd_det.experiments.study import Key, Study, check_together
+from wkd_det.experiments.tables import (
+    claims_table,
+    machines_table,
+    main_table,
+    missing_list,
+    search_table,
+    summarise,
+)
+from wkd_det.ops.checks import is_number
+from wkd_det.runtime.files import write_whole
 
 
-@dataclass(frozen=True)
-class Difference:
-    """Mean difference over the seeds that both have, with a bootstrap interval."""
+def write_report(study: Study, output: Path) -> str:
+    """Write ``table.md``, ``results.csv`` and figures; return the text of the first.
 
-    value: float
-    low: float
-    high: float
-    count: int
-    ahead: int
-    """Seeds on which the difference is above 0."""
-
-
-def mean_of(values: Sequence[float]) -> Mean:
-    """Return mean and standard error (sample deviation over the root of the count).
+    Args:
+        study: The study; nothing but its records is read.
+        output: Folder of the files.
 
     Raises:
-        ValueError: If there are no values.
+        ChangedError: If the records do not belong together, or are not those of the spec.
+        RunError: If there are none.
     """
-    if len(values) == 0:
-        raise ValueError('values must not be empty')
-    count = len(values)
-    error = float(np.std(values, ddof=1)) / math.sqrt(count) if count > 1 else math.nan
-    return Mean(float(np.mean(values)), error, count)
+    spec = study.spec
+    missing = study.pending()
+    later = study.later()
+    results = study.results()
+    records = study.records()
+    if not records:
+        raise RunError(f'nothing to report: there is no record in {spec.records}')
+    check_together(records)
+    parts = [f'# {spec.title}', f'`python tools/compare.py {_shown(spec.path)} --report-only`']
+    rows = summarise(study, results)
+    claims = verdicts(study)
+    if results:
+        parts += [_how(study), main_table(spec, rows)]
+    if any(row.exploratory for row in rows):
+        parts.append('\\* exploratory: in no hypothesis.')
+    if missing or later:
+        parts.append(missing_list(study, missing, later))
+    if claims:
+        parts += ['## Hypotheses', _how_tested(len(claims)), claims_table(claims)]
+    if spec.search is not None:
+        parts += ['## Search', _how_searched(study), search_table(study)]
+    parts += ['## Machines', machines_table(records)]
+    text = '\n\n'.join(parts) + '\n'
+    write_whole(output / 'table.md', text)
+    write_whole(output / 'results.csv', csv_text(study, records))
+    if results:
+        _draw(study, results, rows, output)
+    return text
 
 
-def paired_difference(
-    values: Mapping[int, float], reference: Mapping[int, float]
-) -> Difference | None:
-    """Return how far ``values`` are above ``reference``, seed by seed.
-
-    The interval is the percentile bootstrap of the mean over paired seeds, from a fixed random
-    state: the same values give the same interval. For one seed there is none (NaN).
-
-    Args:
-        values: Values of one method by seed.
-        reference: Values of the other method by seed.
-
-    Returns:
-        None if they share no seed.
-    """
-    shared = sorted(set(values) & set(reference))
-    if not shared:
-        return None
-    gaps = np.array([values[seed] - reference[seed] for seed in shared])
-    low = high = math.nan
-    if len(gaps) > 1:
-        interval = bootstrap(
-            (gaps,),
-            np.mean,
-            confidence_level=CONFIDENCE,
-            n_resamples=_RESAMPLES,
-            method='percentile',
-            random_state=np.random.default_rng(0),
-        ).confidence_interval
-        low, high = float(interval.low), float(interval.high)
-    return Difference(float(gaps.mean()), low, high, len(gaps), int((gaps > 0).sum()))
+def _draw(study: Study, results: Any, rows: Any, output: Path) -> None:
+    spec = study.spec
+    figures.learning_curves(spec, results, output / 'learning_curves.png')
+    if any(any(row.differences.values()) for row in rows):
+        figures.forest_plot(spec, rows, output / 'forest.png')
+    if spec.lengths:
+        others = [Study(read_spec(path)) for path in spec.lengths]
+        figures.gain_over_length([study, *others], output / 'gain.png')
+    figures.calibration_curves(spec, results, output / 'calibration.png')
+    figures.kinds_of_mistakes(spec, results, output / 'mistakes.png')
+    figures.confusions(spec, results, output / 'confusion.png')
 
 
-@dataclass(frozen=True)
-class Row:
-    """One method of the table."""
-
-    name: str
-    title: str
-    mean: Mean
-    differences: Mapping[str, Difference | None]
-    """Difference to each reference by its name; None to itself."""
-    seconds: float
-    """Duration of a step in seconds, median over seeds."""
-    extra_memory: float
-    """MiB above the first reference, medians over seeds; NaN without one."""
-
-
-def summarise(spec: Spec, results: Results) -> list[Row]:
-    """Return the rows of the methods that have results, in the order of the spec."""
-    rows = []
-    values = {
-        name: {seed: result['metrics'][spec.metric] for seed, result in of_seed.items()}
-        for name, of_seed in results.items()
+def csv_text(study: Study, records: Mapping[Key, Mapping[str, Any]]) -> str:
+    """Return a table with one line per record: what it is, its numbers, what it took."""
+    metric = study.spec.metric
+    keys = {
+        key
+        for record in records.values()
+        for key, value in record['metrics'].items()
+        if is_number(value)
     }
-    base = _memory(results.get(spec.references[0], {})) if spec.references else math.nan
-    for method in spec.methods:
-        own = values.get(method.name)
-        if not own:
-            continue
-        rows.append(
-            Row(
-                name=method.name,
-                title=method.title,
-                mean=mean_of(list(own.values())),
-                differences={
-                    reference: None
-                    if reference == method.name
-                    else paired_difference(own, values.get(reference, {}))
-                    for reference in spec.references
-                },
-                seconds=statistics.median(
-                    result['seconds_per_step'] for result in results[method.name].values()
-                ),
-                extra_memory=_memory(results[method.name]) - base,
-            )
-        )
-    return rows
-
-
-def markdown_table(spec: Spec, rows: Sequence[Row]) -> str:
-    """Return the table; a difference has its 95 % interval and the seeds on which it is above 0."""
-    references = [spec.method(name).title for name in spec.references]
-    head = ['method', 'seeds', spec.metric]
-    head += [f'minus {title} [95 %]' for title in references]
-    head += ['s / step', 'extra memory (MiB)']
-    lines = ['| ' + ' | '.join(head) + ' |', '|' + '---|' * len(head)]
-    for row in rows:
-        cells = [row.title, str(row.mean.count), _mean(row.mean)]
-        cells += [_difference(row.differences[name]) for name in spec.references]
-        cells += [f'{row.seconds:.3f}', _number(row.extra_memory, '+.0f')]
-        lines.append('| ' + ' | '.join(cells) + ' |')
-    return '\n'.join(lines)
-
-
-def markdown_search(spec: Spec, scores: Mapping[str, Mapping[float, Sequence[float]]]) -> str:
-    """Return the means by method and factor, the chosen one bold; see :func:`best_factor`."""
-    lines = ['| method | weights at factor 1 | factor: mean |', '|---|---|---|']
-    for method in spec.methods:
-        if not method.factors or method.name not in scores:
-            lines.append(f'| {method.title} | nothing to tune | |')
-            continue
-        chosen = best_factor(scores[method.name])
-        cells = []
-        for factor, values in scores[method.name].items():
-            mean = sum(values) / len(values)
-            text = f'{factor:g}: {"failed" if math.isnan(mean) else f"{mean:.4f}"}'
-            cells.append(f'**{text}**' if factor == chosen else text)
-        weights = scaled_weights(spec, method, 1.0)
-        named = ', '.join(f'`{key}` {value:g}' for key, value in weights.items())
-        lines.append(f'| {method.title} | {named} | {", ".join(cells)} |')
-    return '\n'.join(lines)
-
-
-def csv_text(spec: Spec, runs: Sequence[tuple[str, str, float, int, Mapping[str, Any]]]) -> str:
-    """Return a table with one line per run.
-
-    Args:
-        spec: The comparison.
-        runs: Stage (``'final'`` or ``'search'``), method, factor of its weights, seed and result.
-    """
-    metrics = sorted({key for *_, result in runs for key in result['metrics']})
-    metrics.sort(key=lambda key: key != spec.metric)  # the metric of the comparison comes first
+    metrics = sorted(keys, key=lambda key: (key != metric, key))  # that of the study comes first
+    costs = ['seconds', 'cpu_seconds', 'seconds_per_step', 'peak_memory', 'starts']
     output = io.StringIO()
     writer = csv.writer(output, lineterminator='\n')
     writer.writerow(
-        ['stage', 'method', 'factor', 'seed', *metrics]
-        + ['seconds_per_step', 'peak_memory_mib', 'memory_of', 'starts', 'fingerprint']
+        ['stage', 'method', 'factors', 'seed', *metrics, *costs, 'commit', 'fingerprint', 'date']
     )
-    for stage, method, factor, seed, result in runs:
+    for key, record in records.items():
         writer.writerow(
-            [stage, method, f'{factor:g}', seed]
-            + [result['metrics'].get(key, '') for key in metrics]
-            + [f'{result["seconds_per_step"]:.4f}']
-            + ['' if result['peak_memory'] is None else f'{result["peak_memory"]:.1f}']
-            + [result['memory_of'], result['starts'], result['fingerprint']]
+            [key.stage, key.method, ' '.join(f'{factor:g}' for factor in key.point), key.seed]
+            + [record['metrics'].get(one, '') for one in metrics]
+            + [record.get(one, '') for one in costs]
+            + [record['commit'] or '', record['fingerprint'], record['date']]
         )
     return output.getvalue()
 
 
-def _memory(results: Mapping[int, Mapping[str, Any]]) -> float:
-    peaks = [result['peak_memory'] for result in results.values()]
-    peaks = [peak for peak in peaks if peak is not None]
-    return statistics.median(peaks) if peaks else math.nan
+def _shown(path: Path) -> str:
+    """Return a path as a reader of the repository gives it."""
+    path = path.resolve()
+    here = Path.cwd()
+    return (
+        os.path.relpath(path, here) if here in path.parents else f'{path.parent.name}/{path.name}'
+    )
 
 
-def _mean(mean: Mean) -> str:
-    return f'{mean.value:.4f}' + ('' if math.isnan(mean.error) else f' ± {mean.error:.4f}')
+def _how(study: Study) -> str:
+    spec = study.spec
+    length = f', length {spec.length}' if spec.length else ''
+    commit = f', commit {spec.commit}' if spec.commit else ''
+    return (
+        f'Seeds {", ".join(map(str, spec.seeds))}{length}{commit}. Mean ± standard deviation over '
+        'seeds; differences are paired by seed, with the 95 % t interval of their mean.'
+    )
 
 
-def _difference(difference: Difference | None) -> str:
-    if difference is None:
-        return ''
-    text = f'{difference.value:+.4f}'
-    if not math.isnan(difference.low):
-        text += f' [{difference.low:+.4f}, {difference.high:+.4f}]'
-    return f'{text}, {difference.ahead}/{difference.count} ahead'
+def _how_tested(count: int) -> str:
+    return (
+        f'p is that of the paired t-test, "Holm" the same corrected for {count} hypotheses. '
+        'Supported: below 0.05 after the correction. Refuted: the 95 % interval lies on the wrong '
+        'side as a whole.'
+    )
 
 
-def _number(value: float, form: str) -> str:
-    return '' if math.isnan(value) else format(value, form)
+def _how_searched(study: Study) -> str:
+    search = study.spec.search
+    if search.of is not None:
+        return f'Factors are those that {search.of.path.name} has chosen.'
+    text = (
+        f'Seeds {", ".join(map(str, search.seeds))}, none of them in the table above; mean of '
+        f'{study.spec.metric} by factor, the best one bold. Stages are searched one after the '
+        'other. Every method has the same stages and start factors; a grid whose best factor lies '
+        f'at its edge goes on, by at most {search.widen} a side.'
+    )
+    if search.check is not None:
+        text += (
+            f' The best {search.check.factors} points are trained again at the length of the '
+            'check; the best one there is chosen.'
+        )
+    return text

@@ -1,35 +1,47 @@
-"""A training run in its folder: started, resumed, validated, and refused if it is another."""
+"""A training run: started, resumed, validated, recorded, and refused if it is another one."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from wkd_det.experiments.fingerprint import differences, fingerprint, identity
-from wkd_det.experiments.processes import (
-    ProcessGroup,
-    Progress,
+from wkd_det.experiments.fingerprint import differences, fingerprint
+from wkd_det.experiments.lengths import length_key, training_length
+from wkd_det.experiments.logs import (
     device_memory,
-    read_progress,
     read_scalars,
+    read_validations,
     seconds_per_step,
     training_records,
-    validation_records,
 )
-from wkd_det.ops.checks import listed
+from wkd_det.experiments.processes import ProcessGroup, Progress, read_progress
+from wkd_det.experiments.records import (
+    machine,
+    origin,
+    origin_differences,
+    read_record,
+    rounded,
+    thinned,
+    today,
+    write_record,
+)
+from wkd_det.experiments.shards import locked
+from wkd_det.ops.checks import is_number, listed
 from wkd_det.runtime.files import read_json, write_json
 
+READING_CONFIGS = threading.RLock()
+"""Held by whoever reads a config: mmengine looks up installed packages in an unsafe way."""
+
 _LOG_TAIL = 15  # lines of the log that a failure shows
-_READING_CONFIGS = threading.Lock()  # mmengine looks up installed packages in an unsafe way
+_SPENT = dict(starts=0, seconds=0.0, cpu_seconds=0.0, memory=0.0, is_open=False, is_known=True)
 
 
 class RunError(Exception):
@@ -37,72 +49,28 @@ class RunError(Exception):
 
 
 class ChangedError(RunError):
-    """A folder holds a run of another config, code or data."""
-
-
-def length_key(config: Config) -> str:
-    """Return ``'max_iters'`` or ``'max_epochs'``: the unit in which the config counts.
-
-    Raises:
-        ValueError: If it has neither.
-    """
-    for key in ('max_iters', 'max_epochs'):
-        if config.get('train_cfg') and config.train_cfg.get(key):
-            return key
-    raise ValueError('the config has no train_cfg with max_iters or max_epochs')
-
-
-def training_length(config: Config) -> int:
-    """Return the number of iterations, or of epochs of an epoch-based config."""
-    key = length_key(config)
-    return config.train_cfg[key]
-
-
-def set_length(config: Config, length: int) -> None:
-    """Let a config train for another number of iterations (or epochs, if it counts those).
-
-    Whatever was at the end stays at the end: the schedulers' ``end`` and ``T_max``, and a
-    validation after the last step. Milestones keep their place relative to the length; a warm-up
-    keeps its steps.
-
-    Raises:
-        ValueError: If ``length`` is below 1.
-    """
-    if length < 1:
-        raise ValueError(f'length must be at least 1, got {length}')
-    key = length_key(config)
-    old = config.train_cfg[key]
-    config.train_cfg[key] = length
-    if not old > config.train_cfg.get('val_interval', 1) <= length:
-        config.train_cfg.val_interval = length
-    by_epoch = key == 'max_epochs'
-    schedulers = config.get('param_scheduler') or []
-    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
-        if scheduler.get('by_epoch', True) == by_epoch:
-            _stretch(scheduler, old, length)
-
-
-def _stretch(scheduler: Any, old: int, new: int) -> None:
-    for key in ('end', 'T_max', 'total_iters', 'total_steps'):
-        if scheduler.get(key) == old:
-            scheduler[key] = new
-    if 'milestones' in scheduler:
-        scheduler.milestones = [max(1, round(at * new / old)) for at in scheduler.milestones]
+    """A record or a folder is of another config, code or data."""
 
 
 class TrainingRun:
-    """A config, trained and validated in its folder.
+    """A config, trained and validated in its folder, which leaves a record.
 
     The folder is the runner's work folder; this class keeps its own files in ``harness/`` there:
-    the resolved config, the fingerprint of all it depends on, the output and the result.
+    the resolved config, the fingerprint of all it depends on, the output. They are scratch: what
+    counts is the record.
 
     Args:
         title: Name of the run in messages.
-        config: As it is trained, seed included. If it is iteration-based, its validations are
-            logged by iteration.
+        config: As it is trained, seed included. ``MetricFileHook`` is added to it.
         folder: Work folder.
         metric: Key of the validation result that counts, e.g. ``'coco/bbox_mAP'``.
         tools: Folder of ``train.py`` and ``test.py``, in a checkout whose package they use.
+        record: File of the record; by default in the work folder.
+        about: Further content of the record, by key.
+        curves: Keys of the results whose course the record holds in addition to ``metric``.
+        commit: Commit of the study; see :func:`~wkd_det.experiments.records.origin`.
+        may_fail: Keep a record of a training that has broken down: it has lost.
+        keep_checkpoints: Leave the checkpoints when the run is finished.
         processes: Above 1, that many are started through torchrun.
         threads: Threads of each process; None leaves them as they are.
     """
@@ -115,6 +83,12 @@ class TrainingRun:
         metric: str,
         *,
         tools: Path,
+        record: Path | None = None,
+        about: Mapping[str, Any] | None = None,
+        curves: Sequence[str] = (),
+        commit: str | None = None,
+        may_fail: bool = False,
+        keep_checkpoints: bool = True,
         processes: int = 1,
         threads: int | None = None,
     ) -> None:
@@ -123,26 +97,25 @@ class TrainingRun:
         self.folder = folder
         self.metric = metric
         self.tools = tools.resolve()
+        self.record_file = record or self._own / 'record.json'
+        self.about = dict(about or {})
+        self.curves = tuple(curves)
+        self.commit = commit
+        self.may_fail = may_fail
+        self.keep_checkpoints = keep_checkpoints
         self.processes = processes
         self.threads = threads
         self.length = training_length(config)
         self._planned: dict[str, Any] | None = None
         config.work_dir = str(folder)
-        if length_key(config) == 'max_iters':  # mmengine would count its only epoch, 0
-            hooks = config.get('default_hooks') or {}
-            options = {'type': 'LoggerHook', **hooks.get('logger', {})}
-            options['log_metric_by_epoch'] = False
-            config.merge_from_dict({'default_hooks.logger': options})
+        hooks = list(config.get('custom_hooks') or [])
+        if not any(hook.get('type') == 'MetricFileHook' for hook in hooks):
+            config.custom_hooks = [*hooks, dict(type='MetricFileHook')]
 
     @property
     def is_finished(self) -> bool:
-        """Whether there is a result."""
-        return self._result_file.is_file()
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether its process ended with an error the last time."""
-        return self._failure_file.is_file()
+        """Whether there is a record."""
+        return self.record_file.is_file()
 
     @property
     def is_begun(self) -> bool:
@@ -163,26 +136,21 @@ class TrainingRun:
             raise RunError(f'{self.title}: no checkpoint in {self.folder}')
         return path
 
-    def result(self) -> dict[str, Any]:
-        """Return the result that :meth:`run` kept.
+    def record(self) -> dict[str, Any]:
+        """Return the record that :meth:`run` wrote.
 
         Returns:
-            ``metrics`` (of the last step), ``curve`` (the metric by step), ``losses`` (task loss
-            by step), ``seconds_per_step``, ``peak_memory`` (MiB), ``memory_of``, ``starts`` and
-            ``fingerprint`` (its identity).
+            ``about``; ``steps``: the length; ``metrics`` of the last step; ``curve``: pairs of step
+            and value by metric; ``losses``: pairs of step and task loss; ``seconds`` and
+            ``cpu_seconds`` of all starts (None if this program was killed in between and does not
+            know); ``seconds_per_step``, ``peak_memory`` (MiB),
+            ``memory_of``, ``starts``, ``machine``, ``date``, and what the run depended on.
+            ``failed``, a sentence, and no metrics, if it broke down.
         """
-        return read_json(self._result_file)
-
-    def kept_fingerprint(self) -> dict[str, Any] | None:
-        """Return the fingerprint of the run in the folder."""
-        return read_json(self._fingerprint_file) if self._fingerprint_file.is_file() else None
-
-    def fingerprint(self) -> dict[str, Any]:
-        """Return the fingerprint of the run as it would be started now."""
-        return fingerprint(self.config, processes=self.processes)
+        return read_record(self.record_file)
 
     def check(self, *, discard: bool = False) -> None:
-        """Refuse a folder whose run is not this one, or code and data that change meanwhile.
+        """Refuse the record or the folder of another run, or code and data that change meanwhile.
 
         Args:
             discard: Remove such a run instead.
@@ -190,75 +158,68 @@ class TrainingRun:
         Raises:
             ChangedError: Naming what differs.
         """
-        now = self.fingerprint()
+        with READING_CONFIGS:
+            now = fingerprint(self.config, processes=self.processes)
         changed = differences(self._planned or now, now)
         if changed:
             raise ChangedError(f'{self.title}: {listed(changed, 6)} has changed since the start')
         self._planned = now
-        kept = self.kept_fingerprint()
-        if kept is None:
-            if any(self.folder.glob('*.pth')):
+        kept = read_json(self._fingerprint_file) if self._fingerprint_file.is_file() else None
+        if self.is_finished:
+            changed = origin_differences(self.record(), origin(now, self.commit))
+            # Names of keys, where the folder is still there.
+            changed = (changed and kept and differences(kept, now)) or changed
+            place = self.record_file
+        else:
+            if kept is None and any(self.folder.glob('*.pth')):
                 raise ChangedError(
                     f'{self.folder} holds checkpoints of unknown origin: move them away'
                 )
-            return
-        changed = differences(kept, self._planned)
+            changed = differences(kept, now) if kept is not None and self.is_begun else []
+            place = self.folder
         if not changed:
             return
         if not discard:
-            raise ChangedError(
-                f'{self.title}: {self.folder} holds a run of other {listed(changed, 6)}'
-            )
-        shutil.rmtree(self.folder)
+            raise ChangedError(f'{self.title}: {place} is of a run of other {listed(changed, 6)}')
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove record and folder."""
+        self.record_file.unlink(missing_ok=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, report: Callable[[Progress], None], group: ProcessGroup) -> None:
-        """Train from where it stopped, and keep the result; nothing if it is finished.
+        """Train from where it stopped, and write the record; nothing if there is one.
 
         Args:
             report: Called for every line of the log that shows progress.
             group: Starts the process.
 
         Raises:
-            ChangedError: If the folder holds another run.
+            ChangedError: If the folder or the record is of another run.
+            LockedError: If another process is at work on this run.
             RunError: If the process fails, with the end of its output.
         """
-        with _READING_CONFIGS:
-            self.check()
-            if self.is_finished:
-                return
-            if self.kept_fingerprint() is None:
-                write_json(self._fingerprint_file, self._planned)
-            self.config.dump(self._config_file)
-        starts = 1 + (read_json(self._starts_file) if self._starts_file.is_file() else 0)
-        write_json(self._starts_file, starts)
-        self._failure_file.unlink(missing_ok=True)
-        arguments = [str(self.tools / 'train.py'), str(self._config_file), '--resume']
-        memory = self._execute(arguments, report, group)
-        records = read_scalars(self.folder)
-        curve = validation_records(records, self.metric)
-        if self.length not in curve:  # interrupted between the last checkpoint and its validation
-            curve[self.length] = self._test(report, group)
-        on_device = device_memory(records)
-        terms = (self.config.model.get('distill') or {}).keys()
-        result = dict(
-            metrics=curve[self.length],
-            curve={step: metrics[self.metric] for step, metrics in curve.items()},
-            losses={
-                step: record['loss'] - sum(record.get(term, 0.0) for term in terms)
-                for step, record in training_records(records).items()
-            },
-            seconds_per_step=seconds_per_step(records),
-            peak_memory=on_device or memory,
-            memory_of='process' if on_device is None else 'GPU',
-            starts=starts,
-            fingerprint=identity(self.kept_fingerprint()),
-        )
-        write_json(self._result_file, result)
+        with locked(self.record_file) as lock:
+            with READING_CONFIGS:
+                self.check()
+                if self.is_finished:
+                    return
+                self._open_folder()
+            try:
+                record = self._trained(lambda *words: self._execute(words, report, group, lock))
+            except FailedError as error:
+                if not self.may_fail:
+                    raise
+                record = dict(self._begun_record(), failed=str(error).splitlines()[-1], metrics={})
+            write_record(self.record_file, record)
+            if not self.keep_checkpoints:
+                self.discard_checkpoints()
 
     def discard_checkpoints(self) -> None:
-        """Free the disk of a finished run if only its result is wanted."""
-        for path in self.folder.glob('*.pth'):
-            path.unlink()
+        """Free the disk of a finished run if only its record is wanted."""
+        for path in [*self.folder.glob('*.pth'), self.folder / 'last_checkpoint']:
+            path.unlink(missing_ok=True)
 
     @property
     def _own(self) -> Path:
@@ -273,28 +234,86 @@ class TrainingRun:
         return self._own / 'fingerprint.json'
 
     @property
-    def _failure_file(self) -> Path:
-        return self._own / 'failure.json'
+    def _spent_file(self) -> Path:
+        return self._own / 'spent.json'
 
-    @property
-    def _starts_file(self) -> Path:
-        return self._own / 'starts.json'
+    def _open_folder(self) -> None:
+        """Clear the folder of a run that has no checkpoint to go on from, and say what is in it."""
+        if self._fingerprint_file.is_file() and not self.is_begun:
+            shutil.rmtree(self.folder)
+        if not self._fingerprint_file.is_file():
+            write_json(self._fingerprint_file, self._planned)
+        self.config.dump(self._config_file)
 
-    @property
-    def _result_file(self) -> Path:
-        return self._own / 'result.json'
+    def _begun_record(self) -> dict[str, Any]:
+        spent = self._spent()
+        return dict(
+            self.about,
+            date=today(),
+            steps=self.length,
+            seconds=round(spent['seconds'], 2) if spent['is_known'] else None,
+            cpu_seconds=round(spent['cpu_seconds'], 2) if spent['is_known'] else None,
+            starts=spent['starts'],
+            machine=machine(self.threads),
+            **origin(self._planned, self.commit),
+        )
+
+    def _trained(self, execute: Callable[..., None]) -> dict[str, Any]:
+        """Train to the end; return the record."""
+        execute(self.tools / 'train.py', self._config_file, '--resume')
+        unit = length_key(self.config)[len('max_') : -1]
+        found = read_validations(self.folder, unit)
+        if self.length not in found:  # interrupted between the last checkpoint and its validation
+            found[self.length] = self._test(execute)
+        if self.metric not in found[self.length]:
+            raise RunError(
+                f'{self.title}: the validation has no {self.metric}; it has '
+                f'{sorted(found[self.length]) or "nothing"}'
+            )
+        records = read_scalars(self.folder)
+        on_device = device_memory(records)
+        terms = (self.config.model.get('distill') or {}).keys()
+        losses = {
+            step: rounded(record['loss'] - sum(record.get(term, 0.0) for term in terms))
+            for step, record in training_records(records).items()
+        }
+        return dict(
+            self._begun_record(),
+            metrics={
+                key: value if is_number(value) else rounded(value)
+                for key, value in found[self.length].items()
+            },
+            curve={
+                key: thinned({step: rounded(one[key]) for step, one in found.items() if key in one})
+                for key in dict.fromkeys([self.metric, *self.curves])
+                if is_number(found[self.length].get(key))
+            },
+            losses=thinned(losses),
+            seconds_per_step=seconds_per_step(records),
+            peak_memory=on_device or self._spent()['memory'] or None,
+            memory_of='process' if on_device is None else 'GPU',
+        )
+
+    def _spent(self) -> dict[str, Any]:
+        return read_json(self._spent_file) if self._spent_file.is_file() else dict(_SPENT)
+
+    def _begin(self, *, is_training: bool) -> None:
+        """Note the start of a process; one that is still open was killed with its program."""
+        spent = self._spent()
+        spent['starts'] += is_training
+        spent['is_known'] &= not spent['is_open']
+        spent['is_open'] = True
+        write_json(self._spent_file, spent)
 
     def _execute(
         self,
-        arguments: list[str],
+        words: Sequence[str | Path],
         report: Callable[[Progress], None],
         group: ProcessGroup,
-    ) -> float | None:
-        """Run a tool to its end.
-
-        Returns:
-            The peak resident memory of its process in MiB, or None if it had nothing to train.
-        """
+        lock: int,
+    ) -> None:
+        """Run a script to its end; the process inherits the lock, so one left behind keeps it."""
+        arguments = [str(word) for word in words]
         command = [sys.executable, *arguments]
         if self.processes > 1:
             launcher = ['-m', 'torch.distributed.run', '--standalone']
@@ -310,7 +329,9 @@ class TrainingRun:
         log = self._own / 'output.log'
         max_epochs = self.config.train_cfg.get('max_epochs')
         has_trained = False
-        with self._locked() as lock, log.open('a', encoding='utf-8') as file:
+        self._begin(is_training=arguments[0].endswith('train.py'))
+        begin = time.monotonic()
+        with log.open('a', encoding='utf-8') as file:
             process = group.start(command, env=environment, pass_fds=[lock])
             for line in process.stdout:
                 file.write(line)
@@ -319,43 +340,32 @@ class TrainingRun:
                 if progress is not None:
                     has_trained = True
                     report(progress)
-            memory = group.wait(process)
+            usage = group.wait(process)
+        spent = self._spent()
+        spent['is_open'] = False
+        spent['seconds'] += time.monotonic() - begin
+        spent['cpu_seconds'] += usage.cpu_seconds
+        if has_trained:
+            spent['memory'] = max(spent['memory'], usage.memory)
+        write_json(self._spent_file, spent)
         if process.returncode != 0:
             tail = '\n'.join(log.read_text(encoding='utf-8').splitlines()[-_LOG_TAIL:])
-            message = f'{self.title} failed (all of it in {log}):\n{tail}'
-            if process.returncode > 0:  # by itself, not by a signal
-                write_json(self._failure_file, message)
-            raise RunError(message)
-        return memory if has_trained else None
+            by_itself = process.returncode > 0  # not by a signal
+            raise (FailedError if by_itself else RunError)(
+                f'{self.title} failed (all of it in {log}):\n{tail}'
+            )
 
-    @contextmanager
-    def _locked(self) -> Iterator[int]:
-        """Hold the folder; the process inherits the lock, so one that is left behind keeps it."""
-        with (self._own / 'lock').open('w') as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(
-                    f'{self.title}: another process is at work in {self.folder}'
-                ) from None
-            yield file.fileno()
-
-    def _test(self, report: Callable[[Progress], None], group: ProcessGroup) -> dict[str, float]:
+    def _test(self, execute: Callable[..., None]) -> dict[str, Any]:
         """Return the results of the last checkpoint on the validation data."""
         config = Config(self.config.to_dict())
         for part in ('cfg', 'dataloader', 'evaluator'):
             config[f'test_{part}'] = config[f'val_{part}']
         config.test_cfg.type = 'TestLoop'
-        path = self._own / 'test.py'
-        folder = self._own / 'test'
+        path, folder = self._own / 'test.py', self._own / 'test'
         config.dump(path)
-        arguments = [str(self.tools / 'test.py'), str(path), str(self.checkpoint)]
-        self._execute([*arguments, '--work-dir', str(folder)], report, group)
-        found = [read_json(file) for file in sorted(folder.glob('*/*.json'))]
-        results = [result for result in found if self.metric in result]
-        if not results:
-            raise RunError(
-                f'{self.title}: the validation has no {self.metric}; it has '
-                f'{sorted(found[-1]) if found else "nothing"}'
-            )
-        return {key: value for key, value in results[-1].items() if '/' in key}
+        execute(self.tools / 'test.py', path, self.checkpoint, '--work-dir', folder)
+        return read_validations(folder, 'iter').get(None, {})
+
+
+class FailedError(RunError):
+    """A training that has ended with an error of its own."""

@@ -1,8 +1,15 @@
-"""Hooks around training: safe checkpoints, exact resume, schedules, samples, precision."""
+"""Hooks around training: safe checkpoints, exact resume, results, schedules, precision."""
 
 from wkd_det.hooks.cpu_amp import CPUAmpOptimWrapper
 from wkd_det.hooks.exact_checkpoint import ExactCheckpointHook
+from wkd_det.hooks.metric_file import MetricFileHook
 from wkd_det.hooks.sample_table import SampleTableHook
 from wkd_det.hooks.term_schedule import TermScheduleHook
 
-__all__ = ['CPUAmpOptimWrapper', 'ExactCheckpointHook', 'SampleTableHook', 'TermScheduleHook']
+__all__ = [
+    'CPUAmpOptimWrapper',
+    'ExactCheckpointHook',
+    'MetricFileHook',
+    'SampleTableHook',
+    'TermScheduleHook',
+]

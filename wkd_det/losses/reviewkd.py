@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, without_autocast
 from wkd_det.ops.checks import is_integer, level_masks
+from wkd_det.ops.maps import cell_averages
 
 CONTEXT_GRIDS = (4, 2, 1)
 
@@ -91,10 +91,10 @@ def _level_loss(
             continue
         factor /= 2
         weights += factor
-        pooled = F.adaptive_avg_pool2d(difference, grid)
+        pooled = cell_averages(difference, (grid, grid))
         pooled_share = None
         if share is not None:
-            pooled_share = F.adaptive_avg_pool2d(share, grid)
+            pooled_share = cell_averages(share, (grid, grid))
             pooled = pooled / pooled_share.clamp(min=torch.finfo(pooled.dtype).tiny)
         total = total + factor * _mean_square(pooled, pooled_share)
     return total / weights

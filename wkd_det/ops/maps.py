@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from wkd_det.ops.arithmetic import matrix_product
+from wkd_det.ops.cells import cell_membership
+
 
 def on_common_grid(
     first: Tensor, second: Tensor, mask: Tensor | None = None
@@ -49,10 +52,38 @@ def pooled(maps: Tensor, size: tuple[int, int], mask: Tensor | None = None) -> T
     if tuple(maps.shape[-2:]) == tuple(size):
         return without_padding(maps, mask)
     if mask is None:
-        return F.adaptive_avg_pool2d(maps, size)
-    share = F.adaptive_avg_pool2d(mask[:, None].to(maps), size)
-    mean = F.adaptive_avg_pool2d(without_padding(maps, mask), size)
+        return cell_averages(maps, size)
+    share = cell_averages(mask[:, None].to(maps), size)
+    mean = cell_averages(without_padding(maps, mask), size)
     return mean / share.clamp(min=torch.finfo(maps.dtype).tiny)
+
+
+def cell_averages(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Averages over the bins of adaptive pooling, also in torch's deterministic mode.
+
+    The gradient of ``adaptive_avg_pool2d`` is an error there on a GPU; two matrix products give the
+    same averages up to rounding.
+
+    Args:
+        maps: Shape ``(N, C, H, W)``.
+        size: Rows and columns of the grid.
+
+    Returns:
+        Shape ``(N, C, *size)``.
+
+    >>> cell_averages(torch.tensor([[[[1.0, 3.0, 8.0]]]]), (1, 2))
+    tensor([[[[2.0000, 5.5000]]]])
+    """
+    if not torch.are_deterministic_algorithms_enabled():
+        return F.adaptive_avg_pool2d(maps, size)
+    rows, columns = (
+        cell_membership(length, grid, maps.device).to(maps)
+        for length, grid in zip(maps.shape[-2:], size)
+    )
+    return matrix_product(
+        matrix_product((rows / rows.sum(dim=0)).t().expand(*maps.shape[:2], -1, -1), maps),
+        (columns / columns.sum(dim=0)).expand(*maps.shape[:2], -1, -1),
+    )
 
 
 def mean_per_image(values: Tensor, mask: Tensor | None = None) -> Tensor:

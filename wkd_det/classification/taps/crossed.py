@@ -79,11 +79,11 @@ class CrossedPass:
         if path not in self._crossed:
             last = 'teacher' if path.first == 'student' else 'student'
             network, staged = network_of(self.views[last].module), self.tap.staged[last]
-            with unchanged_statistics(staged.stage_modules(network, path.cut)):
-                maps, logits = staged.run(network, path.cut, self.bridged(path))
+            run = partial(staged.run, network, path.cut)
             if last == 'teacher':
-                logits = self.views['teacher'].in_student_classes(logits)
-            self._crossed[path] = maps, logits
+                run = partial(self.views[last].run_later, run)
+            with unchanged_statistics(staged.stage_modules(network, path.cut)):
+                self._crossed[path] = run(self.bridged(path))
         return self._crossed[path]
 
 

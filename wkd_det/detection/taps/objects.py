@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import torch
 from mmdet.models.task_modules.prior_generators import AnchorGenerator
-from mmdet.structures.bbox import bbox_overlaps
 from torch import Tensor, nn
+from torchvision.ops import box_iou
 
 from wkd_det.connectors import Connector
 from wkd_det.detection.geometry import num_classes
@@ -109,7 +109,7 @@ def near_objects(
     near = []
     if len(boxes) == 0:
         return [torch.zeros(size, dtype=torch.bool, device=boxes.device) for size in sizes]
-    overlaps = [bbox_overlaps(level.to(boxes), boxes) for level in anchors]
+    overlaps = [box_iou(level.to(boxes), boxes) for level in anchors]
     best = torch.stack([level.max(dim=0).values for level in overlaps]).max(dim=0).values
     for level, size in zip(overlaps, sizes):
         by_location = (level > threshold * best).any(dim=1).view(*size, -1)

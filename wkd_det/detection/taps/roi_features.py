@@ -11,7 +11,7 @@ from torch import nn
 
 from wkd_det.connectors import Connector, IdentityConnector
 from wkd_det.detection.geometry import roi_width
-from wkd_det.detection.heads import chosen_rois, roi_extractor
+from wkd_det.detection.heads import roi_extractor
 from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.taps.rois import RoITap
 from wkd_det.detection.teacher_view import DetectorTeacherView
@@ -157,8 +157,8 @@ class RoIFeatsTap(RoITap):
         pairs = []
         for (stage, _), pooler in zip(self.stages, self.poolers):
             recorded = student.stage(stage)
-            chosen = chosen_rois(recorded, self.rois)
-            rois = recorded.rois if chosen is None else recorded.rois[chosen]
+            chosen = student.chosen(stage, self.rois)
+            rois = student.chosen_rois(stage, self.rois)
             pooled = recorded.features if pooler.is_own_size else None
             if self.connector_at == 'roi' and pooled is not None:  # by the head already
                 own = pooled if chosen is None else pooled[chosen]

@@ -14,7 +14,6 @@ from wkd_det.detection.heads import (
     HeadOutput,
     box_head,
     can_record,
-    chosen_rois,
     require_offsets,
     require_plain_forward,
     require_same_coding,
@@ -200,7 +199,7 @@ class RoILogitsTap(RoIHeadTap):
         recorded = student.stage(stage)
         student_logits, teacher_logits = own.logits, other.logits
         labels = recorded.labels
-        chosen = chosen_rois(recorded, self.rois)
+        chosen = student.chosen(stage, self.rois)
         if chosen is not None:
             student_logits, teacher_logits = student_logits[chosen], teacher_logits[chosen]
             labels = labels[chosen]
@@ -254,7 +253,7 @@ class RoIOffsetsTap(RoIHeadTap):
         self, student: DetectorStudentView, stage: int, own: HeadOutput, other: HeadOutput
     ) -> Pair:
         student_offsets, teacher_offsets = own.offsets, other.offsets
-        chosen = chosen_rois(student.stage(stage), self.rois)
+        chosen = student.chosen(stage, self.rois)
         if chosen is not None:
             student_offsets, teacher_offsets = student_offsets[chosen], teacher_offsets[chosen]
         return dict(student=student_offsets, teacher=teacher_offsets)
@@ -295,14 +294,14 @@ class RoIBoxesTap(RoIOffsetsTap):
     ) -> Pair:
         offsets = super()._pair(student, stage, own, other)
         recorded = student.stage(stage)
-        chosen = chosen_rois(recorded, self.rois)
-        labels, priors = recorded.labels[chosen], recorded.rois[chosen, 1:]
+        labels = recorded.labels[student.chosen(stage, self.rois)]
+        priors = student.chosen_rois(stage, self.rois)[:, 1:]
+        pair = {side: _of_class(offsets[side], labels) for side in ('student', 'teacher')}
+        # Of both at once: a coder brings its constants to the device in each call.
         decode = box_head(student.module, stage, 'student').bbox_coder.decode
-        pair = {}
-        for side in ('student', 'teacher'):
-            pair[side] = _of_class(offsets[side], labels)
-            pair[f'{side}_boxes'] = decode(priors, pair[side])
-        return pair
+        boxes = decode(priors.repeat(2, 1), torch.cat([pair['student'], pair['teacher']]))
+        own, other = boxes.chunk(2)
+        return dict(pair, student_boxes=own, teacher_boxes=other.detach())
 
 
 def _of_class(offsets: Tensor, labels: Tensor) -> Tensor:

@@ -1,0 +1,278 @@
+"""State of a study, read from its records: what is chosen, finished and missing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from wkd_det.experiments.fingerprint import differences
+from wkd_det.experiments.records import read_record
+from wkd_det.experiments.run import ChangedError
+from wkd_det.experiments.search import Point, SearchState, advance, best_points
+from wkd_det.experiments.spec import Method, Spec
+
+SEARCH, CHECK, FINAL = 'search', 'check', 'final'
+
+
+@dataclass(frozen=True)
+class Key:
+    """Name of a run: the stage, method, factors and seed that no other run of its study has."""
+
+    stage: str
+    """``'search'``, ``'check'`` or ``'final'``."""
+    method: str
+    point: Point
+    """Factors of the stages of the method's search; empty without a search."""
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Path of the record below the folder of records, without its suffix.
+
+        The point is part of it in a search; a final run has but one.
+        """
+        factors = ''.join(f'x{factor:g}_' for factor in self.point) if self.stage != FINAL else ''
+        return f'{self.stage}/{self.method}/{factors}seed_{self.seed}'
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The factors of a method, and how they were found."""
+
+    state: SearchState
+    check: Mapping[Point, float]
+    """Mean scores of the best points at the length of the check; empty without one."""
+    chosen: Point | None
+    score: float
+    """Mean score of the chosen point in the search, or in its check; NaN without one."""
+    missing: tuple[Key, ...] = ()
+    """Runs that must be there before it is known."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the check has the same winner as the search."""
+        return self.chosen == best_points(self.state.points, 1)[0]
+
+
+class Study:
+    """Records of a spec.
+
+    Args:
+        spec: The study.
+        discard: Remove records of other runs than the spec asks for instead of refusing them.
+    """
+
+    def __init__(self, spec: Spec, *, discard: bool = False) -> None:
+        self.spec = spec
+        self.discard = discard
+        self._read: dict[Key, tuple[int, dict[str, Any]]] = {}
+
+    def path(self, key: Key) -> Path:
+        """Return the file of a run's record."""
+        return self.spec.records / f'{key.name}.json'
+
+    def record(self, key: Key) -> dict[str, Any] | None:
+        """Return the record of a run, or None if it is missing.
+
+        Raises:
+            ChangedError: If it is of another run than the spec asks for.
+        """
+        path = self.path(key)
+        try:
+            changed = path.stat().st_mtime_ns
+        except FileNotFoundError:
+            self._read.pop(key, None)
+            return None
+        known = self._read.get(key)
+        if known is None or known[0] != changed:
+            record = read_record(path)
+            expected = plain(about(self.spec, key))
+            expected['commit'] = self.spec.commit
+            found = {name: record.get(name) for name in expected}
+            different = [name for name in differences(found, expected) if name != 'study']
+            if different and self.discard:
+                path.unlink()
+                return None
+            if different:
+                raise ChangedError(f'{path} is the record of a run of other {", ".join(different)}')
+            self._read[key] = known = (changed, record)
+        return known[1]
+
+    def choice(self, method: Method) -> Choice:
+        """Return the factors of a method, as far as they are known.
+
+        Raises:
+            ValueError: If all runs of a stage have failed.
+        """
+        if method.like != method.name or self._lender is not None:
+            lender = self._lender or self
+            return lender.choice(lender.spec.method(method.like))
+        search = self.spec.search
+        if search is None:
+            return Choice(SearchState(), {}, (), math.nan)
+
+        def score(point: Point, seed: int) -> float | None:
+            return self._score(Key(SEARCH, method.name, point, seed))
+
+        try:
+            state = advance(method.stages, search.seeds, search.widen, score)
+        except ValueError as error:
+            raise ValueError(f'{method.title}: {error}') from None
+        if state.chosen is None:
+            missing = tuple(Key(SEARCH, method.name, *one) for one in state.missing)
+            return Choice(state, {}, None, math.nan, missing)
+        if search.check is None:
+            return Choice(state, {}, state.chosen, state.points[state.chosen])
+        points = best_points(state.points, search.check.factors)
+        keys = {
+            point: [Key(CHECK, method.name, point, seed) for seed in search.seeds]
+            for point in points
+        }
+        scores = {point: [self._score(key) for key in keys[point]] for point in points}
+        missing = tuple(
+            key
+            for point in points
+            for key, value in zip(keys[point], scores[point])
+            if value is None
+        )
+        if missing:
+            return Choice(state, {}, None, math.nan, missing)
+        checked = {point: sum(values) / len(values) for point, values in scores.items()}
+        best = best_points(checked, 1)
+        if not best:
+            raise ValueError(f'{method.title}: all runs of the check have failed')
+        return Choice(state, checked, best[0], checked[best[0]])
+
+    def finals(self) -> Iterator[tuple[Method, int, Key | None]]:
+        """Yield method, seed and key of each run of the table, all methods of a seed first.
+
+        The key is None as long as the method's factors are not known.
+        """
+        chosen = {method.name: self.choice(method).chosen for method in self.spec.methods}
+        for seed in self.spec.seeds:
+            for method in self.spec.methods:
+                if seed in method.seeds:
+                    point = chosen[method.name]
+                    key = None if point is None else Key(FINAL, method.name, point, seed)
+                    yield method, seed, key
+
+    def pending(self) -> list[Key]:
+        """Return the runs that are missing and can be started: searches first, then the table."""
+        searched = [
+            key
+            for method in self.spec.methods
+            if method.like == method.name and self._lender is None
+            for key in self.choice(method).missing
+        ]
+        searched.sort(key=lambda key: key.seed)
+        finals = [key for *_, key in self.finals() if key is not None and not self.record(key)]
+        return searched + finals
+
+    def later(self) -> list[Key]:
+        """Return the runs that cannot be started yet: their factors depend on other runs.
+
+        The points in them are made up. Of a search it is what a grid that needs no widening takes.
+        """
+        found = []
+        for method in self.spec.methods:
+            if method.like != method.name or self._lender is not None:
+                continue
+            choice = self.choice(method)
+            left = method.stages[len(choice.state.stages) + 1 :] if choice.missing else ()
+            found += [
+                Key(SEARCH, method.name, (factor,) * len(method.stages), seed)
+                for stage in left
+                for factor in stage.factors[1:]
+                for seed in self.spec.search.seeds
+            ]
+        return found + [
+            Key(FINAL, method.name, (), seed) for method, seed, key in self.finals() if key is None
+        ]
+
+    def results(self) -> dict[str, dict[int, dict[str, Any]]]:
+        """Return the records of the table that there are, by method and seed.
+
+        A record counts as long as the factors in it are those that the search has chosen.
+        """
+        found: dict[str, dict[int, dict[str, Any]]] = {}
+        for method, seed, key in self.finals():
+            record = None if key is None else self.record(key)
+            if record is not None:
+                found.setdefault(method.name, {})[seed] = record
+        return found
+
+    def records(self) -> dict[Key, dict[str, Any]]:
+        """Return all records of the study that have been read so far, by name."""
+        read = sorted(self._read.items(), key=lambda item: item[0].name)
+        return {key: record for key, (_, record) in read}
+
+    @cached_property
+    def _lender(self) -> Study | None:
+        """The study whose choices are used, if it is another one."""
+        search = self.spec.search
+        return None if search is None or search.of is None else Study(search.of)
+
+    def _score(self, key: Key) -> float | None:
+        record = self.record(key)
+        if record is None:
+            return None
+        value = record['metrics'].get(self.spec.metric)
+        return math.nan if value is None else value
+
+
+def about(spec: Spec, key: Key) -> dict[str, Any]:
+    """Return the part of a record that says which run of which study it is."""
+    method = spec.method(key.method)
+    overrides = {**spec.overrides, **method.overrides}
+    if key.stage != FINAL:
+        overrides |= spec.search.overrides
+    return dict(
+        study=spec.name,
+        stage=key.stage,
+        method=key.method,
+        seed=key.seed,
+        length=length_of(spec, key),
+        scaled=[
+            dict(keys=list(stage.keys), factor=factor)
+            for stage, factor in zip(method.stages, key.point)
+        ],
+        config=method.config,
+        overrides=overrides,
+    )
+
+
+def length_of(spec: Spec, key: Key) -> int | None:
+    """Return the length of a run, or None if it is that of its config."""
+    if key.stage == SEARCH:
+        return spec.search.length or spec.length
+    if key.stage == CHECK:
+        return spec.search.check.length or spec.length
+    return spec.method(key.method).length or spec.length
+
+
+def check_together(records: Mapping[Key, Mapping[str, Any]]) -> None:
+    """Refuse records of different data, or without a commit of different code, in one table.
+
+    Raises:
+        ChangedError: If two differ; it names both and what differs.
+    """
+    seen: dict[tuple[str, str], tuple[Any, Key]] = {}
+    for run, record in records.items():
+        parts = ['files', 'extra'] + ([] if record['commit'] else ['code', 'versions'])
+        for part in parts:
+            for key, value in (record[part] or {}).items():
+                other, first = seen.setdefault((part, key), (value, run))
+                if other != value:
+                    raise ChangedError(
+                        f'{first.name} and {run.name} are records of different {part}: {key}'
+                    )
+
+
+def plain(value: Any) -> Any:
+    """Return a value as it comes back from a record."""
+    return json.loads(json.dumps(value, default=repr))

@@ -1,0 +1,274 @@
+"""Tables of a study as Markdown: methods, hypotheses, search, missing runs, machines."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wkd_det.experiments.hypotheses import Verdict
+from wkd_det.experiments.search import StageResult, mean
+from wkd_det.experiments.spec import Column, Method, Spec
+from wkd_det.experiments.statistics import Difference, Mean, mean_of, paired_difference
+from wkd_det.experiments.study import Key, Study
+
+Results = Mapping[str, Mapping[int, Mapping[str, Any]]]
+"""Records of the final runs by method and seed."""
+
+_NAMED = 24  # missing runs that are listed by name
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method of the table."""
+
+    name: str
+    title: str
+    exploratory: bool
+    planned: int
+    """Seeds that it is to have."""
+    means: Mapping[str, Mean]
+    """Mean of each column by its key; those without a value are left out."""
+    differences: Mapping[str, Difference | None]
+    """Difference to each reference by its name; None to itself and without common seeds."""
+    cpu: float
+    """CPU seconds of a run, median over seeds; NaN without a run."""
+    seconds: float
+    """Duration of a step in seconds, median over seeds; NaN without a run."""
+    extra_memory: float
+    """MiB above the first reference, medians over seeds; NaN without one."""
+
+
+def summarise(study: Study, results: Results) -> list[Row]:
+    """Return the rows of all methods, in the order of the spec, also of those without a run."""
+    spec = study.spec
+    values = {method.name: _values(results, method.name, spec.metric) for method in spec.methods}
+    base = _memory(results.get(spec.references[0], {})) if spec.references else math.nan
+    rows = []
+    for method in spec.methods:
+        records = results.get(method.name, {})
+        columns = {
+            column.key: list(_values(results, method.name, column.key).values())
+            for column in (spec.column, *spec.columns)
+        }
+        rows.append(
+            Row(
+                name=method.name,
+                title=method.title,
+                exploratory=spec.exploratory(method.name),
+                planned=len(method.seeds),
+                means={key: mean_of(found) for key, found in columns.items() if found},
+                differences={
+                    name: None
+                    if name == method.name
+                    else paired_difference(values[method.name], values[name])
+                    for name in spec.references
+                },
+                cpu=_median(record['cpu_seconds'] for record in records.values()),
+                seconds=_median(record['seconds_per_step'] for record in records.values()),
+                extra_memory=_memory(records) - base,
+            )
+        )
+    return rows
+
+
+def main_table(spec: Spec, rows: Sequence[Row]) -> str:
+    """Return the table of methods; a cell without a run says that it is missing."""
+    head = ['method', 'seeds', _head(spec.column)]
+    head += [f'minus {spec.method(name).title} [95 %]' for name in spec.references]
+    head += [_head(column) for column in spec.columns]
+    head += ['CPU s / run', 's / step', 'extra memory (MiB)']
+    lines = []
+    for row in rows:
+        first = row.means.get(spec.metric)
+        count = 0 if first is None else first.count
+        cells = [row.title + (' \\*' if row.exploratory else '')]
+        cells.append(str(count) if count == row.planned else f'{count} of {row.planned}')
+        cells.append(_mean(first, spec.column))
+        cells += [
+            _difference(row.differences[name], spec.column, own=name == row.name)
+            for name in spec.references
+        ]
+        cells += [_mean(row.means.get(column.key), column) for column in spec.columns]
+        cells += [_number(row.cpu, '.0f'), _number(row.seconds, '.3f')]
+        cells.append(_number(row.extra_memory, '+.0f'))
+        lines.append(cells)
+    return _table(head, lines)
+
+
+def claims_table(claims: Sequence[Verdict]) -> str:
+    """Return the table of hypotheses: what is compared, its difference, p-values, the outcome."""
+    lines = []
+    for one in claims:
+        claim, count = one.claim, one.difference.count if one.difference else 0
+        rival = one.rival or 'the best of ' + ', '.join(claim.over)
+        text = f'{one.title} over {rival}'
+        if claim.margin:
+            text += f', no worse by {claim.margin:g}'
+        if claim.study is not None:
+            text += f' ({claim.study.stem})'
+        lines.append(
+            [
+                claim.name + (f': {claim.title}' if claim.title else ''),
+                text,
+                _head(claim.column),
+                str(count) if count == one.planned else f'{count} of {one.planned}',
+                _difference(one.difference, claim.column),
+                _p(one.p),
+                '' if math.isnan(one.p) else _p(one.adjusted),
+                one.outcome,
+            ]
+        )
+    head = ['hypothesis', 'comparison', 'metric', 'seeds', 'difference [95 %]', 'p', 'Holm', '']
+    return _table(head, lines)
+
+
+def search_table(study: Study) -> str:
+    """Return the table of the search: all factors with their means, the choice, its limits."""
+    lines = []
+    for method in study.spec.methods:
+        if study.spec.search.of is not None or method.like != method.name:
+            lines.append([method.title, f'as {method.like}', _chosen(study, method)])
+            continue
+        choice = study.choice(method)
+        digits = study.spec.column.digits
+        shown = [_stage(index, one, digits) for index, one in enumerate(choice.state.stages)]
+        if choice.check:
+            points = ', '.join(
+                f'{_point(point)}: {value:.{digits}f}' for point, value in choice.check.items()
+            )
+            agrees = 'the same winner' if choice.agrees else 'another winner'
+            shown.append(f'check: {points}: {agrees}')
+        lines.append([method.title, '<br>'.join(shown), _chosen(study, method)])
+    return _table(['method', 'factor: mean', 'chosen'], lines)
+
+
+def missing_list(study: Study, missing: Sequence[Key], later: Sequence[Key]) -> str:
+    """Return a paragraph with the names of missing runs, or how many each method lacks."""
+    finals = [key for key in [*missing, *later] if key.stage == 'final']
+    planned = sum(len(method.seeds) for method in study.spec.methods)
+    searched = [key for key in missing if key.stage != 'final']
+    text = f'**Missing**: {len(finals)} of {planned} runs of the table'
+    if searched:
+        text += f', and {len(searched)} runs of searches that are under way'
+    names = [f'`{key.name}`' for key in [*searched, *finals]]
+    if len(names) <= _NAMED:
+        return f'{text}: {", ".join(names)}.'
+    counts = Counter((key.stage, key.method) for key in [*searched, *finals])
+    shown = [f'`{stage}/{method}` {count}' for (stage, method), count in counts.items()]
+    return f'{text}: {", ".join(shown)}.'
+
+
+def machines_table(records: Mapping[Key, Mapping[str, Any]]) -> str:
+    """Return the table of machines: what they are, how many runs they did and how long."""
+    found: dict[tuple[str, ...], list[float | None]] = {}
+    for record in records.values():
+        machine, versions = record['machine'], record['versions']
+        key = (
+            str(machine['processor']),
+            f'{machine["threads"]} of {machine["cores"]}',
+            f'{versions.get("torch", "?")}, {versions.get("python", "?")}',
+        )
+        found.setdefault(key, []).append(record['cpu_seconds'])
+    head = ['processor', 'threads of cores', 'torch, Python', 'runs', 'core hours']
+    return _table(
+        head,
+        [[*key, str(len(seconds)), _hours(seconds)] for key, seconds in sorted(found.items())],
+    )
+
+
+# Cells
+
+
+def _hours(seconds: Sequence[float | None]) -> str:
+    """Return the sum in hours, with a sign for what is not known of some."""
+    known = [value for value in seconds if value is not None]
+    sign = '' if len(known) == len(seconds) else '> '
+    return f'{sign}{sum(known) / 3600:.2f}'
+
+
+def _stage(index: int, stage: StageResult, digits: int) -> str:
+    cells = []
+    for factor, values in stage.scores.items():
+        value = mean(values)
+        text = f'{factor:g}: {"failed" if math.isnan(value) else format(value, f".{digits}f")}'
+        cells.append(f'**{text}**' if factor == stage.best else text)
+    limit = ' (**at the edge** of the widened grid)' if stage.at_limit else ''
+    return f'{index + 1}) {", ".join(cells)}{limit}'
+
+
+def _chosen(study: Study, method: Method) -> str:
+    chosen = study.choice(method).chosen
+    if chosen is None:
+        return 'not yet'
+    records = [record for key, record in study.records().items() if key.method == method.name]
+    values = next(
+        (
+            record['values']
+            for record in records
+            if [stage['factor'] for stage in record['scaled']] == list(chosen)
+        ),
+        {},
+    )
+    named = [f'`{key}` {value:g}' for key, value in values.items()]
+    return f'{_point(chosen)}' + (f': {", ".join(named)}' if named else '')
+
+
+def _point(point: Sequence[float]) -> str:
+    return ' '.join(f'x{factor:g}' for factor in point)
+
+
+def _head(column: Column) -> str:
+    return column.title + (' ↑' if column.higher else ' ↓')
+
+
+def _mean(value: Mean | None, column: Column) -> str:
+    if value is None:
+        return 'missing'
+    spread = '' if math.isnan(value.deviation) else f' ± {value.deviation:.{column.digits}f}'
+    return f'{value.value:.{column.digits}f}{spread}'
+
+
+def _difference(difference: Difference | None, column: Column, *, own: bool = False) -> str:
+    if difference is None:
+        return '' if own else 'missing'
+    form = f'+.{column.digits}f'
+    text = format(difference.value, form)
+    if not math.isnan(difference.low):
+        text += f' [{difference.low:{form}}, {difference.high:{form}}]'
+    return f'{text}, {difference.ahead}/{difference.count} above'
+
+
+def _p(value: float) -> str:
+    if math.isnan(value):
+        return ''
+    return '< 0.0001' if value < 1e-4 else f'{value:.4f}'
+
+
+def _number(value: float, form: str) -> str:
+    return '' if math.isnan(value) else format(value, form)
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    rows = [head, ['---'] * len(head), *lines]
+    return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
+
+
+# Values
+
+
+def _values(results: Results, method: str, key: str) -> dict[int, float]:
+    found = {seed: record['metrics'].get(key) for seed, record in results.get(method, {}).items()}
+    return {seed: value for seed, value in found.items() if value is not None}
+
+
+def _memory(records: Mapping[int, Mapping[str, Any]]) -> float:
+    return _median(record['peak_memory'] for record in records.values())
+
+
+def _median(values: Any) -> float:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else math.nan
