@@ -37,7 +37,7 @@ def fused_wkd_logit(
         Target part, if any, and weighted transport, summed. Differentiable once.
     """
     kernel = (cost.float() / -options['epsilon']).exp()
-    return _WKDLogit.apply(student, teacher, kernel, kernel * cost, target, options)
+    return _WKDLogit.apply(student, teacher, kernel, target, options)
 
 
 class _WKDLogit(torch.autograd.Function):
@@ -47,7 +47,6 @@ class _WKDLogit(torch.autograd.Function):
         student: Tensor,
         teacher: Tensor,
         kernel: Tensor,
-        kernel_cost: Tensor,
         target: Tensor | None,
         options: dict[str, float],
     ) -> Tensor:
@@ -63,10 +62,11 @@ class _WKDLogit(torch.autograd.Function):
         sums = value.new_empty(shape)
         _wkd_logit_kernel[(programs,)](
             student, teacher, value if target is None else target.contiguous(),
-            kernel.contiguous(), kernel_cost.contiguous(), value, slope, sums,
+            kernel.contiguous(), value, slope, sums,
             samples, classes, rounds, float(options['temperature']),
-            float(options['transport_weight']), guard=_GUARD, separated=target is not None,
-            wanted=wanted, width=width, num_warps=max(1, width * width // (32 * _ENTRIES)),
+            float(options['transport_weight']), float(options['epsilon']), guard=_GUARD,
+            separated=target is not None, wanted=wanted, width=width,
+            num_warps=max(1, width * width // (32 * _ENTRIES)),
         )  # fmt: skip
         ctx.save_for_backward(slope)
         ctx.dtype = student.dtype
@@ -76,13 +76,13 @@ class _WKDLogit(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         (slope,) = ctx.saved_tensors
-        return ((grad[:, None] * slope).to(ctx.dtype), *(None,) * 5)
+        return ((grad[:, None] * slope).to(ctx.dtype), *(None,) * 4)
 
 
 @triton.jit
 def _wkd_logit_kernel(
-    student, teacher, target, kernel, kernel_cost, value, slope, sums,
-    samples, classes, rounds, temperature, transport_weight, guard: tl.constexpr,
+    student, teacher, target, kernel, value, slope, sums,
+    samples, classes, rounds, temperature, transport_weight, epsilon, guard: tl.constexpr,
     separated: tl.constexpr, wanted: tl.constexpr, width: tl.constexpr,
 ):  # fmt: skip
     """Values of some samples, and if wanted their derivatives by the student's logits."""
@@ -120,15 +120,14 @@ def _wkd_logit_kernel(
             if wanted:
                 tl.store(own_sums + 2 * index * width + j, sum_right)
                 tl.store(own_sums + (2 * index + 1) * width + i, sum_left)
-        priced = tl.load(kernel_cost + entry, mask=square, other=0.0)
+        # Costs from the kernel: a second matrix would leave the rounds no registers.
+        priced = -epsilon * matrix * tl.log(tl.maximum(matrix, 1e-37))
         by_left = tl.sum(priced * right[None, :], 1)
+        by_right = tl.sum(priced * left[:, None], 0)
         loss += transport_weight * tl.sum(left * by_left, 0)
         tl.store(value + sample, loss)
 
         if wanted:
-            # Read again: registers are what is scarce.
-            priced = tl.load(kernel_cost + entry, mask=square, other=0.0)
-            by_right = tl.sum(priced * left[:, None], 0)
             by_source = tl.zeros((width,), tl.float32)  # by its logarithms: logits, up to a shift
             tl.debug_barrier()  # the sums are there for all threads
             for back in range(rounds):

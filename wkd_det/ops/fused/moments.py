@@ -46,7 +46,7 @@ class _Moments(torch.autograd.Function):
         blocks = triton.cdiv(samples * channels, lines)
         _moments_kernel[(blocks * grid * grid,)](
             maps, mean, variance, samples * channels, channels, height, width, *maps.stride(),
-            grid=grid, unbiased=unbiased, lines=lines, pixels=pixels,
+            cells=grid, unbiased=unbiased, lines=lines, pixels=pixels,
         )  # fmt: skip
         ctx.save_for_backward(maps, mean)
         ctx.grid, ctx.unbiased = grid, unbiased
@@ -66,7 +66,7 @@ class _Moments(torch.autograd.Function):
         _gradient_kernel[(blocks * spans,)](
             maps, mean, by_mean.contiguous(), by_variance.contiguous(), by_maps,
             samples * channels, channels, height, width, *maps.stride(), *by_maps.stride(),
-            grid=ctx.grid, unbiased=ctx.unbiased, lines=lines, pixels=pixels,
+            cells=ctx.grid, unbiased=ctx.unbiased, lines=lines, pixels=pixels,
             rows_of_cells=_bins_of_a_position(height, ctx.grid),
             columns_of_cells=_bins_of_a_position(width, ctx.grid),
         )  # fmt: skip
@@ -88,17 +88,17 @@ def _bins_of_a_position(length: int, grid: int) -> int:
 def _moments_kernel(
     maps, mean, variance, all_lines, channels, height, width,
     by_sample, by_channel, by_row, by_column,
-    grid: tl.constexpr, unbiased: tl.constexpr, lines: tl.constexpr, pixels: tl.constexpr,
+    cells: tl.constexpr, unbiased: tl.constexpr, lines: tl.constexpr, pixels: tl.constexpr,
 ):  # fmt: skip
     """Moments of some lines over one cell; the cells of a line follow each other."""
-    cell = tl.program_id(0) % (grid * grid)
-    line = (tl.program_id(0) // (grid * grid)).to(tl.int64) * lines + tl.arange(0, lines)
+    cell = tl.program_id(0) % (cells * cells)
+    line = (tl.program_id(0) // (cells * cells)).to(tl.int64) * lines + tl.arange(0, lines)
     known = line < all_lines
     begin = maps + (line // channels) * by_sample + (line % channels) * by_channel
-    i, j = cell // grid, cell % grid
-    top, left = i * height // grid, j * width // grid
-    across = ((j + 1) * width + grid - 1) // grid - left
-    size = (((i + 1) * height + grid - 1) // grid - top) * across
+    i, j = cell // cells, cell % cells
+    top, left = i * height // cells, j * width // cells
+    across = ((j + 1) * width + cells - 1) // cells - left
+    size = (((i + 1) * height + cells - 1) // cells - top) * across
 
     average = tl.zeros((lines,), tl.float32)
     squares = tl.zeros((lines,), tl.float32)
@@ -115,15 +115,15 @@ def _moments_kernel(
         average += apart * share
         squares += tl.sum(centred * centred, 1) + apart * apart * share * start
     divisor = tl.maximum(size - 1, 1) if unbiased else size
-    tl.store(mean + line * (grid * grid) + cell, average, mask=known)
-    tl.store(variance + line * (grid * grid) + cell, squares / divisor, mask=known)
+    tl.store(mean + line * (cells * cells) + cell, average, mask=known)
+    tl.store(variance + line * (cells * cells) + cell, squares / divisor, mask=known)
 
 
 @triton.jit
 def _gradient_kernel(
     maps, mean, by_mean, by_variance, by_maps, all_lines, channels, height, width,
     by_sample, by_channel, by_row, by_column, to_sample, to_channel, to_row, to_column,
-    grid: tl.constexpr, unbiased: tl.constexpr, lines: tl.constexpr, pixels: tl.constexpr,
+    cells: tl.constexpr, unbiased: tl.constexpr, lines: tl.constexpr, pixels: tl.constexpr,
     rows_of_cells: tl.constexpr, columns_of_cells: tl.constexpr,
 ):  # fmt: skip
     """Gradient of some pixels of some lines: a sum over the cells that hold a pixel."""
@@ -138,17 +138,17 @@ def _gradient_kernel(
     values = tl.load(place, mask=there, other=0.0).to(tl.float32)
 
     # First and last bin of adaptive pooling that hold a position.
-    top, bottom = y * grid // height, ((y + 1) * grid + height - 1) // height - 1
-    left, right = x * grid // width, ((x + 1) * grid + width - 1) // width - 1
+    top, bottom = y * cells // height, ((y + 1) * cells + height - 1) // height - 1
+    left, right = x * cells // width, ((x + 1) * cells + width - 1) // width - 1
     result = tl.zeros((lines, pixels), tl.float32)
     for down in tl.static_range(rows_of_cells):
         for along in tl.static_range(columns_of_cells):
             i, j = top + down, left + along
-            tall = ((i + 1) * height + grid - 1) // grid - i * height // grid
-            across = ((j + 1) * width + grid - 1) // grid - j * width // grid
+            tall = ((i + 1) * height + cells - 1) // cells - i * height // cells
+            across = ((j + 1) * width + cells - 1) // cells - j * width // cells
             size = tall * across
             divisor = tl.maximum(size - 1, 1) if unbiased else size
-            cell = line[:, None] * (grid * grid) + (i * grid + j)[None, :]
+            cell = line[:, None] * (cells * cells) + (i * cells + j)[None, :]
             holds = there & ((i <= bottom) & (j <= right))[None, :]
             deviation = values - tl.load(mean + cell, mask=holds, other=0.0)
             slope = tl.load(by_variance + cell, mask=holds, other=0.0) * (2.0 / divisor)[None, :]
