@@ -35,6 +35,7 @@ ALLOWED = {
 }
 # Doors: the package itself, and import paths of 0.1 that lend what has moved.
 DOORS = {'__init__', 'checkpoint', 'interrelation', 'visualization'}
+KERNELS = ('ops/fused/logit_transport', 'ops/fused/moments')
 TORCH_ONLY = ('ops', 'losses', 'functional', 'costs/matrix', 'costs/similarity', 'costs/interface')
 KNOWS_MMDET = ('detection', 'inspection', 'testing')
 
@@ -59,6 +60,19 @@ def imports_of(path):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f'{path} has a relative import'
+            names.add(node.module)
+            names.update(f'{node.module}.{alias.name}' for alias in node.names)
+    return names
+
+
+def imports_at_once(path):
+    """Absolute names of the modules that are imported outside of functions."""
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    names = set()
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
             names.add(node.module)
             names.update(f'{node.module}.{alias.name}' for alias in node.names)
     return names
@@ -106,9 +120,22 @@ def test_the_mathematics_needs_torch_and_the_standard_library_only():
         name_of(path): sorted(others)
         for path in modules()
         if name_of(path).startswith(TORCH_ONLY)
+        and name_of(path) not in KERNELS
         and (others := {name.split('.')[0] for name in imports_of(path)} - allowed)
     }
     assert not offenders
+
+
+def test_triton_is_known_to_kernels_which_are_imported_where_they_are_used():
+    kernels = {'wkd_det.' + name.replace('/', '.') for name in KERNELS}
+    offenders = {
+        name_of(path): sorted(used)
+        for path in modules()
+        if (used := {name for name in imports_at_once(path) if name in kernels or name == 'triton'})
+        and name_of(path) not in KERNELS
+    }
+    assert not offenders
+    assert all('triton' in imports_of(PACKAGE / f'{name}.py') for name in KERNELS)
 
 
 def test_mmdetection_is_known_where_detectors_are():

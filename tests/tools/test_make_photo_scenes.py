@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -15,48 +14,9 @@ import dataset_folder
 import make_photo_scenes as tool
 from photo_scenes import layout, photographs
 from photo_scenes.draws import Draws
+from tiny_photos import GROUPS, jpeg, write_layout
 
-GROUPS = {'n01': 'round', 'n02': 'round', 'n03': 'long'}
 OPTIONS = dict(size=(96, 64), photos=(2, 4), held_out=6)
-BOX = (16, 20, 47, 51)  # as the lists have it: the last pixel is inside
-
-
-def jpeg(number: int, side: int = photographs.PHOTO) -> bytes:
-    """A picture like no other: a green square on grey noise."""
-    pixels = np.random.default_rng(number).integers(0, 120, (side, side, 1), np.uint8)
-    pixels = np.repeat(pixels, 3, axis=2)
-    left, top, right, bottom = BOX
-    pixels[top : bottom + 1, left : right + 1] = (0, 255, 0)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, 'JPEG', quality=95)
-    return file.getvalue()
-
-
-def write_layout(root: Path, *, train: int = 24, val: int = 14, first: int = 0) -> Path:
-    """Pictures and lists of three classes in the official layout; files are numbered from first."""
-    source = root / 'tiny-imagenet-200'
-    (source / 'val/images').mkdir(parents=True)
-    numbers = iter(range(1000))
-    validation = []
-    for wnid in GROUPS:
-        folder = source / f'train/{wnid}'
-        (folder / 'images').mkdir(parents=True)
-        lines = []
-        for index in range(first, first + train):
-            name = f'{wnid}_{index}.JPEG'
-            (folder / 'images' / name).write_bytes(jpeg(next(numbers)))
-            lines.append('\t'.join([name, *map(str, BOX)]))
-        (folder / f'{wnid}_boxes.txt').write_text('\n'.join(lines) + '\n')
-        for _ in range(val):
-            name = f'val_{first + len(validation)}.JPEG'
-            (source / 'val/images' / name).write_bytes(jpeg(next(numbers)))
-            validation.append('\t'.join([name, wnid, *map(str, BOX)]))
-    (source / 'val/val_annotations.txt').write_text('\n'.join(validation) + '\n')
-    (source / 'words.txt').write_text(
-        ''.join(f'{wnid}\tname of {wnid}, other name\n' for wnid in [*GROUPS, 'n99'])
-    )
-    (root / 'groups.txt').write_text(''.join(f'{a}\t{b}\n' for a, b in GROUPS.items()))
-    return source
 
 
 @pytest.fixture(scope='module')
@@ -192,7 +152,7 @@ def test_boxes_are_where_the_objects_are(scenes: Path) -> None:
 def test_categories_are_groups_or_classes_in_groups(scenes: Path) -> None:
     groups, classes = read(scenes, 'train'), read(scenes, 'train', 'classes')
     assert groups['images'] == classes['images']
-    assert groups['categories'] == [dict(id=1, name='round'), dict(id=2, name='long')]
+    assert groups['categories'] == [dict(id=1, name='dog'), dict(id=2, name='feline')]
     assert [
         (each['id'], each['name'], each['supercategory'], each['wnid'])
         for each in classes['categories']
@@ -371,7 +331,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
         'http://cs231n.stanford.edu/tiny-imagenet-200.zip'
     )
     with pytest.raises(dataset_folder.DatasetError) as error:
-        photographs.read_names(source, {'n07': 'round'})
+        photographs.read_names(source, {'n07': 'dog'})
     assert str(error.value) == f"{source}/words.txt does not name the classes ['n07']"
 
 

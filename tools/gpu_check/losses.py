@@ -21,6 +21,7 @@ from wkd_det.functional import (
     wkd_feature_loss,
     wkd_logit_loss,
 )
+from wkd_det.ops.fused.switch import MOST_CLASSES, fused_kernels, takes_fused
 
 _NEEDED = 5.0
 """Seconds without which no other form is measured."""
@@ -114,6 +115,9 @@ def _of_logits(size: LogitSize, device: torch.device) -> Iterator[tuple[str, Cal
         ('WKD-L, direct form', direct, (teacher, cost, target)),
     ):
         yield name, partial(partial, value_and_gradient, loss, student, *others)
+    if size.classes <= MOST_CLASSES and _has_fused(student):
+        arguments = (partial(_fused, ours), student, teacher, cost, target)
+        yield 'WKD-L, fused', partial(partial, value_and_gradient, *arguments)
 
 
 def _of_maps(
@@ -127,6 +131,8 @@ def _of_maps(
         'WKD-F': partial(wkd_feature_loss, **options),
         'WKD-F, cell by cell': partial(direct_feature_loss, **options),
     }
+    if _has_fused(maps[0]):
+        forms['WKD-F, fused'] = partial(_fused, forms['WKD-F'])
     for name, loss in forms.items():
         yield name, partial(partial, value_and_gradient, loss, *maps)
     yield 'one addition of the maps', lambda: partial(torch.add, *maps)
@@ -137,6 +143,16 @@ def _of_pyramids(
 ) -> Iterator[tuple[str, Callable[[], Run]]]:
     maps = [[_randn(shape, device, dtype, seed) for shape in size.shapes] for seed in (0, 1)]
     yield 'ReviewKD', lambda: partial(_pyramid_step, hierarchical_context_loss, *maps)
+
+
+def _has_fused(tensor: Tensor) -> bool:
+    with fused_kernels(True):
+        return takes_fused(tensor)
+
+
+def _fused(loss: Callable[..., Tensor], *arguments: Tensor) -> Tensor:
+    with fused_kernels(True):
+        return loss(*arguments)
 
 
 def _pyramid_step(

@@ -13,9 +13,12 @@ from torch import Tensor
 from gpu_check.measuring import Meter
 from gpu_check.notes import Notes
 from gpu_check.samples import SIZES, TINY, Sample, samples, value_and_gradient
+from wkd_det.ops.fused.switch import fused_kernels
 
 _CPU = torch.device('cpu')
 _HALVES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
+_FUSED = ('WKDLogitLoss', 'WKDLogitLoss joint', 'WKDFeatureLoss diag w2')
+"""Losses that have fused kernels."""
 _LARGEST = 2.0**8
 """Largest entry of a scaled gradient: a gradient scaler goes up until float16 overflows."""
 
@@ -31,7 +34,7 @@ def check_numerics(notes: Notes, meter: Meter) -> None:
             notes.check()
             sample = make()
             exact = value_and_gradient(sample, _CPU, torch.float64)
-            for mode in _modes(meter):
+            for mode in _modes(meter, name):
                 with notes.trying('losses', name, mode):
                     notes.add('losses', name, mode, **_compared(mode, sample, exact, meter.device))
 
@@ -46,10 +49,12 @@ def relative_error(value: Tensor, exact: Tensor) -> float | None:
     return error if math.isfinite(error) else None
 
 
-def _modes(meter: Meter) -> Iterator[str]:
+def _modes(meter: Meter, name: str) -> Iterator[str]:
     yield from ('float32', 'deterministic', 'bfloat16', 'float16')
     if meter.is_gpu:  # elsewhere they are float32 again
         yield from ('TF32', 'float32 on the CPU')
+        if name in _FUSED:
+            yield 'fused'
 
 
 def _compared(
@@ -63,7 +68,7 @@ def _compared(
         with _deterministic():
             found, again = (value_and_gradient(sample, device, torch.float32) for _ in range(2))
     else:
-        with _tf32(mode == 'TF32'):
+        with _tf32(mode == 'TF32'), fused_kernels(mode == 'fused'):
             where = _CPU if mode == 'float32 on the CPU' else device
             found = value_and_gradient(sample, where, torch.float32)
     errors: dict[str, Any] = {

@@ -18,6 +18,7 @@ from wkd_det.ops.checks import (
     check_positive,
     plain_number,
 )
+from wkd_det.ops.fused.switch import takes_fused
 
 _GAUSSIAN = ('eps', 'unbiased')
 _PAIRS: dict[tuple[str, str], tuple[Callable, tuple[str, ...]]] = {
@@ -34,6 +35,8 @@ _PAIRS: dict[tuple[str, str], tuple[Callable, tuple[str, ...]]] = {
     ('spatial_mean', 'frobenius'): (cell_distances.spatial_means, ()),
     ('spatial_gram', 'frobenius'): (cell_distances.spatial_grams, ()),
 }
+_BY_CHANNEL = ('diag', 'laplace', 'exponential', 'channel_mean')
+"""Distributions made of mean and variance of each channel, which may be read in half precision."""
 _PIXEL_BY_PIXEL = ('pmf', 'channel_gram', 'spatial_mean', 'spatial_gram')
 _DEFAULTS = dict(mean_cov_ratio=1.0, eps=1e-5, unbiased=True, epsilon=0.05, num_iters=10)
 
@@ -137,7 +140,10 @@ def feature_distribution_loss(
         return promote(student)[0].sum() * 0.0
     function, _ = _PAIRS[distribution, distance]
     with without_autocast(student):
-        student, teacher = promote(student, teacher.detach())
+        teacher = teacher.detach()
+        as_they_are = mask is None and distribution in _BY_CHANNEL and takes_fused(student, teacher)
+        if not as_they_are:
+            student, teacher = promote(student, teacher)
         per_cell, count = function(student, teacher, grid=int(grid), mask=mask, **options)
         filled = (count > 0).to(per_cell)
         per_image = (per_cell * filled).sum(dim=1) / filled.sum(dim=1).clamp(min=1)

@@ -22,6 +22,7 @@ from wkd_det.ops.checks import (
     check_tensors,
     plain_number,
 )
+from wkd_det.ops.fused.switch import MOST_CLASSES, takes_fused
 from wkd_det.ops.logits import (
     hard_target,
     non_target_mass,
@@ -123,10 +124,25 @@ def wkd_logit_loss(
     check_tensors(cost=cost)
     _check_weighing(weigh_by_non_target, target is not None)
     target = _checked_target(student, teacher, target, temperature, transport_weight)
+    check_transport(student, teacher, cost, epsilon, num_iters)
+    numbers = dict(
+        temperature=temperature,
+        transport_weight=transport_weight,
+        epsilon=epsilon,
+        num_iters=num_iters,
+    )
+    variant = log_domain or debiased or weigh_by_non_target
+    if not variant and _fused_holds(student, teacher, cost, numbers):
+        from wkd_det.ops.fused.logit_transport import fused_wkd_logit
+
+        with without_autocast(student):
+            if standardize:
+                student, teacher = ready_logits(student, teacher, standardize)
+            per_sample = fused_wkd_logit(student, teacher.detach(), cost, target, **numbers)
+            return weighted_mean(per_sample, weight, avg_factor)
     with without_autocast(student):
         student, teacher, cost = _ready(student, teacher, cost, standardize)
         per_sample = None if target is None else target_loss(student, teacher, target)
-        check_transport(student, teacher, cost, epsilon, num_iters)
         if transport_weight or target is None:
             source, goal, start = _histograms(student, teacher, target, temperature)
             distance = divergence_of_rounds if debiased else cost_of_rounds
@@ -234,6 +250,19 @@ def _ready(
     """Return logits and costs in one type, the teacher detached."""
     student, teacher, cost = promote(student, teacher, cost)
     return *ready_logits(student, teacher, standardize), cost
+
+
+def _fused_holds(
+    student: Tensor, teacher: Tensor, cost: Tensor, numbers: dict[str, float | Tensor]
+) -> bool:
+    """Whether the fused kernel may compute the plain rounds of these arguments."""
+    return (
+        takes_fused(student, teacher, cost)
+        and student.shape[1] <= MOST_CLASSES
+        and cost.dim() == 2
+        and not cost.requires_grad
+        and not any(isinstance(number, Tensor) for number in numbers.values())
+    )
 
 
 def _check_weighing(weigh_by_non_target: bool, has_target: bool) -> None:

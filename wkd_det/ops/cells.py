@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from wkd_det.ops.arithmetic import equal_parts, without_autocast
+from wkd_det.ops.arithmetic import equal_parts, promote, without_autocast
+from wkd_det.ops.fused.switch import takes_fused
 
 _BLOCK_ELEMENTS = 2**18  # in a block of images that is centred and squared: 1 MiB in float32
 _BLOCK_ELEMENTS_OF_ACCELERATORS = 2**24  # 64 MiB: there, few launches count
@@ -116,20 +117,29 @@ def cell_mean_and_variance(
     moments of strips of rows, whose columns lie in the same cells, are put together. Backward a map
     is read once, and the gradient made in place. Differentiable once.
 
+    Where fused kernels are asked for, the maps lie on a GPU and there is no mask, each way is one
+    launch.
+
     Convention:
         A cell of one pixel has variance 0, also with ``unbiased``. The grid covers the whole
         map: ``mask`` takes pixels out of the cells, it does not move the cells.
 
     Args:
-        features: Shape ``(N, C, H, W)``, at least float32.
+        features: Shape ``(N, C, H, W)``; any floating type, computed in at least float32.
         grid: Cells along each axis, >= 1.
         unbiased: Divide by ``m - 1`` instead of ``m``.
         mask: Bool, shape ``(N, H, W)`` or ``(1, H, W)``: pixels that count. All by default.
 
     Returns:
-        Mean and variance, each ``(N, C, G * G)``, 0 in cells without pixels, and the number of
-        pixels of each cell, ``(N, 1, G * G)`` or ``(1, 1, G * G)``.
+        Mean and variance, at least float32, each ``(N, C, G * G)``, 0 in cells without pixels, and
+        the number of pixels of each cell, ``(N, 1, G * G)`` or ``(1, 1, G * G)``.
     """
+    if mask is None and takes_fused(features):
+        from wkd_det.ops.fused.moments import fused_moments
+
+        strips = _strips(*features.shape[-2:], grid, features.device, torch.float32)
+        return *fused_moments(features, grid, unbiased), strips.count
+    (features,) = promote(features)
     strips = _strips(*features.shape[-2:], grid, features.device, features.dtype)
     inside = None if mask is None else mask.flatten(1)[:, None]
     count = strips.count if inside is None else inside.to(features) @ strips.pixels

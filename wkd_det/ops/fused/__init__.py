@@ -1,0 +1,1 @@
+"""Kernels written in Triton that do in one launch what plain PyTorch does in many."""
