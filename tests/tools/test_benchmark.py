@@ -235,11 +235,11 @@ def test_peak_memory_counts_what_is_alive_at_once():
 
 
 def test_the_direct_form_takes_memory_by_sample_and_ours_does_not():
-    problem = losses.logit_problem(64, 100)
+    problem = losses.logit_problem(256, 100)  # more samples than a block has
     ours_at_1 = partial(losses.wkd_logit_loss, temperature=1.0)
     ours = peak_extra_bytes(lambda: losses.value_and_gradient(ours_at_1, *problem))
     direct = peak_extra_bytes(lambda: losses.value_and_gradient(losses.direct_logit_loss, *problem))
-    one_matrix_a_sample = 4 * 64 * 100 * 100
+    one_matrix_a_sample = 4 * 256 * 100 * 100
     assert ours < one_matrix_a_sample / 2 < one_matrix_a_sample < direct
 
 
