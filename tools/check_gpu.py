@@ -4,7 +4,7 @@ Needs no data set, no weights and no compiled mmcv; images and weights are rando
 six minutes:
 
     python tools/check_gpu.py                       # writes work_dirs/gpu/gpu.json and gpu.md
-    python tools/check_gpu.py --device cpu --tiny   # tries the tool itself, in a minute and a half
+    python tools/check_gpu.py --device cpu --tiny   # tries the tool itself: a minute of one core
 
 Parts, each in a process of its own:
     numerics      every loss against float64 on the CPU: float32, TF32, float16, bfloat16, and
@@ -62,13 +62,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--parts', nargs='+', choices=PARTS, default=[*PARTS], help='some parts (default: all)'
     )
     parser.add_argument(
-        '--seconds', type=float, default=350.0, help='time for all parts (default: 350)'
+        '--seconds', type=float, help='time for all parts (default: 350, on a CPU 1800)'
     )
     parser.add_argument(
         '--tiny', action='store_true', help='small sizes: try the tool, the times mean nothing'
     )
     parser.add_argument('--into', type=Path, help=argparse.SUPPRESS)  # in the process of a part
     args = parser.parse_args(argv)
+    if args.seconds is None:
+        args.seconds = 1800.0 if args.device == 'cpu' else 350.0
     if args.into is None:
         problem = _problem(args)
         if problem:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,9 +29,18 @@ import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw
 
+from dataset_folder import (
+    DatasetError,
+    begin_folder,
+    finish_folder,
+    may_reuse,
+    read_manifest,
+    write_manifest,
+)
+
 CLASSES = ('zero', 'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine')
 SPLITS = ('train', 'val')
-MANIFEST = 'dataset.json'
+KIND = 'mini data set'
 FORMAT = 2
 """Version of the drawing: raised whenever the same options would draw other scenes."""
 
@@ -53,10 +61,6 @@ INK = 0.35
 """Opacity from which a pixel counts as ink, for a box or for a crop."""
 MIN_CONTRAST = 90.0
 """Least difference of brightness (0 to 255) between a digit and the pixels that it covers."""
-
-
-class DatasetError(Exception):
-    """The data set cannot be made: something is in the way, or scikit-learn is missing."""
 
 
 class Box(NamedTuple):
@@ -315,15 +319,6 @@ def write_split(
     return dict(images=len(images), annotations=len(annotations))
 
 
-def read_manifest(output: Path) -> dict | None:
-    """Return the manifest of the data set at ``output``; None if no finished one is there."""
-    try:
-        manifest = json.loads((output / MANIFEST).read_text(encoding='utf-8'))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-        return None
-    return manifest if isinstance(manifest, dict) and 'options' in manifest else None
-
-
 def is_complete(output: Path, manifest: dict) -> bool:
     """Return whether the files that the manifest counts are (still) there."""
     return all(
@@ -339,53 +334,6 @@ def check_options(*, train: int, val: int, size: int, seed: int) -> None:
     for name, (value, low) in lows.items():
         if value < low:
             raise ValueError(f'{name} must be at least {low}, but got {value}')
-
-
-def may_reuse(output: Path, options: dict[str, int], *, force: bool) -> bool:
-    """Return whether ``output`` already holds the data set of these options.
-
-    Raises:
-        DatasetError: If something else is there that must not be replaced.
-    """
-    manifest = read_manifest(output)
-    if manifest is None:
-        if output.is_dir() and not any(output.iterdir()):
-            return False
-        if output.exists() or output.is_symlink():
-            # Not even with force: this tool did not make it.
-            raise DatasetError(
-                f'{output} exists and is not a mini data set (no {MANIFEST}); '
-                'name another output or move it away'
-            )
-        return False
-    if force:
-        return False
-    found = dict(manifest['options'], format=manifest.get('format'))
-    wanted = dict(options, format=FORMAT)
-    differing = [name for name in wanted if found.get(name) != wanted[name]]
-    if differing:
-        listed = ', '.join(f'{name} {found.get(name)}, not {wanted[name]}' for name in differing)
-        raise DatasetError(
-            f'{output} holds a mini data set made with other options ({listed}); '
-            'add --force to replace it'
-        )
-    if not is_complete(output, manifest):
-        raise DatasetError(
-            f'{output} holds a mini data set with files missing; add --force to make it again'
-        )
-    return True
-
-
-def replace_folder(new: Path, output: Path) -> None:
-    """Rename ``new`` to ``output``, taking the place of what is there."""
-    if not output.exists():
-        new.rename(output)
-        return
-    old = output.with_name(output.name + '.old')
-    shutil.rmtree(old, ignore_errors=True)
-    output.rename(old)
-    new.rename(output)
-    shutil.rmtree(old)
 
 
 def make_dataset(
@@ -415,13 +363,12 @@ def make_dataset(
     output = Path(output)
     options = dict(train=train, val=val, size=size, seed=seed)
     check_options(**options)
-    if may_reuse(output, options, force=force):
+    if may_reuse(output, options, kind=KIND, format=FORMAT, is_complete=is_complete, force=force):
         return read_manifest(output)
 
     sources = load_sources(seed=seed)
-    partial = output.with_name(output.name + '.partial')
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / 'annotations').mkdir(parents=True)
+    partial = begin_folder(output)
+    (partial / 'annotations').mkdir()
     counts = {
         split: write_split(
             partial, sources[split], split=split, count=options[split], size=size, seed=seed
@@ -429,8 +376,8 @@ def make_dataset(
         for split in SPLITS
     }
     manifest = dict(format=FORMAT, options=options, counts=counts)
-    (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + '\n', encoding='utf-8')
-    replace_folder(partial, output)
+    write_manifest(partial, manifest)
+    finish_folder(partial, output)
     return manifest
 
 

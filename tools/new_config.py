@@ -27,7 +27,7 @@ from typing import Any, NoReturn
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 COMMAND = 'python tools/new_config.py'
-TABLES = {'detection': ('mini', 'detection'), 'classification': ('classification',)}
+TABLES = {'detection': ('mini', 'scenes', 'detection'), 'classification': ('classification',)}
 """Folder of the README that holds a table: the folders whose configs are in it."""
 START = f'<!-- made by: {COMMAND} --tables -->'
 END = '<!-- end of what is made -->'

@@ -77,7 +77,9 @@ COST_SOURCES = {
     'ClassifierCost': 'costs.sources',
     'ConstantCost': 'costs.sources',
     'FileCost': 'costs.sources',
+    'GroupCost': 'costs.controls',
     'PrototypeCost': 'costs.sources',
+    'ShuffledCost': 'costs.controls',
 }
 CLASSIFIERS = {
     'CifarModel': 'classification.networks.zoo',
@@ -85,8 +87,10 @@ CLASSIFIERS = {
     'DistilledClassifier': 'classification.distilled',
     'ImagePreprocessor': 'classification.data',
     'MobileNetV1': 'classification.networks.mobilenets',
+    'PooledBackbone': 'classification.networks.pooled',
     'TimmModel': 'classification.networks.zoo',
     'TorchvisionModel': 'classification.networks.zoo',
+    'WideResNet': 'classification.networks.resnets',
 }
 REGISTERED = {
     'MODELS': {**LOSSES, **CONNECTORS, **COST_SOURCES, **CLASSIFIERS},
@@ -99,12 +103,18 @@ REGISTERED = {
     },
     'FUNCTIONS': {'collate_images': 'classification.data'},
     'HOOKS': {
+        'ChannelsLastHook': 'hooks.channels_last',
         'ExactCheckpointHook': 'hooks.exact_checkpoint',
+        'ImageSizeHook': 'hooks.image_size',
         'MetricFileHook': 'hooks.metric_file',
         'SampleTableHook': 'hooks.sample_table',
         'TermScheduleHook': 'hooks.term_schedule',
     },
-    'METRICS': {'TopKAccuracy': 'classification.classifier'},
+    'METRICS': {
+        'Calibration': 'classification.calibration',
+        'GroupMistakes': 'classification.mistakes',
+        'TopKAccuracy': 'classification.classifier',
+    },
     'OPTIM_WRAPPERS': {'CPUAmpOptimWrapper': 'hooks.cpu_amp'},
 }
 """Names by registry. The distilled detectors are found with MMDetection's own: see ``register``."""

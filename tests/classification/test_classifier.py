@@ -51,6 +51,24 @@ def test_calling_it_gives_the_logits_of_the_network():
     assert torch.equal(model(images), network(images))
 
 
+def test_channels_last_changes_the_order_in_memory_alone():
+    plain, other = (build(classifier_config(channels_last=last)) for last in (False, True))
+    order = torch.channels_last
+    seen = []
+    other.network.layer3.register_forward_hook(lambda *call: seen.append(call[2]))
+    images, labels = plain.data_preprocessor(image_batch(), True)
+    losses = [model(images, labels, mode='loss')['loss_ce'] for model in (plain, other)]
+    # float32 sums in another order
+    torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=0)
+    assert seen[0].is_contiguous(memory_format=order)
+    assert other.network.conv1.weight.is_contiguous(memory_format=order)
+    plain.load_state_dict(other.state_dict(), strict=True)
+    strong = image_batch(seed=1)[0].float()
+    torch.testing.assert_close(
+        other.strong_output(strong), plain.strong_output(strong), rtol=1e-4, atol=1e-4
+    )
+
+
 # The weight of the cross entropy
 
 

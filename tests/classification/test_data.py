@@ -395,7 +395,7 @@ def test_batches_of_another_kind(num_classes, images, labels, error, message):
             dict(index=torch.arange(4)),
             KeyError,
             "the batch has unknown keys ['index']; valid keys are ['images', 'indices', 'labels', "
-            "'strong']",
+            "'stored', 'strong']",
         ),
         (
             dict(strong=torch.zeros(4, 1, 8, 8)),

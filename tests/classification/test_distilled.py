@@ -49,6 +49,18 @@ def losses_of(model, **batch):
     return model.loss(images, labels)
 
 
+def test_channels_last_is_of_the_student_and_changes_rounding_alone(teacher):
+    plain, other = (
+        build(distilled_config(teacher, TERMS, channels_last=last)) for last in (False, True)
+    )
+    images, labels = plain.data_preprocessor(image_batch(), True)
+    expected, found = (model(images, labels, mode='loss') for model in (plain, other))
+    assert expected.keys() == found.keys()
+    for name, value in expected.items():
+        # float32 sums in another order, through a batch normalisation
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=0)
+
+
 @pytest.mark.parametrize('distill', [None, {}])
 def test_without_terms_the_losses_are_those_of_the_plain_classifier(teacher, distill):
     plain = losses_of(build(classifier_config()))

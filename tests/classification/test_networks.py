@@ -423,6 +423,7 @@ def test_mobilenet_v1_number_of_classes_must_be_positive() -> None:
         ),
         (WideResNet, (14,), {}, 'depth must be 6 n + 4 with n >= 1, got 14'),
         (WideResNet, (16, 0), {}, 'widen_factor must be at least 1, got 0'),
+        (WideResNet, (16,), {'stem_stride': 3}, 'stem_stride must be 1 or 2, got 3'),
         (VGG, (12,), {}, 'depth must be one of (8, 11, 13, 16, 19), got 12'),
         (MobileNetV2, (), {'width': 0.0}, 'width must be at least 1/16, got 0.0'),
         (MobileNetV2, (), {'expansion': 0}, 'expansion must be at least 1, got 0'),
@@ -431,6 +432,20 @@ def test_mobilenet_v1_number_of_classes_must_be_positive() -> None:
 def test_wrong_arguments(family: type, arguments: tuple, options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
         family(*arguments, **options)
+
+
+def test_a_stem_of_stride_2_halves_every_map_of_a_wide_network(images: Tensor) -> None:
+    names = WideResNet.feature_modules
+    plain = fill(WideResNet(10, 2, 7))
+    section = dict(type='WideResNet', depth=10, widen_factor=2, num_classes=7, stem_stride=2)
+    halved = MODELS.build(section)
+    assert halved.num_classes == 7
+    halved.load_state_dict(plain.state_dict(), strict=True)
+    logits, maps = run_with_hooks(halved.eval(), images, names)
+    _, large = run_with_hooks(plain, images, names)
+    assert logits.shape == (2, 7)
+    assert torch.equal(maps['conv1'][1], large['conv1'][1][:, :, ::2, ::2])
+    assert [maps[name][1].shape[-1] for name in names] == [16, 16, 8, 4]
 
 
 @pytest.mark.parametrize('groups', [0, 4])

@@ -47,7 +47,7 @@ def test_the_first_pair_of_each_kind_has_every_method_and_the_others_wkd() -> No
     published = {PLACES[path][0].name for path in DISTILLED}  # a base alone may be new
     methods = [method for method in CATALOGUE.methods if method.name in published]
     every = {method.name for method in methods if 'two-stage' in method.kinds}
-    assert methods_at('mini', '500i') == every
+    assert methods_at('mini', '500i') == methods_at('scenes', '2400i') == every
     assert methods_at('faster-rcnn_r101-to-r18', '180k') == every
     assert methods_at('faster-rcnn_r101-to-r18', '1x') == EVERY
     for pair in ('faster-rcnn_r50-to-mobilenetv2', 'faster-rcnn_r101-to-r50'):
@@ -122,6 +122,7 @@ def test_plain_models_build() -> None:
         with torch.device('meta'):
             model = MODELS.build(copy.deepcopy(load_config(path).model))
         classes = dict(mini=10, detection=80, digits=10, cifar100=100, imagenet=1000)
+        classes.update(scenes=10, backbones=50)
         parts = [part for part in path.parts if part in classes]
         found = model.num_classes if hasattr(model, 'num_classes') else num_classes(model)
         assert found == classes[parts[-1]], path

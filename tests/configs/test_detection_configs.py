@@ -22,8 +22,9 @@ from wkd_det.distillation import TeacherSource
 ROOT = Path(__file__).parents[2]
 MMDET = Path(mmdet.__file__).parent / '.mim'
 PAIRS = [pair for pair in Catalogue().pairs if '/classification/' not in pair.place]
-COCO = [pair for pair in PAIRS if pair.name != 'mini']
-[MINI] = [pair for pair in PAIRS if pair.name == 'mini']
+SMALL = [pair for pair in PAIRS if pair.name in ('mini', 'scenes')]
+[MINI, SCENES] = SMALL
+COCO = [pair for pair in PAIRS if pair not in SMALL]
 RUNS = ('faster-rcnn_student', 'faster-rcnn_teacher')
 pytestmark = pytest.mark.usefixtures('from_the_root')
 each_pair = pytest.mark.parametrize('pair', PAIRS, ids=lambda pair: pair.path.stem)
@@ -70,7 +71,7 @@ def test_model_builds_and_its_taps_fit(pair, configs_of):
             if name not in TEACHERS:
                 TEACHERS[name] = MODELS.build(TeacherSource(name).model_config())
         assert type(model).__name__ == config.model.type
-        assert num_classes(model) == (10 if pair is MINI else 80)
+        assert num_classes(model) == (10 if pair in SMALL else 80)
         for term in model.distiller.terms.values():
             term.tap.attach(model, TEACHERS[name], term.connectors)
 
@@ -80,7 +81,7 @@ def test_the_student_is_the_plain_one(pair, configs_of):
     path = student_of(pair)
     baseline = unscoped(load_config(path).to_dict())
     plain = baseline['model']
-    if pair is not MINI:
+    if pair in COCO:
         assert f'_{re.split("-to-|_", pair.name)[-1]}' in path.stem
     for method, config in configs_of(pair).items():
         whole = unscoped(config.to_dict())
@@ -159,7 +160,7 @@ def test_hyper_parameters_of_other_methods(pair, configs_of):
                 continue
             assert term.loss.to_dict() == RIVALS[name]
             if term.tap == 'neck':
-                assert term.levels == [0, 1, 2, 3]
+                assert term.levels == ([0] if pair is SCENES else [0, 1, 2, 3])
             if term.tap == 'roi_logits' and 'fcfd' not in name:
                 assert (term.rois, term.background) == ('all', True)
 
@@ -172,7 +173,7 @@ def test_hyper_parameters_that_depend_on_the_pair(pair, configs_of):
         weights = {'faster-rcnn_r101-to-r50': 1.0, 'faster-rcnn_r50-to-mobilenetv2': 2.0}
         assert term.loss.loss_weight == weights.get(pair.name, 1.2)
         assert term.loss.grids == (4, 2, 1)
-        assert term.connector.mid_channels == (64 if pair is MINI else 256)
+        assert term.connector.mid_channels == (64 if pair in SMALL else 256)
     if 'fcfd' in configs:
         # The sum over levels of mean squares, from a mean over levels of their halves.
         model = configs['fcfd'].model
@@ -182,9 +183,9 @@ def test_hyper_parameters_that_depend_on_the_pair(pair, configs_of):
     if 'icd' in configs:
         loss = configs['icd'].model.distill.loss_icd.loss
         assert (loss.loss_weight, loss.auxiliary_weight) == (3, 1)
-        assert (loss.width, loss.num_heads) == ((64, 4) if pair is MINI else (256, 8))
+        assert (loss.width, loss.num_heads) == ((64, 4) if pair in SMALL else (256, 8))
         (hook,) = configs['icd'].custom_hooks
-        assert hook.warm_up == (50 if pair is MINI else 1000)
+        assert hook.warm_up == {MINI: 50, SCENES: 240}.get(pair, 1000)
         assert (hook.terms, hook.by_epoch) == (['loss_icd.loss_weight'], False)
     for method in {'fcfd', 'fcfd-wkd'} & set(configs):
         lenders = {
@@ -288,8 +289,9 @@ def test_coco_teacher_is_a_released_detector(pair, configs_of):
     assert teacher.checkpoint == weights[f'configs/{released}']
 
 
-def test_mini_teacher_is_the_one_trained_before(configs_of):
-    for config in configs_of(MINI).values():
+@pytest.mark.parametrize('pair', SMALL, ids=lambda pair: pair.name)
+def test_the_teacher_of_a_small_pair_is_the_one_trained_before(pair, configs_of):
+    for config in configs_of(pair).values():
         teacher = config.model.teacher
         trained = load_config(ROOT / 'configs' / teacher.config.removeprefix('wkd_det::'))
         last = f'iter_{trained.train_cfg.max_iters}.pth'
@@ -297,17 +299,45 @@ def test_mini_teacher_is_the_one_trained_before(configs_of):
         assert trained.default_hooks.checkpoint.save_last
 
 
-def test_mini_runs_take_equal_steps_and_end_with_an_evaluation(configs_of):
-    configs = {name: load_config(ROOT / f'configs/mini/{name}.py') for name in RUNS}
+@pytest.mark.parametrize(
+    ('pair', 'steps', 'teacher_steps', 'data'),
+    [(MINI, 500, 600, 'data/mini_digits/'), (SCENES, 2400, 4800, 'data/photo_scenes/')],
+    ids=lambda value: getattr(value, 'name', None),
+)
+def test_small_runs_take_equal_steps_and_end_with_an_evaluation(
+    pair, steps, teacher_steps, data, configs_of
+):
+    folder = pair.name
+    configs = {name: load_config(ROOT / f'configs/{folder}/{name}.py') for name in RUNS}
     assert [config.work_dir for config in configs.values()] == [
-        f'work_dirs/mini/{name}' for name in RUNS
+        f'work_dirs/{folder}/{name}' for name in RUNS
     ]
-    for name, config in {**configs, **configs_of(MINI)}.items():
-        steps = config.train_cfg.max_iters
-        assert steps == (600 if name == 'faster-rcnn_teacher' else 500)
-        assert config.train_cfg.val_interval == steps
-        assert config.param_scheduler[-1].end == steps
+    for name, config in {**configs, **configs_of(pair)}.items():
+        found = config.train_cfg.max_iters
+        assert found == (teacher_steps if name == 'faster-rcnn_teacher' else steps)
+        assert found % config.train_cfg.val_interval == 0
+        assert config.param_scheduler[-1].end == found
         for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
-            assert loader.dataset.data_root == 'data/mini_digits/'
+            assert loader.dataset.data_root == data
             assert len(loader.dataset.metainfo.classes) == 10
             assert loader.num_workers == 0
+
+
+def test_detectors_of_the_scenes_begin_with_the_backbones_that_their_configs_train():
+    for name, width in zip(RUNS, (16, 32)):
+        detector = load_config(ROOT / f'configs/scenes/{name}.py').model
+        trained = load_config(ROOT / f'configs/scenes/backbones/resnet18-w{width}.py')
+        backbone = dict(detector.backbone)
+        last = f'epoch_{trained.train_cfg.max_epochs}.pth'
+        assert backbone['init_cfg'] == dict(
+            type='Pretrained',
+            checkpoint=f'{trained.work_dir}/{last}',
+            prefix='network.backbone.',
+        )
+        network = trained.model.network
+        assert (backbone['depth'], backbone['base_channels']) == (18, width)
+        assert (network.backbone.depth, network.backbone.base_channels) == (18, width)
+        scale = trained.model.data_preprocessor
+        assert detector.data_preprocessor.mean == scale.mean
+        assert detector.data_preprocessor.std == scale.std
+        assert detector.data_preprocessor.bgr_to_rgb

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmdet.models.roi_heads.roi_extractors import GenericRoIExtractor, SingleRoIExtractor
 
-from waits import Waits
+from gpu_check.waits import OperatorWatch
 from wkd_det.detection.pooling import LevelRows, pooled, shared_levels
 
 LAYER = dict(type='RoIAlign', output_size=3, sampling_ratio=2)
@@ -81,15 +81,15 @@ def test_levels_are_found_once_for_all_that_share_them():
     one, other = extractor(), copy.deepcopy(extractor())
     for layer in other.roi_layers:
         layer.output_size = (5, 5)
-    with Waits() as waits:
+    with OperatorWatch() as watch:
         for own in (one, other):
             pooled(rows, own, pyramid(), rois)
-    assert sum(waits.count.values()) == 1
+    assert sum(watch.readers.values()) == 1
     other.finest_scale = 28
-    with Waits() as waits:
+    with OperatorWatch() as watch:
         pooled(rows, other, pyramid(), rois)
         pooled(rows, one, pyramid(), rois.clone())
-    assert sum(waits.count.values()) == 2
+    assert sum(watch.readers.values()) == 2
 
 
 @pytest.mark.parametrize('kind', [SingleRoIExtractor, GenericRoIExtractor])

@@ -277,6 +277,14 @@ def test_gradcheck(moments, grid, masked):
     assert torch.autograd.gradcheck(lambda x: moments(x, grid=grid, mask=mask)[:2], (maps,))
 
 
+def test_the_gradient_of_a_variance_of_one_pixel_is_exactly_nothing():
+    """However steep what is made of it: a divergence of nearly constant features is."""
+    maps = features(height=3, width=3, dtype=torch.float32).requires_grad_()
+    _, variance, _ = cell_mean_and_variance(maps, grid=3)
+    (1e6 * variance).sum().backward()
+    assert (maps.grad == 0).all()
+
+
 # Strips: the maps are read once, as on an accelerator
 
 

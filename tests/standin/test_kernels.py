@@ -221,7 +221,7 @@ def test_roi_align_of_bfloat16_is_that_of_float32_rounded():
     rois = torch.tensor([[0, 1.0, 1.5, 5.0, 6.0], [1, 0.0, 2.0, 7.5, 7.0]])
     results = []
     for dtype in (torch.float32, torch.bfloat16):
-        given = maps.to(dtype).requires_grad_()
+        given = maps.to(dtype, copy=True).requires_grad_()
         pooled = mmcv.ops.roi_align(given, rois.to(dtype), 2)
         pooled.sum().backward()
         assert pooled.dtype == given.grad.dtype == dtype

@@ -170,6 +170,8 @@ class _Maker:
             'WKDLogitLoss': self._later(self._transport),
             'WKDLogitLoss joint': self._later(self._transport, separated=False),
             'WKDLogitLoss log domain': self._later(self._transport, log_domain=True),
+            'WKDLogitLoss debiased': self._later(self._transport, debiased=True),
+            'WKDLogitLoss weighed': self._later(self._transport, weigh_by_non_target=True),
         }
 
     def of_features(self) -> dict[str, Callable[[], Sample]]:

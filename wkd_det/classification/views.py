@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property, partial
 from typing import Any
@@ -18,10 +18,12 @@ from wkd_det.classification.classifier import (
     split_auxiliary,
 )
 from wkd_det.classification.data import TeacherImages
+from wkd_det.classification.stored import StoredUse
 from wkd_det.classification.targets import Targets
 from wkd_det.distillation.recording import Recorded, recording, replaced
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.distillation.view import StudentView, TeacherView
+from wkd_det.ops.arithmetic import without_autocast
 
 
 class ClassifierStudentView(StudentView):
@@ -100,6 +102,7 @@ class ClassifierTeacherView(TeacherView):
         teacher_images: Makes the teacher's batch from the student's.
         student: The student's view of the batch.
         modules: Names of modules of the network whose outputs are recorded.
+        stored: Decides whether the outputs that the batch carries stand in for the teacher.
     """
 
     def __init__(
@@ -108,21 +111,31 @@ class ClassifierTeacherView(TeacherView):
         teacher_images: TeacherImages,
         student: ClassifierStudentView,
         modules: Sequence[str],
+        *,
+        stored: StoredUse | None = None,
     ) -> None:
         super().__init__(teacher.module)
         self._teacher = teacher
         self._teacher_images = teacher_images
         self._student = student
         self._modules = modules
+        self._kept: Mapping[str, Tensor] | None = None
+        if student.targets.stored is not None and stored is not None:
+            self._kept = stored(student.targets.stored, modules, self._outputs_of, student.inputs)
 
     def start(self) -> None:
-        self._outputs  # noqa: B018  a cached property
+        if self._kept is None:
+            self._outputs  # noqa: B018  a cached property
 
     def output(self, module: str) -> Tensor:
+        if self._kept is not None:
+            return self._kept[module]
         recorded = self._outputs[module]
         return self.once(('output', module), lambda: self._teacher.given(recorded))
 
     def logits(self, stage: int = 0) -> Tensor:
+        if self._kept is not None:
+            return self._teacher.logits(self._kept[''])
         return self.in_student_classes(_logits_in(self._outputs))
 
     def strong_logits(self) -> Tensor:
@@ -155,6 +168,9 @@ class ClassifierTeacherView(TeacherView):
             maps, logits = run(self._teacher.inference.taken(features))
         return self._teacher.given(maps), self.in_student_classes(logits)
 
+    def _outputs_of(self, images: Tensor) -> dict[str, Tensor]:
+        return outputs_of(self._teacher, self._teacher_images(images), self._modules)
+
     @cached_property
     @torch.no_grad()
     def _outputs(self) -> Recorded:
@@ -170,6 +186,23 @@ class ClassifierTeacherView(TeacherView):
         with self._teacher.computing(images):
             output = network_of(self.module)(self._teacher.inference.laid_out(images))
         return self.in_student_classes(split_auxiliary(output)[0])
+
+
+@torch.no_grad()
+def outputs_of(teacher: Teacher, images: Tensor, modules: Sequence[str]) -> dict[str, Tensor]:
+    """Return outputs of modules of a teacher, outside autocast and in float32.
+
+    Args:
+        teacher: A classifier or a bare network.
+        images: As it takes them, float32, shape ``(N, C, H, W)``.
+        modules: Names of modules of its network; ``''`` stands for the logits in its own classes.
+    """
+    images = teacher.inference.laid_out(images)
+    network = network_of(teacher.module)
+    with without_autocast(images), recording(network, modules) as outputs:
+        run_network('teacher', network, images)
+    found = {name: outputs[name] if name else _logits_in(outputs) for name in modules}
+    return {name: teacher.given(value).float() for name, value in found.items()}
 
 
 def strong_images(targets: Targets) -> Tensor:

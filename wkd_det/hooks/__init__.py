@@ -1,5 +1,6 @@
-"""Hooks around training: safe checkpoints, exact resume, results, schedules, precision."""
+"""Hooks around training: checkpoints, exact resume, results, schedules, precision, layout."""
 
+from wkd_det.hooks.channels_last import ChannelsLastHook
 from wkd_det.hooks.cpu_amp import CPUAmpOptimWrapper
 from wkd_det.hooks.exact_checkpoint import ExactCheckpointHook
 from wkd_det.hooks.metric_file import MetricFileHook
@@ -8,6 +9,7 @@ from wkd_det.hooks.term_schedule import TermScheduleHook
 
 __all__ = [
     'CPUAmpOptimWrapper',
+    'ChannelsLastHook',
     'ExactCheckpointHook',
     'MetricFileHook',
     'SampleTableHook',

@@ -226,7 +226,9 @@ class _Moments(torch.autograd.Function):
             shift, deviation, squares = _sums_of_pixels(maps, strips, inside, size)
         squares = squares - size * deviation.square()
         ctx.strips = strips
-        ctx.save_for_backward(maps, inside, size, divisor, shift, deviation, squares >= 0)
+        # The variance of one pixel is 0 whatever it is; so is one that rounding made negative.
+        varies = (squares >= 0) & (size > 1)
+        ctx.save_for_backward(maps, inside, size, divisor, shift, deviation, varies)
         return (deviation + shift) * (count > 0), squares.clamp_(min=0) / divisor
 
     @staticmethod
@@ -234,10 +236,10 @@ class _Moments(torch.autograd.Function):
     def backward(
         ctx: FunctionCtx, grad_mean: Tensor, grad_variance: Tensor
     ) -> tuple[Tensor | None, ...]:
-        maps, inside, size, divisor, shift, deviation, kept = ctx.saved_tensors
+        maps, inside, size, divisor, shift, deviation, varies = ctx.saved_tensors
         # Each pixel of a cell moves its mean by 1 / m and its variance by 2 (x - mean) / divisor;
         # an empty cell has no pixel, so its share below reaches nobody.
-        slope = grad_variance * kept * (2 / divisor)
+        slope = grad_variance * varies * (2 / divisor)
         offset = grad_mean / size - slope * deviation
         grad = torch.empty_like(maps, memory_format=torch.contiguous_format)
         with without_autocast(grad):  # backward() may be called inside an autocast block

@@ -11,7 +11,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 from wkd_det.ops.arithmetic import equal_parts, without_autocast
 
 _PRODUCT_BLOCK_ELEMENTS = 2**22  # in the (rows, C, C) scratch of a block: 16 MiB in float32
-_SCALING_BLOCK_ELEMENTS = 2**22  # in the scratch of a block of samples: 16 MiB in float32
+_SCALING_BLOCK_ELEMENTS = 2**20  # in the scratch of a block of samples: 4 MiB in float32
 _SCALING_BLOCK_ELEMENTS_OF_ACCELERATORS = 2**26  # 256 MiB: there, few launches count
 _SCALING_BLOCK_SAMPLES = 128  # at least: a product with fewer rows waits for the kernel to be read
 _GUARD = 1e-8  # keeps the divisions finite where the kernel underflows; the reference's value

@@ -1,0 +1,36 @@
+# wrn_16_4 behind a stem of stride 2, teacher of the short trainings of CIFAR-100: 10 epochs, seven of
+# them at 24 pixels.
+#
+# Method:   plain training
+# Pair:     none
+# Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there, or cifar100.npz)
+# Command:  python tools/train.py configs/classification/cifar100/baseline/wrn_16_4_short.py
+# Expected: not yet run
+_base_ = './wrn_10_2_short.py'
+
+model = dict(network=dict(depth=16, widen_factor=4))
+val_dataloader = dict(dataset=dict(split='val'))
+
+max_epochs = 10
+train_cfg = dict(max_epochs=max_epochs, val_interval=1)
+custom_hooks = [dict(type='ImageSizeHook', sizes=[(0, 24), (7, 32)])]
+param_scheduler = [
+    dict(
+        type='LinearLR',
+        start_factor=0.01,
+        begin=0,
+        end=1,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    ),
+    dict(
+        type='CosineAnnealingLR',
+        eta_min=0,
+        begin=0,
+        end=max_epochs,
+        by_epoch=True,
+        convert_to_iter_based=True,
+    ),
+]
+optim_wrapper = dict(optimizer=dict(lr=0.2))
+work_dir = 'work_dirs/cifar100/wrn_16_4_short'

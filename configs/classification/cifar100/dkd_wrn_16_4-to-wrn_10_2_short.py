@@ -1,0 +1,14 @@
+# DKD, wrn_16_4 to wrn_10_2, both behind a stem of stride 2, 12 epochs of CIFAR-100 on a CPU.
+#
+# Method:   DKD: target and non-target classes decoupled
+# Pair:     wrn_16_4 to wrn_10_2
+# Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there, or cifar100.npz); the trained
+#           teacher (configs/classification/cifar100/baseline/wrn_16_4_short.py)
+# Command:  python tools/train.py configs/classification/cifar100/dkd_wrn_16_4-to-wrn_10_2_short.py
+# Expected: not yet run
+_base_ = [
+    '../../_base_/pairs/cifar100_wrn_16_4-to-wrn_10_2_short.py',
+    '../../_base_/distill/classification/dkd_cifar100_wrn_16_4-to-wrn_10_2_short.py',
+]
+
+model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('dkd', {}))

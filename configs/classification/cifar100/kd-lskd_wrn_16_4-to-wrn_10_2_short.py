@@ -1,0 +1,18 @@
+# KD + LSKD, wrn_16_4 to wrn_10_2, both behind a stem of stride 2, 12 epochs of CIFAR-100 on a CPU.
+#
+# Method:   KD + LSKD: KD of standardised logits
+# Pair:     wrn_16_4 to wrn_10_2
+# Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there, or cifar100.npz); the trained
+#           teacher (configs/classification/cifar100/baseline/wrn_16_4_short.py)
+# Command:  python tools/train.py \
+#     configs/classification/cifar100/kd-lskd_wrn_16_4-to-wrn_10_2_short.py
+# Expected: not yet run
+_base_ = [
+    '../../_base_/pairs/cifar100_wrn_16_4-to-wrn_10_2_short.py',
+    '../../_base_/distill/classification/kd-lskd.py',
+]
+
+model = dict(
+    distill=_base_.pop('distill') | _base_.pop('settings').get('kd-lskd', {}),
+    **_base_.pop('student'),
+)

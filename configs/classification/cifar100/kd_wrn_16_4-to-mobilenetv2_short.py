@@ -1,0 +1,18 @@
+# KD, wrn_16_4 behind a stem of stride 2 to MobileNetV2, 12 epochs of CIFAR-100 on a CPU.
+#
+# Method:   KD: Kullback-Leibler divergence of the class probabilities
+# Pair:     wrn_16_4 to MobileNetV2
+# Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there, or cifar100.npz); the trained
+#           teacher (configs/classification/cifar100/baseline/wrn_16_4_short.py)
+# Command:  python tools/train.py \
+#     configs/classification/cifar100/kd_wrn_16_4-to-mobilenetv2_short.py
+# Expected: not yet run
+_base_ = [
+    '../../_base_/pairs/cifar100_wrn_16_4-to-mobilenetv2_short.py',
+    '../../_base_/distill/classification/kd.py',
+]
+
+model = dict(
+    distill=_base_.pop('distill') | _base_.pop('settings').get('kd', {}),
+    **_base_.pop('student'),
+)

@@ -1,0 +1,15 @@
+# WKD-L + WKD-F, wrn_16_4 behind a stem of stride 2 to MobileNetV2, 12 epochs of CIFAR-100 on a CPU.
+#
+# Method:   WKD-L + WKD-F: Wasserstein distances on logits and last feature map
+# Pair:     wrn_16_4 to MobileNetV2
+# Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there, or cifar100.npz); the trained
+#           teacher (configs/classification/cifar100/baseline/wrn_16_4_short.py)
+# Command:  python tools/train.py \
+#     configs/classification/cifar100/wkd-lf_wrn_16_4-to-mobilenetv2_short.py
+# Expected: not yet run
+_base_ = [
+    '../../_base_/pairs/cifar100_wrn_16_4-to-mobilenetv2_short.py',
+    '../../_base_/distill/classification/wkd-lf.py',
+]
+
+model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('wkd-lf', {}))

@@ -1,0 +1,27 @@
+# All training images of CIFAR-100, a student of another kind: wrn_16_4 to MobileNetV2.
+#
+# Command: python tools/compare.py studies/cifar100_mobilenetv2.py
+# Needs:   data/cifar100
+_base_ = '_base_/cifar100_arms.py'
+
+title = 'CIFAR-100, wrn_16_4 to MobileNetV2, 12 epochs'
+seeds = [1, 2, 3, 4, 5]
+length = 12
+search = dict(length=4)
+records = 'studies/results/cifar100_mobilenetv2'
+
+_configs = 'configs/classification/cifar100'
+methods = {
+    'plain': dict(config=f'{_configs}/baseline/mobilenetv2_short.py'),
+    **{
+        name: dict(config=f'{_configs}/{config}_wrn_16_4-to-mobilenetv2_short.py')
+        for name, config in dict(kd='kd', wkd_l='wkd-l', wkd_f='wkd-f', wkd_lf='wkd-lf').items()
+    },
+    'fitnet': dict(
+        config=f'{_configs}/fitnet_wrn_16_4-to-mobilenetv2_short.py',
+        overrides={
+            'model.distill.loss_fitnet.tap': 'blocks.6',
+            'model.distill.loss_fitnet.teacher_tap': 'pool:input',
+        },
+    ),
+}
