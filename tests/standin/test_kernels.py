@@ -258,10 +258,13 @@ def test_boxes_are_compared_in_any_type(dtype):
     assert mmcv.ops.nms_match(torch.cat([boxes, scores[:, None]], 1), 0.5)[1].tolist() == [1, 0]
 
 
-def test_bfloat16_has_no_kernel_on_a_cpu_as_in_mmcv():
-    maps = torch.zeros(1, 2, 4, 4, dtype=torch.bfloat16)
+def test_deformable_convolution_of_bfloat16_has_no_kernel_on_a_cpu():
+    maps, offset, weight = (
+        torch.zeros(shape, dtype=torch.bfloat16)
+        for shape in ((1, 2, 6, 6), (1, 18, 4, 4), (3, 2, 3, 3))
+    )
     with pytest.raises(RuntimeError, match="not implemented for 'BFloat16'"):
-        mmcv.ops.roi_align(maps, torch.zeros(1, 5, dtype=torch.bfloat16), 2)
+        mmcv.ops.deform_conv2d(maps, offset, weight)
 
 
 # What is refused
