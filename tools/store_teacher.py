@@ -5,7 +5,7 @@ Command:
 
 CONFIG is the distilled config that is trained afterwards. Its training data set has augmentations
 (how many of each image), stored_teacher (the folder that is written, one file for each
-augmentation) and perhaps stored_maps (modules of the teacher whose output is stored beside the
+augmentation) and perhaps stored_maps (modules of the teacher whose output is stored with the
 logits). An interrupted call goes on where it was; all configs with this teacher and these
 augmentations share the folder, those with fewer images, augmentations or maps too.
 """

@@ -38,7 +38,7 @@ def store_teacher(
         model: The distilled classifier, on the device where the teacher is to run.
         dataset: Training data with fixed ``augmentations``.
         folder: Folder of the files.
-        maps: Modules of the teacher's network whose output is stored beside the logits.
+        maps: Modules of the teacher's network whose output is stored with the logits.
         half: Write float16, half the size; each value is off by up to 1/2048 of itself. Otherwise
             float32, as the teacher gives them.
         batch_size: Images at once.
