@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import re
 
 import pytest
 import torch
@@ -340,3 +341,30 @@ def test_operators_of_mmcv_keep_the_usual_layout():
     network[1] = nn.Module()
     network[1].roi_layers = nn.ModuleList([RoIAlign(7)])  # given contiguous maps
     Inference(channels_last=True).prepare(network)
+
+
+@pytest.mark.parametrize('autocast', [False, True])
+@pytest.mark.parametrize(
+    'norm',
+    [nn.utils.parametrizations.weight_norm, nn.utils.parametrizations.spectral_norm, None],
+    ids=['weight_norm', 'spectral_norm', 'none'],
+)
+def test_layers_whose_weights_are_computed_keep_the_way_of_autocast(norm, autocast):
+    layer = nn.Conv2d(2, 3, 3)
+    network = nn.Sequential(layer if norm is None else norm(layer)).eval().requires_grad_(False)
+    prepared = copy.deepcopy(network)
+    Inference(dtype='autocast').prepare(prepared)
+    images = torch.rand(1, 2, 5, 5)
+    with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+        for _ in range(2):
+            assert torch.equal(prepared[0](input=images), network[0](input=images))
+
+
+def test_volumes_have_no_such_layout():
+    network = nn.Sequential(nn.Conv3d(1, 2, 3))
+    message = (
+        "teacher.inference.channels_last: weights must have at most 4 dimensions, and '0.weight' "
+        'of the teacher has the shape (2, 1, 3, 3, 3)'
+    )
+    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+        Inference(channels_last=True).prepare(network)

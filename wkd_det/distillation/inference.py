@@ -95,7 +95,7 @@ class Inference:
             _cast(network, self.type)
         elif self.dtype == 'autocast':
             for layer in network.modules():
-                if any(type(layer).forward is kind.forward for kind in _CAST_BY_AUTOCAST):
+                if _is_cast_by_autocast(layer):
                     layer.forward = partial(_with_cast_weights, layer, {})
         if self.channels_last:
             network.to(memory_format=torch.channels_last)
@@ -160,6 +160,12 @@ def _mapped(change: Callable[[Tensor], Tensor], values: Any) -> Any:
     return values
 
 
+def _is_cast_by_autocast(layer: nn.Module) -> bool:
+    """Whether a layer has a weight of its own, none that is computed in each pass from others."""
+    plain = any(type(layer).forward is kind.forward for kind in _CAST_BY_AUTOCAST)
+    return plain and 'weight' in layer._parameters
+
+
 def _with_cast_weights(
     layer: nn.Module, made: dict[Any, dict[str, Any]], *args: Any, **kwargs: Any
 ) -> Tensor:
@@ -168,7 +174,8 @@ def _with_cast_weights(
     The weights under their names stay in float32, for everybody who reads them.
     """
     plain = layer._parameters
-    weight, dtype = plain['weight'], autocast_type(args[0].device)
+    weight = plain['weight']
+    dtype = autocast_type(weight.device)
     if dtype is None or weight.dtype != torch.float32:
         return type(layer).forward(layer, *args, **kwargs)
     key = dtype, weight.device
@@ -203,10 +210,16 @@ def _cast(network: nn.Module, dtype: torch.dtype) -> None:
 
 
 def _refuse_fixed_layouts(network: nn.Module) -> None:
-    """Refuse operators of mmcv, whose kernels take the usual layout for granted.
+    """Refuse what has no such layout: weights of volumes, and operators of mmcv.
 
-    Those of RoI extractors are given such maps.
+    Kernels of mmcv take the usual layout for granted; those of RoI extractors are given such maps.
     """
+    for name, parameter in network.named_parameters():
+        if parameter.dim() > 4:
+            raise ValueError(
+                'teacher.inference.channels_last: weights must have at most 4 dimensions, and '
+                f'{name!r} of the teacher has the shape {tuple(parameter.shape)}'
+            )
     pooling = {
         part
         for module in network.modules()
