@@ -12,6 +12,7 @@ from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
+from torchvision.ops import roi_align
 
 from wkd_det.distillation.inference import Inference, autocast_type
 from wkd_det.distillation.teacher import Teacher, TeacherSource
@@ -104,6 +105,16 @@ def amp(on):
     return torch.autocast('cpu', torch.bfloat16) if on else contextlib.nullcontext()
 
 
+def pools_under_autocast():
+    maps, rois = torch.zeros(1, 1, 2, 2, dtype=torch.bfloat16), torch.zeros(1, 5)
+    try:
+        with amp(True):
+            roi_align(maps, rois, 1)
+    except RuntimeError:
+        return False
+    return True
+
+
 def step(model, kind, *, autocast=False):
     """Losses of the terms, and the gradient of all parameters as one vector."""
     batch = random_batch([(64, 96), (60, 64)]) if kind == 'detector' else image_batch()
@@ -149,6 +160,8 @@ def test_without_autocast_these_change_no_bit(unchanged, teachers, kind, inferen
 
 @BOTH
 def test_weights_that_are_cast_once_change_no_bit_under_autocast(teachers, kind):
+    if kind == 'detector' and not pools_under_autocast():
+        pytest.skip("this torchvision's RoIAlign takes no bfloat16 under autocast")
     model, plain = build(teachers, kind, dict(dtype='autocast')), build(teachers, kind)
     for _ in range(2):  # the second step takes the kept weights
         own, other = (step(one, kind, autocast=True) for one in (plain, model))

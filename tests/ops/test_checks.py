@@ -259,7 +259,7 @@ def test_another_device_is_looked_at_once_for_each_form_and_number_of_classes(mo
     target = torch.zeros(2, dtype=torch.int64, device='meta')
     for form, classes in (('a form', 3), ('a form', 4), ('another', 3)):
         logits = torch.zeros(2, classes, device='meta')
-        with pytest.raises((RuntimeError, NotImplementedError), match='meta'):
+        with pytest.raises((RuntimeError, NotImplementedError), match='[Mm]eta'):
             check_target(target, logits, form)
         check_target(target, logits, form)
 
@@ -268,6 +268,6 @@ def test_a_number_on_another_device_is_looked_at_once(monkeypatch):
     monkeypatch.setattr(checks, '_LOOKED_AT', set())
     number = torch.ones((), device='meta')
     for check, name in ((check_positive, 'temperature'), (check_nonnegative, 'weight')):
-        with pytest.raises((RuntimeError, NotImplementedError), match='meta'):
+        with pytest.raises((RuntimeError, NotImplementedError), match='[Mm]eta'):
             check(**{name: number})
         check(**{name: number})
