@@ -252,7 +252,12 @@ class Catalogue:
 
     def base_of(self, method: Method, pair: Pair) -> Path:
         """The file of a method for a pair: its own variant where there is one."""
-        for whose in (pair.path.stem, pair.name, pair.data):
+        for whose in (
+            pair.path.stem,
+            pair.name,
+            f'{pair.data}_{pair.schedule}',
+            pair.data,
+        ):
             path = method.path.with_name(f'{method.name}_{whose}.py')
             if path.is_file():
                 return path

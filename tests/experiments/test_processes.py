@@ -33,4 +33,4 @@ def test_a_process_is_known_by_what_it_has_used():
     usage = group.wait(process)
     assert process.returncode == 0
     assert 0 < usage.cpu_seconds < 60
-    assert 1 < usage.memory < 1000
+    assert usage.memory > 1  # a child starts with the pages of its parent, however many

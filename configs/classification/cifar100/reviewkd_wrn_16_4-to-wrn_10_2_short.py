@@ -9,7 +9,7 @@
 # Expected: not yet run
 _base_ = [
     '../../_base_/pairs/cifar100_wrn_16_4-to-wrn_10_2_short.py',
-    '../../_base_/distill/classification/reviewkd_cifar100_wrn_16_4-to-wrn_10_2_short.py',
+    '../../_base_/distill/classification/reviewkd_cifar100_short.py',
 ]
 
 model = dict(distill=_base_.pop('distill') | _base_.pop('settings').get('reviewkd', {}))
