@@ -102,7 +102,7 @@ def sinkhorn_divergence(
     r"""Transport cost less what histograms cost against themselves: 0 for equal ones.
 
     .. math::
-        S(a, b) = \tfrac12 \big( W(a, b) + W(b, a) - W(a, a) - W(b, b) \big)
+        S(a, b) = \tfrac12 ( W(a, b) + W(b, a) - W(a, a) - W(b, b) )
 
     with :math:`W` of :func:`sinkhorn_cost`. After enough rounds, and for a symmetric cost,
     :math:`W(a, b) = W(b, a)`, and this is
