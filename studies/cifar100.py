@@ -5,7 +5,7 @@
 #
 # Command: python tools/compare.py studies/cifar100.py
 # Needs:   data/cifar100 (the archive, or cifar100.npz)
-_base_ = '_base_/cifar100_arms.py'
+_base_ = '_base_/cifar100_equal.py'
 
 title = 'CIFAR-100, 450 images a class, 12 epochs'
 seeds = [1, 2, 3, 4, 5, 6, 7, 8]
@@ -23,131 +23,66 @@ _logits = {
     **_teacher,
     'train_dataloader.dataset.stored_teacher': 'data/teacher/cifar100_wrn_16_4',
 }
-_wkd_l = f'{_configs}/wkd-l_{_pair}'
-_cost = 'model.distill.loss_wkd_l.loss.cost'
-_transport = 'model.distill.loss_wkd_l.loss.transport_weight'
 _rows = dict(type='ClassifierCost')
 _oracle = dict(type='GroupCost', grouping='cifar100', within=0.5)
+_gaussian = 'data/interrelation/cifar100_wrn_16_4_gaussian-diag.safetensors'
+_costs = dict(  # title, cost, and what else the arm says
+    wkd_l_constant=('constant cost', dict(type='ConstantCost'), {}),
+    wkd_l_shuffled=('classes shuffled', dict(type='ShuffledCost', cost=_rows), dict(like='wkd_l')),
+    wkd_l_oracle=('superclasses', _oracle, dict(seeds=_few)),
+    wkd_l_oracle_shuffled=(
+        'superclasses shuffled',
+        dict(type='ShuffledCost', cost=_oracle),
+        dict(like='wkd_l_oracle', seeds=_few),
+    ),
+    wkd_l_gaussian=(
+        'Gaussians of features',
+        dict(type='FileCost', path=_gaussian),
+        dict(like='wkd_l', seeds=_few),
+    ),
+)
+_term = 'model.distill.loss_{}'
+_rivals = dict(  # title, config, term, its keys that the search scales, overrides, seeds
+    dkd=('DKD', 'dkd', 'dkd', ['beta'], {**_logits, _term.format('dkd.loss.beta'): 4.0}, None),
+    reviewkd=('ReviewKD', 'reviewkd', 'reviewkd', ['loss_weight'], _teacher, _five),
+    fitnet_middle=('FitNet, middle map', 'fitnet', 'fitnet', ['loss_weight'], _teacher, _five),
+    lskd=(
+        'KD + LSKD', 'kd-lskd', 'kd', ['loss_weight'], {**_logits, 'model.ce_weight': 1.0}, _few,
+    ),
+    dist=('DIST', 'dist', 'dist', ['loss_weight'], _logits, _few),
+    nkd=(
+        'NKD', 'nkd', 'nkd', ['loss_weight'],
+        {**_logits, _term.format('nkd.loss.loss_weight'): 1.0}, _few,
+    ),
+    wttm=('WTTM', 'wttm', 'wttm', ['loss_weight'], _logits, _few),
+    crd=(
+        'CRD', 'crd', 'crd', ['loss_weight'],
+        {**_teacher, 'train_dataloader.dataset.with_index': True}, _few,
+    ),
+    rkd=('RKD', 'rkd', 'rkd', ['distance_weight', 'angle_weight'], _teacher, _few),
+)  # fmt: skip
 methods = dict(
-    plain_equal=dict(
-        title='plain student, equal compute',
-        config=f'{_configs}/baseline/wrn_10_2_short.py',
-        overrides={
-            'model.ce_weight': 1.0,
-            'train_dataloader.dataset.augmentations': None,  # new crops in every epoch
-        },
-        weight='model.ce_weight',
-        like='plain',
-        length=36,
-    ),
-    wkd_l_constant=dict(
-        title='WKD-L, constant cost',
-        config=_wkd_l,
-        overrides={**_logits, _cost: dict(_delete_=True, type='ConstantCost')},
-        weight=_transport,
-    ),
-    wkd_l_shuffled=dict(
-        title='WKD-L, classes shuffled',
-        config=_wkd_l,
-        overrides={**_logits, _cost: dict(_delete_=True, type='ShuffledCost', cost=_rows)},
-        weight=_transport,
-        like='wkd_l',
-    ),
-    wkd_l_oracle=dict(
-        title='WKD-L, superclasses',
-        config=_wkd_l,
-        overrides={**_logits, _cost: dict(_delete_=True, **_oracle)},
-        weight=_transport,
-        seeds=_few,
-    ),
-    wkd_l_oracle_shuffled=dict(
-        title='WKD-L, superclasses shuffled',
-        config=_wkd_l,
-        overrides={**_logits, _cost: dict(_delete_=True, type='ShuffledCost', cost=_oracle)},
-        weight=_transport,
-        like='wkd_l_oracle',
-        seeds=_few,
-    ),
-    wkd_l_gaussian=dict(
-        title='WKD-L, Gaussians of features',
-        config=_wkd_l,
-        overrides={
-            **_logits,
-            _cost: dict(
-                _delete_=True,
-                type='FileCost',
-                path='data/interrelation/cifar100_wrn_16_4_gaussian-diag.safetensors',
-            ),
-        },
-        weight=_transport,
-        like='wkd_l',
-        seeds=_few,
-    ),
-    dkd=dict(
-        title='DKD',
-        config=f'{_configs}/dkd_{_pair}',
-        overrides={**_logits, 'model.distill.loss_dkd.loss.beta': 4.0},
-        weight='model.distill.loss_dkd.loss.beta',
-    ),
-    reviewkd=dict(
-        title='ReviewKD',
-        config=f'{_configs}/reviewkd_{_pair}',
-        overrides=_teacher,
-        weight='model.distill.loss_reviewkd.loss.loss_weight',
-        seeds=_five,
-    ),
-    fitnet_middle=dict(
-        title='FitNet, middle map',
-        config=f'{_configs}/fitnet_{_pair}',
-        overrides=_teacher,
-        weight='model.distill.loss_fitnet.loss.loss_weight',
-        seeds=_five,
-    ),
-    lskd=dict(
-        title='KD + LSKD',
-        config=f'{_configs}/kd-lskd_{_pair}',
-        overrides={**_logits, 'model.ce_weight': 1.0},
-        weight='model.distill.loss_kd.loss.loss_weight',
-        seeds=_few,
-    ),
-    dist=dict(
-        title='DIST',
-        config=f'{_configs}/dist_{_pair}',
-        overrides=_logits,
-        weight='model.distill.loss_dist.loss.loss_weight',
-        seeds=_few,
-    ),
-    nkd=dict(
-        title='NKD',
-        config=f'{_configs}/nkd_{_pair}',
-        overrides={**_logits, 'model.distill.loss_nkd.loss.loss_weight': 1.0},
-        weight='model.distill.loss_nkd.loss.loss_weight',
-        seeds=_few,
-    ),
-    wttm=dict(
-        title='WTTM',
-        config=f'{_configs}/wttm_{_pair}',
-        overrides=_logits,
-        weight='model.distill.loss_wttm.loss.loss_weight',
-        seeds=_few,
-    ),
-    crd=dict(
-        title='CRD',
-        config=f'{_configs}/crd_{_pair}',
-        overrides={**_teacher, 'train_dataloader.dataset.with_index': True},
-        weight='model.distill.loss_crd.loss.loss_weight',
-        seeds=_few,
-    ),
-    rkd=dict(
-        title='RKD',
-        config=f'{_configs}/rkd_{_pair}',
-        overrides=_teacher,
-        weight=[
-            'model.distill.loss_rkd.loss.distance_weight',
-            'model.distill.loss_rkd.loss.angle_weight',
-        ],
-        seeds=_few,
-    ),
+    plain_equal=dict(length=36),
+    **{
+        name: dict(
+            title=f'WKD-L, {title}',
+            config=f'{_configs}/wkd-l_{_pair}',
+            overrides={**_logits, _term.format('wkd_l.loss.cost'): dict(_delete_=True, **cost)},
+            weight=_term.format('wkd_l.loss.transport_weight'),
+            **more,
+        )
+        for name, (title, cost, more) in _costs.items()
+    },
+    **{
+        name: dict(
+            title=title,
+            config=f'{_configs}/{config}_{_pair}',
+            overrides=overrides,
+            weight=[_term.format(f'{term}.loss.{key}') for key in keys],
+            **({} if own_seeds is None else dict(seeds=own_seeds)),
+        )
+        for name, (title, config, term, keys, overrides, own_seeds) in _rivals.items()
+    },
 )
 prepare = [
     *_base_.prepare,
@@ -161,23 +96,25 @@ prepare = [
             '--method',
             'gaussian-diag',
             '--output',
-            'data/interrelation/cifar100_wrn_16_4_gaussian-diag.safetensors',
+            _gaussian,
             '--force',
         ],
-        makes='data/interrelation/cifar100_wrn_16_4_gaussian-diag.safetensors',
+        makes=_gaussian,
         needs=['studies/results/cifar100/teacher.pth'],
     ),
 ]
-_rivals = [
-    'kd', 'dkd', 'lskd', 'dist', 'nkd', 'wttm', 'crd', 'reviewkd', 'fitnet', 'fitnet_middle', 'rkd',
-]  # fmt: skip
 hypotheses = [
     dict(name='H1', title='WKD-L beats KD', method='wkd_l', over='kd'),
     dict(name='H2a', title='rows beat a constant cost', method='wkd_l', over='wkd_l_constant'),
     dict(name='H2b', title='rows beat shuffled rows', method='wkd_l', over='wkd_l_shuffled'),
     dict(name='H3a', title='WKD-F beats FitNet', method='wkd_f', over=['fitnet', 'fitnet_middle']),
     dict(name='H3b', title='WKD-F beats ReviewKD', method='wkd_f', over='reviewkd'),
-    dict(name='H4', title='both beat the best rival', method='wkd_lf', over=_rivals),
+    dict(
+        name='H4',
+        title='both beat the best rival',
+        method='wkd_lf',
+        over=['kd', 'fitnet', *_rivals],
+    ),
     dict(
         name='H5a',
         title='mistakes stay in the superclass',

@@ -4,23 +4,11 @@
 #
 # Command: python tools/compare.py studies/cifar100_6e.py
 # Needs:   the search of cifar100.py, data/cifar100
-_base_ = '_base_/cifar100_arms.py'
+_base_ = '_base_/cifar100_equal.py'
 
 title = 'CIFAR-100, 450 images a class, 6 epochs'
 seeds = [1, 2, 3, 4, 5]
 length = 6
 search = dict(_delete_=True, of='cifar100.py')
 records = 'studies/results/cifar100_6e'
-methods = dict(
-    plain_equal=dict(
-        title='plain student, equal compute',
-        config='configs/classification/cifar100/baseline/wrn_10_2_short.py',
-        overrides={
-            'model.ce_weight': 1.0,
-            'train_dataloader.dataset.augmentations': None,  # new crops in every epoch
-        },
-        weight='model.ce_weight',
-        like='plain',
-        length=18,
-    ),
-)
+methods = dict(plain_equal=dict(length=18))

@@ -13,22 +13,20 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from loss_cases import CASES, build, contrast, family, features, targeted
+from loss_cases import CASES, build, drawing
 from wkd_det import losses, registry
 from wkd_det.ops import checks
 
 # Rows of pixels that count, of maps of 6 x 7.
 MASK = (torch.arange(6) < 4)[None, :, None].expand(2, 6, 7)
 MORE = {
-    'CRDLoss that draws': lambda: contrast('CRDLoss'),
-    'WCoRDLoss that draws': lambda: contrast('WCoRDLoss'),
-    'CTKDLoss of DKD': lambda: targeted(losses.CTKDLoss(loss=dict(type='DKDLoss'))),
-    'NKDLoss of soft labels': lambda: features(
-        losses.NKDLoss(), 6, 9, target=torch.full((6, 9), 1 / 9)
-    ),
-    'WKDFeatureLoss with a mask': lambda: family('diag', 'w2', mask=MASK),
-    'WKDFeatureLoss pmf with a mask': lambda: family('pmf', 'w2', mask=MASK),
-    'FitNetLoss with a mask': lambda: features(losses.FitNetLoss(), mask=MASK),
+    'CRDLoss that draws': lambda: drawing('CRDLoss'),
+    'WCoRDLoss that draws': lambda: drawing('WCoRDLoss'),
+    'CTKDLoss of DKD': lambda: build('DKDLoss').given(losses.CTKDLoss(loss=dict(type='DKDLoss'))),
+    'NKDLoss of soft labels': lambda: build('NKDLoss').given(target=torch.full((6, 9), 1 / 9)),
+    'WKDFeatureLoss with a mask': lambda: build('WKDFeatureLoss diag w2').given(mask=MASK),
+    'WKDFeatureLoss pmf with a mask': lambda: build('WKDFeatureLoss pmf w2').given(mask=MASK),
+    'FitNetLoss with a mask': lambda: build('FitNetLoss').given(mask=MASK),
 }
 CONNECTORS = {
     'ABFConnector': dict(student_channels=(8, 8), teacher_channels=(6, 6), mid_channels=4),

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from wkd_det.runtime.machine import processor_name
+
 
 class Verdict(NamedTuple):
     """A required figure and the measured one."""
@@ -68,19 +70,8 @@ def machine() -> dict[str, Any]:
     return dict(
         torch=torch.__version__,
         python=platform.python_version(),
-        processor=_processor(),
+        processor=processor_name(),
         cores=os.cpu_count(),
         threads=torch.get_num_threads(),
         load=[round(load, 2) for load in os.getloadavg()],
     )
-
-
-def _processor() -> str:
-    try:
-        with open('/proc/cpuinfo', encoding='utf-8') as file:
-            names = [
-                line.split(':', 1)[1].strip() for line in file if line.startswith('model name')
-            ]
-    except OSError:
-        names = []
-    return names[0] if names else platform.processor()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,11 @@ def read_scalars(folder: Path) -> list[dict[str, Any]]:
 
     A line that a kill has cut off is left out.
     """
-    records = []
-    for scalars in sorted(folder.glob('*/vis_data/scalars.json')):
-        for line in scalars.read_text(encoding='utf-8').splitlines():
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError:
-                continue
-    return records
+    return [
+        record
+        for scalars in sorted(folder.glob('*/vis_data/scalars.json'))
+        for record in _lines(scalars)
+    ]
 
 
 def training_records(records: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
@@ -43,14 +42,8 @@ def read_validations(folder: Path, unit: str) -> dict[int | None, dict[str, Any]
         unit: ``'iter'`` or ``'epoch'``: what counts the steps. Those of a test are None.
     """
     file = folder / VALIDATIONS
-    found = {}
-    for line in file.read_text(encoding='utf-8').splitlines() if file.is_file() else ():
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        found[record[unit]] = record['metrics']
-    return found
+    records = _lines(file) if file.is_file() else ()
+    return {record[unit]: record['metrics'] for record in records}
 
 
 def seconds_per_step(records: list[dict[str, Any]]) -> float:
@@ -63,3 +56,9 @@ def device_memory(records: list[dict[str, Any]]) -> float | None:
     """Return the peak memory of the GPU in MiB as the runner logs it, or None on a CPU."""
     peaks = [record['memory'] for record in records if 'memory' in record]
     return float(max(peaks)) if peaks else None
+
+
+def _lines(file: Path) -> Iterator[dict[str, Any]]:
+    for line in file.read_text(encoding='utf-8').splitlines():
+        with suppress(json.JSONDecodeError):
+            yield json.loads(line)

@@ -8,7 +8,6 @@ import os
 import platform
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 
 from wkd_det.experiments.fingerprint import differences, identity
 from wkd_det.runtime.files import read_json, write_whole
+from wkd_det.runtime.machine import processor_name
 
 CURVE_POINTS = 50
 """Points of a curve that a record keeps at most."""
@@ -107,7 +107,7 @@ def machine(threads: int | None) -> dict[str, Any]:
         threads: Threads of each process; None: as many as it takes.
     """
     return dict(
-        processor=_processor(),
+        processor=processor_name(),
         cores=os.cpu_count(),
         threads=threads or torch.get_num_threads(),
         platform=platform.platform(),
@@ -117,16 +117,6 @@ def machine(threads: int | None) -> dict[str, Any]:
 def today() -> str:
     """Return the date, UTC."""
     return datetime.now(timezone.utc).strftime('%Y-%m-%d')
-
-
-@cache
-def _processor() -> str:
-    try:
-        text = Path('/proc/cpuinfo').read_text(encoding='utf-8')
-    except OSError:
-        return platform.processor()
-    names = [line.partition(':')[2].strip() for line in text.splitlines() if 'model name' in line]
-    return names[0] if names else platform.processor()
 
 
 def _shortened(hashes: Mapping[str, str]) -> dict[str, str]:

@@ -8,7 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from wkd_det.ops.checks import check_integers, check_tensors, plain_number, values_are_due
+from wkd_det.ops.checks import (
+    check_integer_type,
+    check_integers,
+    check_range,
+    check_tensors,
+    plain_number,
+)
 
 _MARGIN = 8.0  # standard deviations of the number of draws that are made in addition to its mean
 _WIDE = 2**62  # a draw below it, modulo the size of a pool, is even to 12 digits and more
@@ -57,7 +63,7 @@ class SampleTable(nn.Module):
                 f'labels must have the shape (num_samples,) = ({self.num_samples},), got '
                 f'{tuple(labels.shape)}'
             )
-        _check_integer_type('labels', labels)
+        check_integer_type('labels', labels)
         labels = labels.to('cpu', torch.int64, copy=True)
         unknown = labels < 0
         labels[unknown] = int(labels.max().clamp(min=-1)) + 1 + torch.arange(int(unknown.sum()))
@@ -129,19 +135,8 @@ def check_index(index: Tensor, num_samples: int) -> None:
     check_tensors(index=index)
     if index.dim() != 1:
         raise ValueError(f'index must have the shape (N,), got {tuple(index.shape)}')
-    _check_integer_type('index', index)
-    if len(index) and values_are_due(index, 'index', num_samples):
-        low, high = torch.stack(index.aminmax()).tolist()
-        if low < 0 or high >= num_samples:
-            raise ValueError(
-                f'index must lie in [0, num_samples) = [0, {num_samples}), got values from {low} '
-                f'to {high}'
-            )
-
-
-def _check_integer_type(name: str, tensor: Tensor) -> None:
-    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
-        raise ValueError(f'{name} must hold integers, got {tensor.dtype}')
+    check_integer_type('index', index)
+    check_range('index', index, num_samples, meaning='num_samples')
 
 
 def _repeats(drawn: Tensor) -> Tensor:

@@ -12,12 +12,13 @@ from torch import Tensor
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, without_autocast
 from wkd_det.ops.checks import (
+    check_integer_type,
     check_integers,
     check_logits,
     check_nonnegative,
+    check_range,
     check_tensors,
     plain_number,
-    values_are_due,
 )
 from wkd_det.ops.divergences import categorical_kl
 from wkd_det.ops.logits import hard_target, without_target
@@ -114,12 +115,8 @@ def _check_votes(votes: Tensor, logits: Tensor) -> None:
     samples, classes = logits.shape
     if votes.dim() != 2 or len(votes) != samples:
         raise ValueError(f'votes must have the shape ({samples}, P), got {tuple(votes.shape)}')
-    if votes.is_floating_point() or votes.is_complex() or votes.dtype == torch.bool:
-        raise ValueError(f'votes must hold integers, got {votes.dtype}')
-    if votes.numel() and values_are_due(votes, 'votes', classes):
-        low, high = torch.stack(votes.aminmax()).tolist()
-        if low < 0 or high >= classes:
-            raise ValueError(f'votes must lie in [0, {classes}), got values from {low} to {high}')
+    check_integer_type('votes', votes)
+    check_range('votes', votes, classes)
 
 
 class ZipfLoss(Loss):

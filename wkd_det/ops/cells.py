@@ -7,7 +7,7 @@ lie.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 from torch import Tensor
@@ -36,6 +36,11 @@ def bin_edges(length: int, grid: int, device: torch.device | None = None) -> tup
     return index * length // grid, ((index + 1) * length + grid - 1) // grid
 
 
+def _bins(length: int, grid: int) -> list[tuple[int, int]]:
+    """Return what :func:`bin_edges` does in numbers that no device has to be asked for."""
+    return [(index * length // grid, -(-(index + 1) * length // grid)) for index in range(grid)]
+
+
 def cell_membership(length: int, grid: int, device: torch.device) -> Tensor:
     """Return which positions of an axis belong to which bin of adaptive pooling.
 
@@ -53,7 +58,11 @@ def cell_membership(length: int, grid: int, device: torch.device) -> Tensor:
 def grid_membership(height: int, width: int, grid: int, like: Tensor) -> Tensor:
     """Membership of pixels in the ``grid x grid`` cells, 0 or 1, shape ``(H W, G G)``."""
     rows = cell_membership(height, grid, like.device)
-    columns = cell_membership(width, grid, like.device)
+    return _membership(rows, cell_membership(width, grid, like.device), like)
+
+
+def _membership(rows: Tensor, columns: Tensor, like: Tensor) -> Tensor:
+    """Return the membership in the cells from that in their rows and their columns."""
     return (rows[:, None, :, None] & columns[None, :, None, :]).to(like).flatten(2).flatten(0, 1)
 
 
@@ -99,7 +108,7 @@ def cell_pixels(
 
 def _bin_positions(length: int, grid: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Positions of each bin and whether they are its own, both ``(G, size of the largest)``."""
-    largest = max(-(-(i + 1) * length // grid) - i * length // grid for i in range(grid))
+    largest = max(stop - start for start, stop in _bins(length, grid))
     start, stop = (edges[:, None] for edges in bin_edges(length, grid, device))
     position = start + torch.arange(largest, device=device)
     return position.clamp(max=length - 1), position < stop
@@ -186,8 +195,14 @@ class _Strips:
     """Number of rows of each strip, once per column, shape ``(strips * W, 1)``."""
     count: Tensor
     """Pixels of each cell, shape ``(1, 1, G * G)``."""
-    pixels: Tensor
-    """Membership of all pixels, shape ``(H * W, G * G)``."""
+    size: tuple[int, int, int]
+    """Height and width of the map, and cells along each axis."""
+
+    @cached_property
+    def pixels(self) -> Tensor:
+        """Membership of all pixels, shape ``(H * W, G * G)``: large, so made where it is read."""
+        with torch.inference_mode(False), torch.no_grad():
+            return grid_membership(*self.size, self.cells)
 
 
 @lru_cache(maxsize=8)
@@ -195,18 +210,16 @@ def _strips(
     height: int, width: int, grid: int, device: torch.device, dtype: torch.dtype
 ) -> _Strips:
     """Return the strips of a map; they are kept, since a run sees few sizes again and again."""
-    edges = {0, height}
-    for index in range(grid):
-        edges |= {index * height // grid, -(-(index + 1) * height // grid)}
-    ordered = sorted(edges)
+    ordered = sorted({edge for edges in _bins(height, grid) for edge in edges})
     rows = tuple(zip(ordered, ordered[1:]))
     with torch.inference_mode(False), torch.no_grad():
         like = torch.empty(0, device=device, dtype=dtype)
-        pixels = grid_membership(height, width, grid, like)
-        by_row = pixels.unflatten(0, (height, width))
-        cells = torch.cat([by_row[start] for start, _ in rows])
+        by_row = cell_membership(height, grid, device)
+        firsts = torch.stack([by_row[start] for start, _ in rows])
+        cells = _membership(firsts, cell_membership(width, grid, device), like)
         heights = torch.cat([like.new_full((width, 1), stop - start) for start, stop in rows])
-        return _Strips(rows, cells, heights, (heights.mT @ cells)[None], pixels)
+        count = (heights.mT @ cells)[None]
+        return _Strips(rows, cells, heights, count, (height, width, grid))
 
 
 class _Moments(torch.autograd.Function):

@@ -213,14 +213,48 @@ def check_target(target: Tensor, logits: Tensor, form: str) -> None:
     check_tensors(target=target)
     if target.shape != (samples,):
         raise ValueError(f'target must have the shape ({samples},), got {tuple(target.shape)}')
-    if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
-        raise ValueError(f'target must hold integers, got {target.dtype}')
+    check_integer_type('target', target)
     if classes < 2:
         raise ValueError(f'{form} needs at least 2 classes, got {classes}')
-    if samples and values_are_due(target, 'target', form, classes):
-        low, high = torch.stack(target.aminmax()).tolist()
-        if low < 0 or high >= classes:
-            raise ValueError(f'target must lie in [0, {classes}), got values from {low} to {high}')
+    check_range('target', target, classes, form)
+
+
+def check_integer_type(name: str, tensor: Tensor) -> None:
+    """Raise if a tensor holds no integers.
+
+    Raises:
+        ValueError: If it holds floats, complex numbers or truth values.
+    """
+    if tensor.is_floating_point() or tensor.is_complex() or tensor.dtype == torch.bool:
+        raise ValueError(f'{name} must hold integers, got {tensor.dtype}')
+
+
+def check_range(
+    name: str, tensor: Tensor, stop: int, *subject: Hashable, meaning: str = ''
+) -> None:
+    """Raise if integers lie outside ``[0, stop)``, looked at where :func:`values_are_due`.
+
+    Args:
+        name: Name of the argument.
+        tensor: Integers of any shape.
+        stop: The first number that is too large.
+        *subject: Further parts of the subject of :func:`values_are_due`.
+        meaning: Name of ``stop``, for the message.
+
+    Raises:
+        ValueError: With the least and the largest number.
+
+    >>> check_range('index', torch.tensor([0, 7]), 5)
+    Traceback (most recent call last):
+    ValueError: index must lie in [0, 5), got values from 0 to 7
+    """
+    if tensor.numel() and values_are_due(tensor, name, *subject, stop):
+        low, high = torch.stack(tensor.aminmax()).tolist()
+        if low < 0 or high >= stop:
+            known = f'[0, {meaning}) = ' if meaning else ''
+            raise ValueError(
+                f'{name} must lie in {known}[0, {stop}), got values from {low} to {high}'
+            )
 
 
 def check_maps(

@@ -14,7 +14,7 @@ _PRODUCT_BLOCK_ELEMENTS = 2**22  # in the (rows, C, C) scratch of a block: 16 Mi
 _SCALING_BLOCK_ELEMENTS = 2**20  # in the scratch of a block of samples: 4 MiB in float32
 _SCALING_BLOCK_ELEMENTS_OF_ACCELERATORS = 2**26  # 256 MiB: there, few launches count
 _SCALING_BLOCK_SAMPLES = 128  # at least: a product with fewer rows waits for the kernel to be read
-_GUARD = 1e-8  # keeps the divisions finite where the kernel underflows; the reference's value
+GUARD = 1e-8  # keeps the divisions finite where the kernel underflows; the reference's value
 
 
 def scaled_transport(
@@ -158,7 +158,7 @@ class _Walk:
     def rounds(self, *, keep: bool) -> None:
         """Scale columns and rows in turns; with ``keep`` remember every scaling and its sum."""
         steps = 2 * self.num_iters
-        guard = self.start.new_full(self.start.shape[-1:], _GUARD)  # as a bias: one launch
+        guard = self.start.new_full(self.start.shape[-1:], GUARD)  # as a bias: one launch
         matrices = self.kernel, self.kernel.mT
         scaling, before = self.start, None
         sums = scalings = [None] * steps

@@ -77,15 +77,9 @@ def sinkhorn_cost(
     """
     check_transport(source, target, cost, epsilon, num_iters, support)
     with without_autocast(source):
-        source, target, cost, start = _prepared(source, target, cost, support)
+        arguments = _prepared(source, target, cost, support)
         return cost_of_rounds(
-            source,
-            target,
-            cost,
-            start,
-            epsilon=epsilon,
-            num_iters=num_iters,
-            log_domain=log_domain,
+            *arguments, epsilon=epsilon, num_iters=num_iters, log_domain=log_domain
         )
 
 
@@ -143,15 +137,9 @@ def sinkhorn_divergence(
     """
     check_transport(source, target, cost, epsilon, num_iters, support)
     with without_autocast(source):
-        source, target, cost, start = _prepared(source, target, cost, support)
+        arguments = _prepared(source, target, cost, support)
         return divergence_of_rounds(
-            source,
-            target,
-            cost,
-            start,
-            epsilon=epsilon,
-            num_iters=num_iters,
-            log_domain=log_domain,
+            *arguments, epsilon=epsilon, num_iters=num_iters, log_domain=log_domain
         )
 
 

@@ -12,9 +12,10 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from wkd_det.ops.scaling import GUARD
+
 _PROGRAMS = 1024  # at most; each walks some samples and reads the kernel once
 _ENTRIES = 64  # of the kernel in the registers of a thread
-_GUARD = 1e-8  # as in the plain rounds
 
 
 def fused_wkd_logit(
@@ -64,7 +65,7 @@ class _WKDLogit(torch.autograd.Function):
             student, teacher, value if target is None else target.contiguous(),
             kernel.contiguous(), value, slope, sums,
             samples, classes, rounds, float(options['temperature']),
-            float(options['transport_weight']), float(options['epsilon']), guard=_GUARD,
+            float(options['transport_weight']), float(options['epsilon']), guard=GUARD,
             separated=target is not None, wanted=wanted, width=width,
             num_warps=max(1, width * width // (32 * _ENTRIES)),
         )  # fmt: skip

@@ -14,23 +14,7 @@ val_dataloader = dict(dataset=dict(split='val'))
 max_epochs = 10
 train_cfg = dict(max_epochs=max_epochs, val_interval=1)
 custom_hooks = [dict(type='ImageSizeHook', sizes=[(0, 24), (7, 32)])]
-param_scheduler = [
-    dict(
-        type='LinearLR',
-        start_factor=0.01,
-        begin=0,
-        end=1,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type='CosineAnnealingLR',
-        eta_min=0,
-        begin=0,
-        end=max_epochs,
-        by_epoch=True,
-        convert_to_iter_based=True,
-    ),
-]
+_warm_up, _decay = _base_.pop('param_scheduler')
+param_scheduler = [_warm_up, dict(_decay, end=max_epochs)]
 optim_wrapper = dict(optimizer=dict(lr=0.2))
 work_dir = 'work_dirs/cifar100/wrn_16_4_short'
