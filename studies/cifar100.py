@@ -7,11 +7,11 @@
 # Needs:   data/cifar100 (the archive, or cifar100.npz)
 _base_ = '_base_/cifar100_equal.py'
 
-title = 'CIFAR-100, 450 images a class, 12 epochs'
+title = 'CIFAR-100, 450 images a class, 6 epochs'
 seeds = [1, 2, 3, 4, 5, 6, 7, 8]
-length = 12
-search = dict(length=4)
-lengths = ['cifar100_3e.py', 'cifar100_6e.py']
+length = 6
+search = dict(length=3)
+lengths = ['cifar100_3e.py', 'cifar100_12e.py']
 records = 'studies/results/cifar100'
 
 _few = [1, 2, 3]  # of what is exploratory
@@ -62,7 +62,7 @@ _rivals = dict(  # title, config, term, its keys that the search scales, overrid
     rkd=('RKD', 'rkd', 'rkd', ['distance_weight', 'angle_weight'], _teacher, _few),
 )  # fmt: skip
 methods = dict(
-    plain_equal=dict(length=36),
+    plain_equal=dict(length=18),
     **{
         name: dict(
             title=f'WKD-L, {title}',
@@ -142,6 +142,7 @@ hypotheses = [
         title='a gain at four times the length',
         method='wkd_lf',
         over='plain',
+        study='cifar100_12e.py',
     ),
     dict(name='H6b', title='a gain at equal compute', method='wkd_lf', over='plain_equal'),
     dict(

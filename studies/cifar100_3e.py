@@ -1,4 +1,4 @@
-# CIFAR-100 as in cifar100.py, 3 epochs in place of 12: does the gain last?
+# CIFAR-100 as in cifar100.py, 3 epochs in place of 6: does the gain last?
 #
 # Settings are those that the search of cifar100.py chose.
 #

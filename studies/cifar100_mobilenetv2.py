@@ -4,10 +4,10 @@
 # Needs:   data/cifar100
 _base_ = '_base_/cifar100_arms.py'
 
-title = 'CIFAR-100, wrn_16_4 to MobileNetV2, 12 epochs'
+title = 'CIFAR-100, wrn_16_4 to MobileNetV2, 4 epochs'
 seeds = [1, 2, 3, 4, 5]
-length = 12
-search = dict(length=4)
+length = 4
+search = dict(length=2)
 records = 'studies/results/cifar100_mobilenetv2'
 
 _configs = 'configs/classification/cifar100'

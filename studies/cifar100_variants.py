@@ -9,8 +9,8 @@ _base_ = '_base_/cifar100.py'
 
 title = 'CIFAR-100, variants of WKD-L, 450 images a class'
 seeds = [1, 2, 3]
-length = 12
-search = dict(length=4)
+length = 6
+search = dict(length=3)
 references = ['wkd_l']
 records = 'studies/results/cifar100_variants'
 
