@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wkd_det.experiments.executor import POLL, Executor, say
 from wkd_det.experiments.kept import keep_weights
+from wkd_det.experiments.lengths import length_key
 from wkd_det.experiments.plan import Plan
 from wkd_det.experiments.processes import ProcessGroup, Progress
 from wkd_det.experiments.records import read_record
@@ -147,7 +148,8 @@ class Comparison:
         if run.is_finished and not run.is_begun:  # a record, and the checkpoint is gone
             run.discard()
         if not run.is_finished:
-            say(f'{entry.name}: {run.length} steps, log in {run.folder}')
+            unit = length_key(run.config).removeprefix('max_')
+            say(f'{entry.name}: {run.length} {unit}, log in {run.folder}')
         group = ProcessGroup()
         try:
             run.run(lambda progress: _say_progress(run, progress), group)
