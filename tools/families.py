@@ -28,7 +28,7 @@ from mmengine.registry import init_default_scope
 import wkd_det  # noqa: F401  registers everything
 from family_sweep.configs import FAMILIES
 from family_sweep.step import run_family
-from family_sweep.table import with_table
+from family_sweep.table import with_tables
 
 _SECONDS = 120
 """Seconds of the processor that a family may take; six times as many on the clock."""
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.command == 'table':
         results = json.loads(options.results.read_text(encoding='utf-8'))
         page = options.page.read_text(encoding='utf-8')
-        options.page.write_text(with_table(page, results), encoding='utf-8')
+        options.page.write_text(with_tables(page, results), encoding='utf-8')
         return
     sweep(options.only or list(FAMILIES), options.out, missing=options.missing)
 
