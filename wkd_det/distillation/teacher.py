@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -48,11 +48,13 @@ class Teacher:
         class_names: list[str] | None = None,
         inference: Inference | None = None,
     ) -> None:
-        self.module = module.eval().requires_grad_(False)
+        module.eval()  # of some wrappers it returns nothing
+        self.module = module.requires_grad_(False)
         self.class_names = class_names
         self.inference = inference or Inference()
         self.order = ClassOrder()
         self._batch_type: torch.dtype | None = None
+        self._found: dict[Hashable, Any] = {}
 
     def __deepcopy__(self, memo: dict) -> Teacher:
         return self
@@ -73,6 +75,12 @@ class Teacher:
                 self.module.to(inputs.device)
         elif (own.device, own.dtype) != (inputs.device, inputs.dtype):
             self.module.to(inputs.device, inputs.dtype)
+
+    def once(self, key: Hashable, find: Callable[[], Any]) -> Any:
+        """A fact about the network, which is found out when it is first asked for."""
+        if key not in self._found:
+            self._found[key] = find()
+        return self._found[key]
 
     def prepare(
         self,
