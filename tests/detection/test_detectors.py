@@ -299,7 +299,7 @@ def test_roi_head_whose_rois_cannot_be_read(teacher_of):
     model.roi_head.bbox_loss = lambda x, boxes: {}
     distiller = build(distilled_from(student, teacher_of('FasterRCNN'), ROIS)).distiller
     with pytest.raises(ValueError, match='RoIs of a StandardRoIHead cannot be read'):
-        distiller.attach(model, distiller.teacher)
+        distiller.attach(model, distiller.teachers)
     assert 'loss_cls' not in distiller.terms
 
 

@@ -49,7 +49,7 @@ class DistilledMixin(DistilledModel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # Before the detector builds itself: terms are built at its end and read the widths.
         self.model_config = ConfigDict(kwargs, type=type(self).__name__)
-        self._teacher_input: TeacherInput | None = None
+        self._teacher_inputs: dict[str, TeacherInput] = {}
         super().__init__(*args, **kwargs)
 
     def find_tap(self, section: str, name: Any) -> Callable[..., Tap]:
@@ -103,24 +103,26 @@ class DistilledMixin(DistilledModel):
 
     def _views(
         self, inputs: Tensor, targets: Sequence[Any]
-    ) -> tuple[DetectorStudentView, DetectorTeacherView | None]:
-        modules = self.distiller.modules_of
-        student = DetectorStudentView(self, inputs, targets, modules('student'))
-        teacher = self.distiller.teacher
-        if teacher is None:
-            return student, None
-        return student, DetectorTeacherView(
-            teacher, self._teacher_input, student, modules('teacher')
-        )
-
-    def _load_teacher(self) -> Teacher | None:
-        teacher = super()._load_teacher()
-        if teacher is not None:
-            self._teacher_input = TeacherInput(
-                self.data_preprocessor,
-                teacher.module.data_preprocessor,
-                repeats=self._repeats_grey(teacher),
+    ) -> tuple[DetectorStudentView, dict[str, DetectorTeacherView]]:
+        distiller = self.distiller
+        student = DetectorStudentView(self, inputs, targets, distiller.student_modules)
+        return student, {
+            name: DetectorTeacherView(
+                distiller.teachers[name],
+                self._teacher_inputs[name],
+                student,
+                distiller.teacher_modules(name),
             )
+            for name in distiller.live_teachers
+        }
+
+    def _load_teacher(self, name: str) -> Teacher:
+        teacher = super()._load_teacher(name)
+        self._teacher_inputs[name] = TeacherInput(
+            self.data_preprocessor,
+            teacher.module.data_preprocessor,
+            repeats=self._repeats_grey(teacher),
+        )
         return teacher
 
 

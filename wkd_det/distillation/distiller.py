@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ from mmengine.logging import MessageHub, print_log
 from torch import Tensor, nn
 
 from wkd_det.distillation.finite import FiniteFlags, LateLook, is_waited_for
-from wkd_det.distillation.teacher import Teacher
+from wkd_det.distillation.teacher import Teacher, one_of
 from wkd_det.distillation.term import build_terms
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
 
@@ -82,7 +82,7 @@ class Distiller(nn.Module):
     Args:
         config: The section ``distill``: a dict of terms by name.
         student: The network that is trained.
-        teacher_config: Model config of the teacher; None without one.
+        teachers: Model configs of the teachers by name; empty without one.
         on_non_finite: ``'raise'`` or ``'skip'``: stop at a term that is NaN or infinite, or leave
             it out of the step.
 
@@ -94,14 +94,15 @@ class Distiller(nn.Module):
         self,
         config: Mapping[str, Any],
         student: nn.Module,
-        teacher_config: Mapping[str, Any] | None,
+        teachers: Mapping[str, Mapping[str, Any]],
         *,
         on_non_finite: str = 'raise',
     ) -> None:
         super().__init__()
         check_on_non_finite(on_non_finite)
-        self.terms = nn.ModuleDict(build_terms(config, student, teacher_config))
-        self.teacher: Teacher | None = None
+        self.terms = nn.ModuleDict(build_terms(config, student, teachers))
+        self.teachers: dict[str, Teacher] = {}
+        """Teachers that terms read, by name; empty before training starts."""
         self.is_attached = False
         """Whether the terms know the networks: not before training starts."""
         self.on_non_finite = on_non_finite
@@ -111,39 +112,65 @@ class Distiller(nn.Module):
         self._has_samples = False
         self._watch = TermWatch()
 
-    def attach(self, student: nn.Module, teacher: Teacher | None) -> None:
+    def attach(self, student: nn.Module, teachers: Mapping[str, Teacher]) -> None:
         """Check that networks and terms fit, and give losses the class distances they ask for.
+
+        Args:
+            student: The distilled model.
+            teachers: Those of :attr:`needed_teachers`, by name.
 
         Raises:
             ValueError: If they do not fit.
         """
         for term in self.terms.values():
-            term.attach(student, teacher)
-        self.teacher = teacher
+            term.attach(student, teachers.get(term.teacher))
+        self.teachers = dict(teachers)
         self.is_attached = True
 
     @property
-    def needs_teacher(self) -> bool:
-        """Whether a term reads the teacher."""
-        return any(term.needs_teacher for term in self.terms.values())
+    def teacher(self) -> Teacher | None:
+        """The teacher, where terms read a single one; None before training starts.
+
+        Raises:
+            ValueError: If there are several.
+        """
+        return one_of(self.teachers, None, 'ask teachers[NAME]') if self.teachers else None
 
     @property
-    def reads_teacher(self) -> bool:
-        """Whether a term that reads the teacher is on, and not scaled to 0 by a schedule."""
-        return any(term.scale and term.needs_teacher for term in self.terms.values())
+    def needed_teachers(self) -> list[str]:
+        """Names of the teachers that terms read, in the order of the terms."""
+        return _names(term.teacher for term in self.terms.values())
 
-    def modules_of(self, owner: str) -> list[str]:
-        """Modules of the ``'student'`` or the ``'teacher'`` whose outputs the terms read."""
-        return sorted({name for term in self.terms.values() for name in term.modules_of(owner)})
+    @property
+    def live_teachers(self) -> list[str]:
+        """Those that a term reads which is on, and not scaled to 0 by a schedule."""
+        return _names(term.teacher for term in self.terms.values() if term.scale)
 
-    def refuse_classes(self, reason: str) -> None:
+    @property
+    def student_modules(self) -> list[str]:
+        """Modules of the student whose outputs the terms read."""
+        return self._modules_of('student', self.terms.values())
+
+    def teacher_modules(self, name: str) -> list[str]:
+        """Modules of the teacher of a name whose outputs the terms read."""
+        terms = [term for term in self.terms.values() if term.teacher == name]
+        return self._modules_of('teacher', terms)
+
+    def _modules_of(self, owner: str, terms: Iterable[Any]) -> list[str]:
+        return sorted({module for term in terms for module in term.modules_of(owner)})
+
+    def refuse_classes(self, name: str, reason: str) -> None:
         """Refuse terms whose loss needs student and teacher to have the same classes.
+
+        Args:
+            name: Name of the teacher.
+            reason: Beginning of the message.
 
         Raises:
             ValueError: Naming the first one.
         """
         for term in self.terms.values():
-            if term.compares_classes:
+            if term.teacher == name and term.compares_classes:
                 raise ValueError(f'{reason}, and distill.{term.name} compares {term.tap.yields}')
 
     @property
@@ -163,7 +190,9 @@ class Distiller(nn.Module):
         self._has_samples = True
 
     @torch.compiler.disable  # it waits for values, and the views change from step to step
-    def forward(self, student: StudentView, teacher: TeacherView | None) -> dict[str, Tensor]:
+    def forward(
+        self, student: StudentView, teachers: Mapping[str, TeacherView]
+    ) -> dict[str, Tensor]:
         """Losses by name from one pass of each network.
 
         A term that is not finite in one of several processes stops, or is skipped by, all of them
@@ -171,6 +200,10 @@ class Distiller(nn.Module):
 
         On a GPU, a term that is not to be skipped is an error of ``backward()``: the look is taken
         when the backward pass has been queued, before the optimizer is called.
+
+        Args:
+            student: The student's pass.
+            teachers: Views of :attr:`live_teachers` on the same batch, by name.
 
         Raises:
             FloatingPointError: If one is not finite and is not to be skipped; with its name, the
@@ -185,8 +218,12 @@ class Distiller(nn.Module):
                     f'distill.{term.name}: {type(term.loss).__name__} needs the label of every '
                     "training sample: add dict(type='SampleTableHook') to custom_hooks"
                 )
-        # A term scaled to 0 asks for nothing: when all are, the teacher does not run.
-        pairs = {term.name: term.read(student, teacher) for term in terms if term.scale}
+        # A term scaled to 0 asks for nothing: when all are, no teacher runs.
+        pairs = {
+            term.name: term.read(student, teachers.get(term.teacher))
+            for term in terms
+            if term.scale
+        }
         nothing = torch.zeros((), device=student.inputs.device)
         losses = {
             term.name: term(pairs[term.name]) if term.scale else nothing + term.zero()
@@ -261,6 +298,10 @@ def distiller_of(runner: Any) -> Distiller | None:
     model = getattr(runner.model, 'module', runner.model)
     distiller = getattr(model, 'distiller', None)
     return distiller if isinstance(distiller, Distiller) else None
+
+
+def _names(names: Iterable[str | None]) -> list[str]:
+    return [name for name in dict.fromkeys(names) if name is not None]
 
 
 def check_on_non_finite(choice: str) -> None:

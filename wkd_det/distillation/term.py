@@ -38,6 +38,9 @@ class Term(nn.Module):
         loss: Takes what the tap yields; returns a scalar, its weight included.
         extras: Arguments that are read for the loss beyond the pairs of the tap; names of
             :data:`~wkd_det.distillation.extras.EXTRAS`.
+
+    Attributes:
+        teacher: Name of the teacher that it reads; None if it reads none.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Term(nn.Module):
     ) -> None:
         super().__init__()
         self.name = name
+        self.teacher: str | None = None
         self.tap = tap
         self.binding = binding
         self.connectors = connectors
@@ -91,6 +95,10 @@ class Term(nn.Module):
 
     def attach(self, student: nn.Module, teacher: Teacher | None) -> None:
         """Check that tap and networks fit, and give the loss the class distances it asks for.
+
+        Args:
+            student: The distilled model.
+            teacher: The one that the term reads; None if it reads none.
 
         Raises:
             ValueError: If they do not fit.
@@ -193,6 +201,7 @@ class Term(nn.Module):
             count=self.binding.num_classes if count is None else count + self.binding.background,
             names=names,
             rows=lambda: self.tap.class_rows(teacher.module),
+            section=teacher.section,
         )
 
 
@@ -220,21 +229,21 @@ def tap_names() -> list[str]:
 
 
 def build_terms(
-    config: Mapping[str, Any], student: nn.Module, teacher_config: Mapping[str, Any] | None
+    config: Mapping[str, Any], student: nn.Module, teachers: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Term]:
     """Build the terms of a section ``distill``, those that borrow a connector last.
 
     Args:
         config: Sections of terms by name.
         student: The network that is trained; its widths are read.
-        teacher_config: Model config of the teacher; its widths are read. None without one.
+        teachers: Model configs of the teachers by name; their widths are read.
 
     Raises:
         TypeError, KeyError, ValueError: With the place in the config and what is valid there.
     """
     terms: dict[str, Term] = {}
     for name in sorted(config, key=lambda name: _borrows(config[name])):  # a stable sort
-        terms[name] = build_term(name, config[name], student, teacher_config, terms)
+        terms[name] = build_term(name, config[name], student, teachers, terms)
     return {name: terms[name] for name in config}
 
 
@@ -242,7 +251,7 @@ def build_term(
     name: str,
     config: Mapping[str, Any],
     student: nn.Module,
-    teacher_config: Mapping[str, Any] | None,
+    teachers: Mapping[str, Mapping[str, Any]],
     lenders: Mapping[str, Term],
 ) -> Term:
     """Build a term from its section of ``distill``.
@@ -250,9 +259,10 @@ def build_term(
     Args:
         name: Key of the section.
         config: ``tap``, ``loss``, optionally ``connector`` (a config, or the name of the term
-            whose connectors are shared), and the options of the tap.
+            whose connectors are shared), ``teacher`` (a name, where there are several), and the
+            options of the tap.
         student: The network that is trained; its widths are read.
-        teacher_config: Model config of the teacher; its widths are read. None without one.
+        teachers: Model configs of the teachers by name; their widths are read.
         lenders: Terms whose connectors may be shared.
 
     Raises:
@@ -265,7 +275,7 @@ def build_term(
         raise TypeError(f'{section} must be a dict, got {config!r}')
     tap_class = student.find_tap(section, config.get('tap'))
     options = keyword_names(tap_class)
-    check_keys(section, config, ['tap', 'loss', 'connector', *options])
+    check_keys(section, config, ['tap', 'loss', 'connector', 'teacher', *options])
     chosen = {key: config[key] for key in options if key in config}
     try:
         inspect.signature(tap_class).bind(**chosen)
@@ -284,13 +294,12 @@ def build_term(
                 f'{config["tap"]!r} reads one'
             )
         tap.needs_teacher = False
-    if teacher_config is None and tap.needs_teacher:
-        raise KeyError(f'{section} needs a teacher: set teacher=dict(config=..., checkpoint=...)')
+    teacher = _teacher_of(section, config, teachers, reads=tap.needs_teacher)
     with _said_of(section):
-        binding = tap.bind(student, teacher_config if tap.needs_teacher else None)
+        binding = tap.bind(student, teachers[teacher] if tap.needs_teacher else None)
     mixes_widths = getattr(cls, 'mixes_widths', False)
     connectors = (
-        borrow_connectors(section, config['connector'], binding, lenders)
+        borrow_connectors(section, config['connector'], binding, teacher, lenders)
         if _borrows(config)
         else build_connectors(section, config.get('connector'), binding, mixes_widths)
     )
@@ -303,9 +312,36 @@ def build_term(
     given = student.extras if loss.needs else ()
     extras = extras_of(section, loss, tap, given, type(student).__name__)
     term = Term(name, tap, binding, connectors, loss, extras)
-    if teacher_config is None and term.needs_teacher:
-        raise KeyError(f'{section} needs a teacher: set teacher=dict(config=..., checkpoint=...)')
+    term.teacher = _teacher_of(section, config, teachers, reads=term.needs_teacher)
+    if term.teacher is None and config.get('teacher') is not None:
+        raise ValueError(
+            f'{section}.teacher is {config["teacher"]!r}, but neither the tap '
+            f'{config["tap"]!r} nor {type(loss).__name__} reads a teacher: leave it out'
+        )
     return term
+
+
+def _teacher_of(
+    section: str, config: Mapping[str, Any], teachers: Mapping[str, Any], *, reads: bool
+) -> str | None:
+    """Name of the teacher of a term; None if it reads none.
+
+    Raises:
+        KeyError: If it reads one and there is none, none of its name, or several and no name.
+    """
+    name, known = config.get('teacher'), list(teachers)
+    if name is not None and name not in known:
+        raise KeyError(f'{section}.teacher must be one of {known}, got {name!r}')
+    if not reads:
+        return None
+    if not known:
+        raise KeyError(f'{section} needs a teacher: set teacher=dict(config=..., checkpoint=...)')
+    if name is None and len(known) > 1:
+        raise KeyError(
+            f'{section} needs a teacher, and there are {len(known)}: set its teacher to one of '
+            f'{known}'
+        )
+    return known[0] if name is None else name
 
 
 @contextmanager
