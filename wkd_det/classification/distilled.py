@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from wkd_det import registry
-from wkd_det.classification.classifier import Classifier, network_of
+from wkd_det.classification.classifier import Classifier, last_layer, network_of
 from wkd_det.classification.data import TeacherImages
 from wkd_det.classification.places import places_of
 from wkd_det.classification.stored import StoredUse
@@ -26,7 +27,7 @@ from wkd_det.distillation.extras import EXTRAS
 from wkd_det.distillation.model import DistilledModel
 from wkd_det.distillation.module_tap import ModuleTap
 from wkd_det.distillation.places import Place, Places, check_module, check_names
-from wkd_det.distillation.recording import recording
+from wkd_det.distillation.recording import INPUT, recording
 from wkd_det.distillation.tap import TAPS, Tap
 from wkd_det.distillation.teacher import Teacher, one_of
 
@@ -119,6 +120,11 @@ class DistilledClassifier(DistilledModel, Classifier):
         side = ('student', 'teacher').index(owner)
         chosen = {name: pair[side] for name, pair in self.places.items() if pair[side] is not None}
         return Places(chosen, places_of(network, getattr(network, 'num_classes', self.num_classes)))
+
+    def trunk_end(self) -> str:
+        with suppress(ValueError):  # no single last layer: the logits
+            return f'{last_layer(self.network, self.num_classes)[0]}{INPUT}'
+        return ''
 
     def check_head(self, model: nn.Module) -> int:
         return head_of(model).weight.shape[1]

@@ -25,7 +25,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from wkd_det.detection.geometry import num_classes
-from wkd_det.detection.student_view import DetectorStudentView
+from wkd_det.detection.student_view import PLACES, DetectorStudentView
 from wkd_det.detection.teacher_view import DetectorTeacherView, TeacherInput
 from wkd_det.distillation.model import DistilledModel
 from wkd_det.distillation.module_tap import ModuleTap
@@ -64,6 +64,14 @@ class DistilledMixin(DistilledModel):
 
     def num_classes_of(self, model: nn.Module) -> int | None:
         return num_classes(model)
+
+    def meeting_places(self, tap: Tap) -> tuple[str, ...]:
+        read = tuple(one for one in tap.student_modules if module_of(one).split('.')[0] in PLACES)
+        place = getattr(tap, 'place', None)  # of taps on whole maps
+        return read or ((place,) if place in PLACES else (self.trunk_end(),))
+
+    def trunk_end(self) -> str:
+        return 'neck' if self.with_neck else 'backbone'
 
     @property
     def probe_size(self) -> int:

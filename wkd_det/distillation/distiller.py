@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,8 +13,9 @@ from mmengine.logging import MessageHub, print_log
 from torch import Tensor, nn
 
 from wkd_det.distillation.finite import FiniteFlags, LateLook, is_waited_for
+from wkd_det.distillation.gradients import Trunk
 from wkd_det.distillation.teacher import Teacher, one_of
-from wkd_det.distillation.term import build_terms
+from wkd_det.distillation.term import Term, build_terms
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
 
 
@@ -35,15 +36,20 @@ class TermWatch:
         self._names: list[str] = []
         self._steps: list[Tensor] = []
         self._warned: set[tuple[str, str]] = set()
+        self._governed: Container[str] = ()
 
-    def update(self, terms: Mapping[str, Tensor], total: Tensor) -> None:
+    def update(
+        self, terms: Mapping[str, Tensor], total: Tensor, governed: Container[str] = ()
+    ) -> None:
         """Add one step.
 
         Args:
             terms: Scalar losses by name, of the terms that are switched on. With other names than
                 before a new window begins.
             total: Sum of all losses.
+            governed: Terms whose weight follows from gradients, whatever the value is.
         """
+        self._governed = governed
         if list(terms) != self._names:
             self._names, self._steps = list(terms), []
         self._steps.append(
@@ -58,7 +64,7 @@ class TermWatch:
         for name, mean in means.items():
             if mean == 0:
                 self._warn(name, 'zero', f'has been 0 for {self.window} steps: it teaches nothing')
-            elif mean > self.max_ratio * abs(task):
+            elif mean > self.max_ratio * abs(task) and name not in self._governed:
                 self._warn(
                     name,
                     'dwarfs',
@@ -108,6 +114,8 @@ class Distiller(nn.Module):
         self.on_non_finite = on_non_finite
         self.skipped: Counter[str] = Counter()
         """Number of steps that a term was left out of, by its name."""
+        self._logs_gradients = False
+        self._gradients: dict[str, Tensor] = {}
         self._late_look = LateLook()
         self._has_samples = False
         self._watch = TermWatch()
@@ -189,9 +197,35 @@ class Distiller(nn.Module):
                 term.loss.set_samples(labels)
         self._has_samples = True
 
+    def log_gradients(self) -> None:
+        """Let the next pass measure the gradients of all terms for the log."""
+        self._logs_gradients = True
+
+    def begin(self, student: Any) -> dict[str, tuple[str, ...]]:
+        """Begin a pass; return the terms whose gradient it measures, with the places where.
+
+        Args:
+            student: The distilled model.
+        """
+        self._gradients = {}
+        if not (self.training and torch.is_grad_enabled()):
+            return {}
+        on = [term for term in self.terms.values() if term.scale]
+        for term in on:
+            if term.gradient_share is not None:
+                term.gradient_share.begin()
+        return {
+            term.name: student.meeting_places(term.tap)
+            for term in on
+            if self._logs_gradients or _is_due(term)
+        }
+
     @torch.compiler.disable  # it waits for values, and the views change from step to step
     def forward(
-        self, student: StudentView, teachers: Mapping[str, TeacherView]
+        self,
+        student: StudentView,
+        teachers: Mapping[str, TeacherView],
+        trunk: Trunk | None = None,
     ) -> dict[str, Tensor]:
         """Losses by name from one pass of each network.
 
@@ -204,6 +238,7 @@ class Distiller(nn.Module):
         Args:
             student: The student's pass.
             teachers: Views of :attr:`live_teachers` on the same batch, by name.
+            trunk: Where the terms of :meth:`begin` meet the student; None without any.
 
         Raises:
             FloatingPointError: If one is not finite and is not to be skipped; with its name, the
@@ -224,9 +259,12 @@ class Distiller(nn.Module):
             for term in terms
             if term.scale
         }
+        values = {term.name: term(pairs[term.name]) for term in terms if term.scale}
+        if trunk is not None:
+            self._measure(trunk, values)
         nothing = torch.zeros((), device=student.inputs.device)
         losses = {
-            term.name: term(pairs[term.name]) if term.scale else nothing + term.zero()
+            term.name: term.scaled(values[term.name]) if term.scale else nothing + term.zero()
             for term in terms
         }
         if not losses:
@@ -248,6 +286,16 @@ class Distiller(nn.Module):
             # Not 0 * loss, which is NaN as well.
             losses[name] = nothing + self.terms[name].zero()
         return losses
+
+    def _measure(self, trunk: Trunk, values: Mapping[str, Tensor]) -> None:
+        """Bring weights up to date that are due, and keep the ratios of the norms for the log."""
+        for name, (own, task) in trunk.norms(values).items():
+            term = self.terms[name]
+            if _is_due(term):
+                term.gradient_share.update(own, task)
+            if self._logs_gradients:
+                self._gradients[name] = (term.factor * own / task).detach()
+        self._logs_gradients = False
 
     def set_scale(self, address: str, scale: float) -> None:
         """Scale a term, or with ``<term>.<argument>`` the part that this argument weighs.
@@ -273,7 +321,10 @@ class Distiller(nn.Module):
         return [name if part is None else f'{name}.{part}' for name, part in parts.items()]
 
     def log_entries(self, log: Mapping[str, Tensor], total: Tensor) -> dict[str, Tensor]:
-        """Entries of the log next to the terms: shares of the total, and counts of skipped steps.
+        """Entries of the log next to the terms.
+
+        Shares of the total, weights by gradients, ratios of gradients where this step has
+        measured them for the log, and counts of skipped steps.
 
         Called once per step; there is one warning for a term that stays at zero or dwarfs the task.
 
@@ -282,14 +333,19 @@ class Distiller(nn.Module):
             total: Their sum.
         """
         entries = {}
-        for name in self.terms:
+        for name, term in self.terms.items():
             short = name.removeprefix('loss_')
             if name in log:
                 entries[f'share_{short}'] = (log[name] / total).detach()
+            if name in self._gradients:
+                entries[f'gradient_{short}'] = self._gradients[name]
+            if term.scale and term.gradient_share is not None:
+                entries[f'weight_{short}'] = term.gradient_share.weight()
             if self.skipped[name]:
                 entries[f'skipped_{short}'] = total.new_tensor(self.skipped[name])
         on = {name: log[name] for name, term in self.terms.items() if name in log and term.scale}
-        self._watch.update(on, total)
+        governed = [name for name in on if self.terms[name].gradient_share is not None]
+        self._watch.update(on, total, governed)
         return entries
 
 
@@ -302,6 +358,10 @@ def distiller_of(runner: Any) -> Distiller | None:
 
 def _names(names: Iterable[str | None]) -> list[str]:
     return [name for name in dict.fromkeys(names) if name is not None]
+
+
+def _is_due(term: Term) -> bool:
+    return term.gradient_share is not None and term.gradient_share.is_due
 
 
 def check_on_non_finite(choice: str) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from wkd_det.distillation.classes import NamesInTraining, match_classes
 from wkd_det.distillation.distiller import Distiller, check_on_non_finite
+from wkd_det.distillation.gradients import trunk_of
 from wkd_det.distillation.images import first_convolution, image_channels, repeats_grey
 from wkd_det.distillation.places import Places
 from wkd_det.distillation.tap import Tap
@@ -111,9 +112,13 @@ class DistilledModel:
         student, teachers = self._views(inputs, targets)
         for teacher in teachers.values():
             teacher.start()
-        with student.recording():
+        meetings = self.distiller.begin(self)
+        with student.recording(), trunk_of(self.network_of(self), meetings) as trunk:
             losses = super().loss(inputs, targets)
-        for name, value in self.distiller(student, teachers).items():
+        if meetings:
+            trunk.task, _ = super().parse_losses(losses)
+        terms = self.distiller(student, teachers, trunk if meetings else None)
+        for name, value in terms.items():
             if name in losses:
                 raise KeyError(f'distill.{name}: {type(self).__name__} has a loss of that name')
             losses[name] = value
@@ -150,6 +155,18 @@ class DistilledModel:
             network: The network; it may be on the meta device.
         """
         return Places()
+
+    def meeting_places(self, tap: Tap) -> tuple[str, ...]:
+        """Modules of the student where the gradient of a term is compared with that of the task.
+
+        There the term meets the trunk, which it shares with the task: the modules that its tap
+        reads, or where it reads none of the trunk, its end.
+        """
+        return tuple(filter(None, tap.student_modules)) or (self.trunk_end(),)
+
+    def trunk_end(self) -> str:
+        """The module behind which only heads are, with ``:input`` what it is given."""
+        return ''
 
     def check_head(self, model: nn.Module) -> int:
         """Width of the vectors that the last layer of a student or teacher takes.

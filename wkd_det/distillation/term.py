@@ -15,6 +15,7 @@ from wkd_det.costs.interface import ClassTable
 from wkd_det.costs.matrix import BACKGROUND
 from wkd_det.distillation.connecting import borrow_connectors, build_connectors
 from wkd_det.distillation.extras import EXTRAS, extras_of
+from wkd_det.distillation.gradient_share import GradientShare, split_weight
 from wkd_det.distillation.tap import TAPS, Binding, Tap
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.distillation.told import told
@@ -41,6 +42,7 @@ class Term(nn.Module):
 
     Attributes:
         teacher: Name of the teacher that it reads; None if it reads none.
+        gradient_share: Weight of the loss that follows from gradients; None where it is a number.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Term(nn.Module):
         super().__init__()
         self.name = name
         self.teacher: str | None = None
+        self.gradient_share: GradientShare | None = None
         self.tap = tap
         self.binding = binding
         self.connectors = connectors
@@ -147,15 +150,21 @@ class Term(nn.Module):
         ]
 
     def forward(self, pairs: list[Pair]) -> Tensor:
-        """Mean of the loss over the comparisons, or their sum with the tap's weights; scalar.
-
-        Times the scale of the term.
-        """
+        """Mean of the loss over the comparisons, or their sum with the tap's weights; scalar."""
         values = [self.loss(**pair) for pair in pairs]
         weights = self.tap.weights or [1 / len(values)] * len(values)
-        total = sum(weight * value for weight, value in zip(weights, values))
+        return sum(weight * value for weight, value in zip(weights, values))
+
+    @property
+    def factor(self) -> float | Tensor:
+        """What :meth:`forward` is multiplied by in this step: scale, and weight by gradients."""
+        share = self.gradient_share
+        return self.scale if share is None else self.scale * share.weight()
+
+    def scaled(self, value: Tensor) -> Tensor:
+        """What a value of :meth:`forward` adds to the losses of this step."""
         # An empty comparison bypasses a connector; DDP still wants its gradient, which is 0.
-        return self.scale * total + self.zero()
+        return self.factor * value + self.zero()
 
     def zero(self) -> Tensor | float:
         """0 with a zero gradient for every parameter of the term."""
@@ -284,7 +293,8 @@ def build_term(
     tap = tap_class(**chosen)
     if 'loss' not in config:
         raise KeyError(f'{section}.loss is missing')
-    cls = _loss_class(section, config['loss'], tap.yields)
+    loss_config, share = split_weight(section, config['loss'])
+    cls = _loss_class(section, loss_config, tap.yields)
     if isinstance(getattr(cls, 'takes', None), str):
         _check_takes(section, config['tap'], tap, cls)
     if not getattr(cls, 'needs_teacher', True) and tap.needs_teacher:
@@ -304,7 +314,7 @@ def build_term(
         else build_connectors(section, config.get('connector'), binding, mixes_widths)
     )
     facts = told(student, tap.yields, binding, connectors, keyword_names(cls))
-    loss = build_strict(f'{section}.loss', config['loss'], _losses(tap.yields), **facts)
+    loss = build_strict(f'{section}.loss', loss_config, _losses(tap.yields), **facts)
     loss = adopt_loss(loss, tap.yields)
     _check_takes(section, config['tap'], tap, loss)
     if binding.num_classes is not None:
@@ -312,6 +322,7 @@ def build_term(
     given = student.extras if loss.needs else ()
     extras = extras_of(section, loss, tap, given, type(student).__name__)
     term = Term(name, tap, binding, connectors, loss, extras)
+    term.gradient_share = share
     term.teacher = _teacher_of(section, config, teachers, reads=term.needs_teacher)
     if term.teacher is None and config.get('teacher') is not None:
         raise ValueError(
