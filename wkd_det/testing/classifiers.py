@@ -114,6 +114,9 @@ class ToyModel(DistilledModel, _ToyClassifier):
     def num_classes_of(self, model: nn.Module) -> int:
         return 3
 
+    def trunk_end(self) -> str:
+        return 'layer'
+
     def _views(
         self, inputs: Tensor, target: Tensor
     ) -> tuple[_ToyStudentView, dict[str, _ToyTeacherView]]:
