@@ -6,11 +6,14 @@ import re
 import pytest
 import torch
 from mmdet.registry import MODELS
+from mmengine.config import Config
 from mmengine.model import ExponentialMovingAverage
 from mmengine.visualization import Visualizer
 
+from wkd_det.classification.targets import Targets
 from wkd_det.costs.files import write_cost_file
 from wkd_det.distillation.teacher import one_of, teacher_sources
+from wkd_det.inspection.opening import check_plain
 from wkd_det.testing import (
     class_logits_term,
     classifier_config,
@@ -382,3 +385,46 @@ def test_one_of_several():
         one_of(teachers, 'dep', '')
     with pytest.raises(ValueError, match='there are the teachers wide, deep: say which'):
         one_of(teachers, None, 'say which')
+
+
+def test_stored_outputs_stand_in_for_the_one_that_they_are_of(sections):
+    terms = named({**LOGITS, **MAPS}, loss_logits='wide', loss_maps='deep')
+    runs = []
+
+    def losses(model, count):
+        images, labels = model.data_preprocessor(image_batch(), True)
+        stored = model.teacher_outputs(images, [''], 'wide')
+        runs.clear()
+        for _ in range(count):
+            found = model.loss(images, Targets(labels, stored=stored))
+        return found
+
+    model = classifier(terms, teachers=sections, stored_of='wide')
+    for name, teacher in model.distiller.teachers.items():
+        network = model.network_of(teacher.module)
+        network.register_forward_hook(lambda *_, name=name: runs.append(name))
+    found = losses(model, 2)
+    assert runs == ['wide', 'deep', 'deep']  # the first is asked once whether it says the same
+    expected = losses(classifier(terms, teachers=sections, stored_of='wide'), 1)
+    torch.testing.assert_close(found['loss_logits'], expected['loss_logits'], rtol=1e-4, atol=0)
+    message = 'there are the teachers wide, deep: set stored_of of the model to the one whose'
+    with pytest.raises(ValueError, match=message):
+        losses(classifier(terms, teachers=sections), 1)
+
+
+def test_outputs_of_a_named_teacher(sections):
+    terms = named({**LOGITS, **MAPS}, loss_logits='wide', loss_maps='deep')
+    model = classifier(terms, teachers=sections)
+    images, _ = model.data_preprocessor(image_batch(), True)
+    for name, teacher in model.distiller.teachers.items():
+        expected = model.network_of(teacher.module)(images)
+        assert torch.equal(model.teacher_outputs(images, [''], name)[''], expected)
+    with pytest.raises(KeyError, match="no such teacher: got 'dep'; near matches are deep"):
+        model.teacher_outputs(images, [''], 'dep')
+
+
+def test_a_picture_of_a_network_asks_for_the_config_of_one(sections):
+    config = Config(dict(model=dict(type='DistilledClassifier', teachers=sections)))
+    message = r'one of them \(model.teachers.wide.config, model.teachers.deep.config\)$'
+    with pytest.raises(ValueError, match=message):
+        check_plain(config)
