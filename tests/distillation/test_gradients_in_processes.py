@@ -1,4 +1,4 @@
-"""Several teachers and weights by gradients in two gloo processes: those of one with both halves."""
+"""Several teachers and weights by gradients in two gloo processes: as in one with both halves."""
 
 import os
 

@@ -237,7 +237,8 @@ def test_each_has_its_own_classes(detectors, tmp_path, trains_on):
     assert model.distiller.teachers['box'].order.indices == [1, 0, 3, 2]
     assert model.distiller.teachers['map'].order.is_identity
     losses = losses_of_detector(model)
-    assert losses['loss_rois'].isfinite() and losses['loss_neck'] > 0
+    assert losses['loss_rois'].isfinite()
+    assert losses['loss_neck'] > 0
     with pytest.raises(
         ValueError, match=r"teachers.map.classes='any' compares no classes, and distill.loss_rois"
     ):

@@ -85,7 +85,9 @@ def test_a_schedule_is_in_it(tmp_path):
     off = dict(type='TermScheduleHook', terms=['loss_y'], by_epoch=False, factor=0.0)
     _, logs = run(tmp_path, PLAIN, hook, iters=1)
     _, halved = run(tmp_path, PLAIN, hook, schedule, off, iters=1)
-    torch.testing.assert_close(halved[0]['gradient_x'], logs[0]['gradient_x'] / 2, rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        halved[0]['gradient_x'], logs[0]['gradient_x'] / 2, rtol=1e-6, atol=0
+    )
     assert 'gradient_y' not in halved[0]
 
 
