@@ -296,6 +296,14 @@ def test_a_loss_without_a_weight_has_none_to_govern():
         toy(Unweighted)
 
 
+def test_parts_that_are_sharded_by_themselves_are_refused():
+    model = toy()
+    kind = type('FullyShardedDataParallel', (torch.nn.Sequential,), {})
+    model.part = kind(torch.nn.Linear(1, 1))
+    with pytest.raises(ValueError, match="cannot be measured while 'part' of the student is shar"):
+        step(model)
+
+
 # Classifiers
 
 

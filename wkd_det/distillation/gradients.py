@@ -106,9 +106,14 @@ def trunk_of(network: nn.Module, groups: Mapping[str, Sequence[str]]) -> Iterato
         network: Its hooks are removed when the block ends, however it ends.
         groups: Names of its modules by the names of terms; ``''`` is the network, ``:input`` at
             the end what a module is given. Where there are none, nothing is done.
+
+    Raises:
+        ValueError: If parts of the student are sharded by themselves.
     """
     trunk = Trunk(groups)
     handles = []
+    if groups:
+        _refuse_shards(network)
     for place in dict.fromkeys(place for group in groups.values() for place in group):
         module = network.get_submodule(module_of(place))
         handles.append(
@@ -121,6 +126,16 @@ def trunk_of(network: nn.Module, groups: Mapping[str, Sequence[str]]) -> Iterato
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _refuse_shards(network: nn.Module) -> None:
+    for name, module in network.named_modules():
+        if name and type(module).__name__ == 'FullyShardedDataParallel':
+            raise ValueError(
+                f'gradients of terms cannot be measured while {name!r} of the student is sharded '
+                'by itself: FSDP lets the backward pass through it once. Wrap the whole model, use '
+                'DDP, or leave out GradientShare and GradientNormHook'
+            )
 
 
 def _note_output(trunk: Trunk, place: str, module: nn.Module, args: Any, output: Any) -> None:
