@@ -1,5 +1,5 @@
 # Weights by gradients on the mini set: a share of the task's gradient that nobody has searched,
-# against the weights of the configs, which were chosen by hand. Exploratory; mini.py has the search.
+# against the weights of the configs, chosen by hand. Exploratory; mini.py has the search.
 #
 # Command: python tools/compare.py studies/mini_shares.py --jobs 2
 # Runs:    9 arms of 3 seeds
