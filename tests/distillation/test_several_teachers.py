@@ -12,6 +12,7 @@ from mmengine.visualization import Visualizer
 
 from wkd_det.classification.targets import Targets
 from wkd_det.costs.files import write_cost_file
+from wkd_det.detection.export import plain_config
 from wkd_det.distillation.teacher import one_of, teacher_sources
 from wkd_det.inspection.opening import check_plain
 from wkd_det.testing import (
@@ -422,6 +423,15 @@ def test_outputs_of_a_named_teacher(sections):
         assert torch.equal(model.teacher_outputs(images, [''], name)[''], expected)
     with pytest.raises(KeyError, match="no such teacher: got 'dep'; near matches are deep"):
         model.teacher_outputs(images, [''], 'dep')
+
+
+def test_an_exported_student_knows_nothing_of_them(detectors):
+    config = distilled_config({}, named(DETECTOR_TERMS, loss_rois='box', loss_neck='map'))
+    del config['teacher']
+    config['teachers'] = detectors
+    plain = plain_config(Config(dict(model=config))).model
+    assert plain.type == 'FasterRCNN'
+    assert not {'teacher', 'teachers', 'distill', 'on_non_finite'} & plain.keys()
 
 
 def test_a_picture_of_a_network_asks_for_the_config_of_one(sections):
