@@ -260,12 +260,14 @@ class Distiller(nn.Module):
             for term in terms
             if term.scale
         }
-        values = {term.name: term(pairs[term.name]) for term in terms if term.scale}
+        values = {name: self.terms[name](each) for name, each in pairs.items()}
         if trunk is not None:
             self._measure(trunk, values)
         nothing = torch.zeros((), device=student.inputs.device)
         losses = {
-            term.name: term.scaled(values[term.name]) if term.scale else nothing + term.zero()
+            term.name: term.scaled(values[term.name])
+            if term.name in values
+            else nothing + term.zero()
             for term in terms
         }
         if not losses:
