@@ -122,7 +122,7 @@ def test_what_is_asked_for_is_measured_in_the_next_pass_or_never():
     (batch,) = batches(12)
 
     def logged():
-        _, log = model.parse_losses(model.loss(**batch))
+        _, log = model.parse_losses(model.loss(batch['inputs'], batch['target']))
         return [name for name in log if name.startswith('gradient_')]
 
     model.distiller.log_gradients()
