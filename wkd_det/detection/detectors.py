@@ -23,7 +23,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from wkd_det.detection.dry_run import SIZE, DryRun, detector_parts, dry_run
-from wkd_det.detection.geometry import num_classes
+from wkd_det.detection.geometry import PLACES, num_classes
 from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.teacher_view import DetectorTeacherView, TeacherInput
 from wkd_det.distillation.model import DistilledModel
@@ -48,7 +48,7 @@ class DistilledMixin(DistilledModel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # Before the detector builds itself: terms are built at its end and read the widths.
         self.model_config = ConfigDict(kwargs, type=type(self).__name__)
-        self._teacher_input: TeacherInput | None = None
+        self._teacher_inputs: dict[str, TeacherInput] = {}
         self._dry_runs: list[tuple[Mapping[str, Any] | None, DryRun]] = []
         super().__init__(*args, **kwargs)
         self._dry_runs.clear()  # for who copies the model
@@ -82,6 +82,14 @@ class DistilledMixin(DistilledModel):
     def empty_copy(self, teacher: Mapping[str, Any] | None = None) -> nn.Module:
         return self.dry_run(teacher).network
 
+    def meeting_places(self, tap: Tap) -> tuple[str, ...]:
+        read = tuple(one for one in tap.student_modules if module_of(one).split('.')[0] in PLACES)
+        place = getattr(tap, 'place', None)  # of taps on whole maps
+        return read or ((place,) if place in PLACES else (self.trunk_end(),))
+
+    def trunk_end(self) -> str:
+        return 'neck' if self.with_neck else 'backbone'
+
     @property
     def probe_size(self) -> int:
         return SIZE
@@ -100,24 +108,26 @@ class DistilledMixin(DistilledModel):
 
     def _views(
         self, inputs: Tensor, targets: Sequence[Any]
-    ) -> tuple[DetectorStudentView, DetectorTeacherView | None]:
-        modules = self.distiller.modules_of
-        student = DetectorStudentView(self, inputs, targets, modules('student'))
-        teacher = self.distiller.teacher
-        if teacher is None:
-            return student, None
-        return student, DetectorTeacherView(
-            teacher, self._teacher_input, student, modules('teacher')
-        )
-
-    def _load_teacher(self) -> Teacher | None:
-        teacher = super()._load_teacher()
-        if teacher is not None:
-            self._teacher_input = TeacherInput(
-                self.data_preprocessor,
-                teacher.module.data_preprocessor,
-                repeats=self._repeats_grey(teacher),
+    ) -> tuple[DetectorStudentView, dict[str, DetectorTeacherView]]:
+        distiller = self.distiller
+        student = DetectorStudentView(self, inputs, targets, distiller.student_modules)
+        return student, {
+            name: DetectorTeacherView(
+                distiller.teachers[name],
+                self._teacher_inputs[name],
+                student,
+                distiller.teacher_modules(name),
             )
+            for name in distiller.live_teachers
+        }
+
+    def _load_teacher(self, name: str) -> Teacher:
+        teacher = super()._load_teacher(name)
+        self._teacher_inputs[name] = TeacherInput(
+            self.data_preprocessor,
+            teacher.module.data_preprocessor,
+            repeats=self._repeats_grey(teacher),
+        )
         return teacher
 
 
