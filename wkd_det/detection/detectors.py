@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -27,6 +27,12 @@ from torch import Tensor, nn
 from wkd_det.detection.geometry import num_classes
 from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.teacher_view import DetectorTeacherView, TeacherInput
+from wkd_det.detection.unlabelled import (
+    MixedStudentView,
+    MixedTeacherView,
+    Unlabelled,
+    is_labelled,
+)
 from wkd_det.distillation.model import DistilledModel
 from wkd_det.distillation.module_tap import ModuleTap
 from wkd_det.distillation.recording import Recorded, module_of, recording
@@ -42,15 +48,48 @@ class DistilledMixin(DistilledModel):
     :func:`~wkd_det.detection.detectors.distilled` puts it before a detector class. Options,
     teacher and checkpoints: :class:`~wkd_det.distillation.model.DistilledModel`.
 
+    Args:
+        *args, **kwargs: Arguments of the detector, and ``teacher``, ``distill`` and
+            ``on_non_finite`` of :class:`~wkd_det.distillation.model.DistilledModel`.
+        unlabelled: Let batches hold images without labels, on which only the terms count; options
+            of :class:`~wkd_det.detection.unlabelled.Unlabelled`. None refuses such images.
+
     Attributes:
         model_config: Model config of the plain detector, as it was given.
+
+    Raises:
+        TypeError, KeyError, ValueError: If a section is wrong, or no term counts images without
+            labels.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, unlabelled: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> None:
         # Before the detector builds itself: terms are built at its end and read the widths.
         self.model_config = ConfigDict(kwargs, type=type(self).__name__)
         self._teacher_input: TeacherInput | None = None
+        self.unlabelled = None if unlabelled is None else Unlabelled.from_config(unlabelled)
         super().__init__(*args, **kwargs)
+        if self.unlabelled is not None and self._missing_teacher is None:
+            self.unlabelled.check_terms(self, {} if self.distiller is None else self.distiller.terms)
+
+    def loss(self, inputs: Tensor, targets: Sequence[Any]) -> dict[str, Any]:
+        """Losses of the detector, of labelled images alone, and those of the terms.
+
+        Args:
+            inputs: The batch, shape ``(N, C, H, W)``.
+            targets: The data sample of each image; ``labelled=False`` in its metainfo says that it
+                has no labels.
+
+        Raises:
+            ValueError: If an image has no labels, and ``unlabelled`` is not set.
+        """
+        if self.unlabelled is None and not all(map(is_labelled, targets)):
+            raise ValueError(
+                'an image of the batch has no labels: set unlabelled=dict() in the model, and '
+                'terms that count such images in distill'
+            )
+        return super().loss(inputs, targets)
 
     def find_tap(self, section: str, name: Any) -> Callable[..., Tap]:
         modules = [known for known, _ in self.named_modules() if known]
@@ -105,13 +144,14 @@ class DistilledMixin(DistilledModel):
         self, inputs: Tensor, targets: Sequence[Any]
     ) -> tuple[DetectorStudentView, DetectorTeacherView | None]:
         modules = self.distiller.modules_of
-        student = DetectorStudentView(self, inputs, targets, modules('student'))
+        kinds: tuple[Any, Any] = DetectorStudentView, DetectorTeacherView
+        if not all(map(is_labelled, targets)):
+            kinds = partial(MixedStudentView, section=self.unlabelled), MixedTeacherView
+        student = kinds[0](self, inputs, targets, modules('student'))
         teacher = self.distiller.teacher
         if teacher is None:
             return student, None
-        return student, DetectorTeacherView(
-            teacher, self._teacher_input, student, modules('teacher')
-        )
+        return student, kinds[1](teacher, self._teacher_input, student, modules('teacher'))
 
     def _load_teacher(self) -> Teacher | None:
         teacher = super()._load_teacher()
@@ -121,6 +161,8 @@ class DistilledMixin(DistilledModel):
                 teacher.module.data_preprocessor,
                 repeats=self._repeats_grey(teacher),
             )
+            if self.unlabelled is not None:
+                self.unlabelled.check_networks(self, teacher.module, self.distiller.terms)
         return teacher
 
 

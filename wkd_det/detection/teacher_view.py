@@ -240,8 +240,8 @@ class DetectorTeacherView(TeacherView):
         if part in PLACES:
             self._maps(part)
         elif part == 'roi_head':
-            for index, stage in self._student.stages.items():
-                self.on_rois(stage.rois, index)
+            for index in self._student.stage_numbers:
+                self.on_rois(self._student.stage(index).rois, index)
         else:  # a dense head
             maps = self._maps('neck') if self.module.with_neck else self._maps('backbone')
             computing = self._teacher.computing(self.inputs)

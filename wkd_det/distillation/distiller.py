@@ -185,11 +185,12 @@ class Distiller(nn.Module):
                     f'distill.{term.name}: {type(term.loss).__name__} needs the label of every '
                     "training sample: add dict(type='SampleTableHook') to custom_hooks"
                 )
-        # A term scaled to 0 asks for nothing: when all are, the teacher does not run.
+        # A term scaled to 0 asks for nothing: when all are, the teacher does not run. One that
+        # asks for labels gets no pairs from a batch without any.
         pairs = {term.name: term.read(student, teacher) for term in terms if term.scale}
         nothing = torch.zeros((), device=student.inputs.device)
         losses = {
-            term.name: term(pairs[term.name]) if term.scale else nothing + term.zero()
+            term.name: term(pairs[term.name]) if pairs.get(term.name) else nothing + term.zero()
             for term in terms
         }
         if not losses:

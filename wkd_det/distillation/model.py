@@ -106,12 +106,13 @@ class DistilledModel:
         student, teacher = self._views(inputs, targets)
         if teacher is not None and self.distiller.reads_teacher:
             teacher.start()
-        with student.recording():
-            losses = super().loss(inputs, targets)
+        losses = student.run(super().loss, targets)
         for name, value in self.distiller(student, teacher).items():
             if name in losses:
                 raise KeyError(f'distill.{name}: {type(self).__name__} has a loss of that name')
             losses[name] = value
+        if student.passed_by is not None:
+            losses[name] = losses[name] + student.passed_by
         return losses
 
     def find_tap(self, section: str, name: Any) -> Callable[..., Tap]:
