@@ -97,9 +97,9 @@ def test_without_such_images_the_section_changes_no_bit(config):
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
     for one, losses in ((plain, expected), (own, found)):
-        one.parse_losses({name: [*value] if value.dim() else value for name, value in losses.items()})[
-            0
-        ].backward()
+        one.parse_losses(
+            {name: [*value] if value.dim() else value for name, value in losses.items()}
+        )[0].backward()
     pairs = zip(plain.parameters(), own.parameters())
     assert all(torch.equal(a.grad, b.grad) for a, b in pairs if a.grad is not None)
     assert all(torch.equal(a, b) for a, b in zip(plain.buffers(), own.buffers()))
@@ -153,7 +153,9 @@ def test_a_batch_without_labels_has_terms_alone_and_a_gradient_for_everything(mo
     model.parse_losses(losses)[0].backward()
     missing = [name for name, one in model.named_parameters() if one.grad is None]
     assert missing == [name for name, one in model.named_parameters() if not one.requires_grad]
-    strength = {name: one.grad.abs().sum() for name, one in model.named_parameters() if one.grad is not None}
+    strength = {
+        name: one.grad.abs().sum() for name, one in model.named_parameters() if one.grad is not None
+    }
     assert all(value == 0 for name, value in strength.items() if name.startswith('rpn_head'))
     assert all(value == 0 for name, value in strength.items() if 'fc_reg' in name)
     assert strength['roi_head.bbox_head.fc_cls.weight'] > 0
@@ -215,8 +217,16 @@ def test_rows_of_the_labelled_images_are_those_that_the_student_has_sampled(mode
 BLIND = dict(
     loss_dkd=DKD,
     loss_wkd_l=wkd_l_term(),
-    loss_foreground=dict(tap='roi_feats', rois='foreground', roi_size=8, loss=dict(type='FitNetLoss'), connector=dict(type='ConvConnector')),
-    loss_fgfi=dict(tap='imitation', connector=dict(type='ConvConnector'), loss=dict(type='FGFILoss')),
+    loss_foreground=dict(
+        tap='roi_feats',
+        rois='foreground',
+        roi_size=8,
+        loss=dict(type='FitNetLoss'),
+        connector=dict(type='ConvConnector'),
+    ),
+    loss_fgfi=dict(
+        tap='imitation', connector=dict(type='ConvConnector'), loss=dict(type='FGFILoss')
+    ),
     loss_icd=dict(tap='instances', loss=dict(type='ICDLoss', width=16, num_heads=2)),
     loss_box=dict(tap='roi_boxes', loss=dict(type='BoxLoss')),
 )
@@ -257,14 +267,15 @@ def test_which_terms_count_what_is_said(teacher_section, monkeypatch):
     assert said == ['images without labels do not count in loss_dkd, which need labels']
 
 
-@pytest.mark.parametrize(
-    'kind', ['RetinaNet', 'FCOS', 'ATSS', 'GFL', 'MaskRCNN', 'CascadeRCNN']
-)
+@pytest.mark.parametrize('kind', ['RetinaNet', 'FCOS', 'ATSS', 'GFL', 'MaskRCNN', 'CascadeRCNN'])
 @pytest.mark.parametrize('labelled', [[1, 2], []], ids=str)
 def test_other_detectors(kind, labelled, tmp_path):
     detector = tiny_detector(kind)
     save_detector(detector, tmp_path / 'teacher.pth', class_names=['ant', 'bee', 'cat', 'dog'])
-    terms = dict(loss_wkd_f_neck=wkd_f_neck_term(), loss_layer=dict(tap='backbone.layer3', loss=dict(type='FitNetLoss')))
+    terms = dict(
+        loss_wkd_f_neck=wkd_f_neck_term(),
+        loss_layer=dict(tap='backbone.layer3', loss=dict(type='FitNetLoss')),
+    )
     if kind == 'CascadeRCNN':
         terms['loss_wkd_l'] = dict(wkd_l_term(separated=False), stage=[0, 1, 2])
         terms['loss_wkd_f'] = wkd_f_term(stage=[0, 1, 2])
@@ -301,7 +312,10 @@ def test_stages_of_a_cascade_are_refined(tmp_path):
         for place in (0, 1, 3):
             rows = rois[:, 0] == place
             expected = head.regress_by_class(
-                rois[rows, 1:], classes[rows], before.offsets[others][rows], student.samples[place].metainfo
+                rois[rows, 1:],
+                classes[rows],
+                before.offsets[others][rows],
+                student.samples[place].metainfo,
             )
             found = after.rois[after.rois[:, 0] == place, 1:]
             torch.testing.assert_close(found, expected)
@@ -309,14 +323,10 @@ def test_stages_of_a_cascade_are_refined(tmp_path):
 
 
 def test_modules_of_the_box_head_have_the_rows_of_all_rois(teacher_section):
-    terms = dict(
-        loss_fc=dict(
-            tap='roi_head.bbox_head.shared_fcs.1', loss=dict(type='FitNetLoss')
-        )
-    )
+    terms = dict(loss_fc=dict(tap='roi_head.bbox_head.fc_cls:input', loss=dict(type='FitNetLoss')))
     model = build(distilled_config(teacher_section, terms), train=False, unlabelled=dict())
     student, teacher = views_of(model, mixed([0, 3]))
-    name = 'roi_head.bbox_head.shared_fcs.1'
+    name = 'roi_head.bbox_head.fc_cls:input'
     rois = student.stage(0).rois
     assert student.output(name).shape == teacher.output(name).shape == (len(rois), 32)
     assert set(rois[:, 0].tolist()) == {0, 1, 2, 3}
@@ -329,12 +339,11 @@ def test_modules_of_the_box_head_have_the_rows_of_all_rois(teacher_section):
 
 def test_a_module_of_a_dense_head_runs_on_all_images(tmp_path):
     detector = tiny_detector('RetinaNet')
-    detector.neck.num_outs = 1  # a module that runs once per level is refused
-    detector.neck.add_extra_convs = False
-    detector.bbox_head.anchor_generator.strides = [8]
+    detector.neck.update(start_level=3, num_outs=1)  # modules that run once per level are refused
+    detector.bbox_head.anchor_generator.strides = [32]
     save_detector(detector, tmp_path / 'teacher.pth', class_names=['ant', 'bee', 'cat', 'dog'])
     section = dict(config=detector, checkpoint=str(tmp_path / 'teacher.pth'))
-    name = 'bbox_head.cls_convs.0.conv'
+    name = 'bbox_head.cls_convs.0'
     terms = dict(loss_head=dict(tap=name, loss=dict(type='FitNetLoss')))
     model = build(distilled_from(detector, section, terms), train=False, unlabelled=dict())
     inputs, samples = given(model, mixed([1, 2]))
@@ -368,7 +377,9 @@ def test_half_precision(model):
 
 def test_such_an_image_without_the_section(config):
     model = build(config)
-    with pytest.raises(ValueError, match='^an image of the batch has no labels: set unlabelled=dic'):
+    with pytest.raises(
+        ValueError, match='^an image of the batch has no labels: set unlabelled=dic'
+    ):
         loss_of(model, *given(model, mixed([0])))
     plain = build(distilled_config(config.teacher, {}))
     with pytest.raises(ValueError, match='has no labels: set unlabelled'):
@@ -380,7 +391,11 @@ def test_such_an_image_without_the_section(config):
     [
         (True, TypeError, 'unlabelled must be a dict'),
         (dict(num_roi=3), KeyError, 'num_rois'),
-        (dict(num_rois=0), ValueError, 'unlabelled.num_rois must be an integer of at least 1, got 0'),
+        (
+            dict(num_rois=0),
+            ValueError,
+            'unlabelled.num_rois must be an integer of at least 1, got 0',
+        ),
     ],
     ids=str,
 )
@@ -394,7 +409,10 @@ def test_wrong_sections(config, section, error, message):
     [
         ({}, r'^unlabelled is set, and no term counts images without labels; leave it out'),
         (dict(loss_dkd=DKD), r'no term counts images without labels: loss_dkd need labels; leave'),
-        (dict(loss_fgfi=BLIND['loss_fgfi']), r'without labels: loss_fgfi need labels; leave it out'),
+        (
+            dict(loss_fgfi=BLIND['loss_fgfi']),
+            r'without labels: loss_fgfi need labels; leave it out',
+        ),
     ],
     ids=['none', 'target', 'boxes'],
 )

@@ -209,7 +209,7 @@ def test_the_whole_objective_is_the_mean_of_the_processes(ranks, folder):
 
 
 def test_losses_that_add_up_over_processes_neither_wait_nor_shrink(ranks, folder):
-    """The task's gradient is that of one process, up to the one sample that counts for no object."""
+    """The task's gradient is that of one process, up to one sample that counts for no object."""
     whole, _ = gradients_after(atss(folder), range(4))
     found = ranks[0]['atss']
     name = 'bbox_head.atss_cls.weight'

@@ -71,7 +71,9 @@ class DistilledMixin(DistilledModel):
         self.unlabelled = None if unlabelled is None else Unlabelled.from_config(unlabelled)
         super().__init__(*args, **kwargs)
         if self.unlabelled is not None and self._missing_teacher is None:
-            self.unlabelled.check_terms(self, {} if self.distiller is None else self.distiller.terms)
+            self.unlabelled.check_terms(
+                self, {} if self.distiller is None else self.distiller.terms
+            )
 
     def loss(self, inputs: Tensor, targets: Sequence[Any]) -> dict[str, Any]:
         """Losses of the detector, of labelled images alone, and those of the terms.

@@ -95,9 +95,9 @@ def plain_config(config: Mapping[str, Any]) -> Config:
     """Return the config of the student alone.
 
     A type of this package becomes the first registered type that it extends and loses its own
-    options; data sets without labels are left out, for which the plain student has no use; hooks of this package that extend none are left out, and so are ``custom_imports`` of
-    this package and the settings of one run (``work_dir``, ``load_from``, ``resume``,
-    ``launcher``).
+    options. Left out are hooks of this package that extend none, data sets without labels, for
+    which the plain student has no use, ``custom_imports`` of this package, and the settings of one
+    run (``work_dir``, ``load_from``, ``resume``, ``launcher``).
 
     Raises:
         ValueError: If another section uses a type that only this package has.
