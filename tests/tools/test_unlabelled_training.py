@@ -37,10 +37,9 @@ def unlabelled_config(folder, name, **changes):
     parts = [dict(config.train_dataloader.dataset, indices=3), dict(others)]
     for part in parts:
         part.update(data_root=f'{folder}/data/', pipeline=config.train_dataloader.dataset.pipeline)
-    sampler = dict(loader.sampler, batch_size=4)
-    config.train_dataloader.update(
-        dataset=dict(loader.dataset, datasets=parts), sampler=sampler, batch_size=4
-    )
+    config.train_dataloader.dataset = dict(loader.dataset, datasets=parts)
+    config.train_dataloader.sampler = dict(loader.sampler, batch_size=4)
+    config.train_dataloader.batch_size = 4
     return config
 
 
