@@ -10,7 +10,7 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from commands import ROOT
-from wkd_det.detection.unlabelled import MixedStudentView, MixedTeacherView
+from wkd_det.detection.mixed_views import MixedStudentView, MixedTeacherView
 from wkd_det.distillation.rows import Rows
 from wkd_det.testing import (
     distilled_config,
@@ -419,6 +419,17 @@ def test_wrong_sections(config, section, error, message):
 def test_terms_that_count_no_such_image(teacher_section, terms, message):
     with pytest.raises(ValueError, match=message):
         build(distilled_config(teacher_section, terms), unlabelled=dict())
+
+
+def test_a_module_that_runs_in_the_loss_alone(tmp_path):
+    detector = tiny_detector('MaskRCNN')
+    save_detector(detector, tmp_path / 'teacher.pth', class_names=['ant', 'bee', 'cat', 'dog'])
+    section = dict(config=detector, checkpoint=str(tmp_path / 'teacher.pth'))
+    name = 'roi_head.mask_head.conv_logits'
+    terms = dict(loss_mask_head=dict(tap=name, loss=dict(type='FitNetLoss')))
+    message = f"^distill.loss_mask_head reads '{name}', which runs on labelled images alone: with"
+    with pytest.raises(ValueError, match=message):
+        build(distilled_from(detector, section, terms), unlabelled=dict())
 
 
 def test_a_teacher_that_proposes_nothing(tmp_path):
