@@ -1,6 +1,7 @@
 """RoI heads that differ from Faster R-CNN's: what they are read as, and a step of each."""
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -226,7 +227,7 @@ def test_logits_of_several_objects_for_each_roi(tmp_path, name):
         pair_of(tmp_path, crowddet(), dict(loss_x=dict(tap=name, loss=loss)))
 
 
-def test_labels_and_logits_are_made_when_they_are_asked_for(monkeypatch):
+def test_labels_and_logits_are_made_when_they_are_asked_for():
     """A term on maps alone leaves the record of RoIs unread."""
     model = build(tiny_faster_rcnn())
     data = batch_of(model)
@@ -240,7 +241,7 @@ def test_labels_and_logits_are_made_when_they_are_asked_for(monkeypatch):
     assert vars(stage).keys() & set(made) == {'rois', 'labels', 'foreground'}
 
 
-def test_rois_are_those_that_the_box_head_was_given(monkeypatch):
+def test_rois_are_those_that_the_box_head_was_given():
     """A Grid R-CNN moves its positives after the box head has read them."""
     model = build(tiny_faster_rcnn())
     data = batch_of(model)
@@ -365,7 +366,7 @@ def test_every_stage_of_a_sparse_head(tmp_path, path):
     step(student, pair_of(tmp_path, student, SPARSE_TERMS), SPARSE_TERMS)
 
 
-def test_stages_of_a_sparse_head_are_those_of_mmdet(tmp_path, monkeypatch):
+def test_stages_of_a_sparse_head_are_those_of_mmdet(tmp_path):
     """Labels and RoIs are those that it trains on; the teacher follows the student's boxes."""
     model = pair_of(tmp_path, sparse(), SPARSE_TERMS)
     seen = []
@@ -377,7 +378,7 @@ def test_stages_of_a_sparse_head_are_those_of_mmdet(tmp_path, monkeypatch):
         seen.append((boxes, result))
         return result
 
-    spy.__signature__ = __import__('inspect').signature(original)
+    spy.__signature__ = inspect.signature(original)
     model.roi_head.bbox_loss = spy
     student, teacher = both_views(model)
     network = model.distiller.teacher.module
