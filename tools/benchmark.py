@@ -9,6 +9,7 @@ Commands:
     python tools/benchmark.py methods --pair cifar100_resnet32x4-to-resnet8x4_paper
                                                every method of a pair of classifiers
     python tools/benchmark.py teacher          forms of the teacher's forward pass
+    python tools/benchmark.py gradients        weights that follow from gradients against numbers
     python tools/benchmark.py interrelation    CKA between 1000 classes
 
 Figures are medians over rounds in which the compared forms take turns; ratios are computed
@@ -29,6 +30,7 @@ from mmengine.registry import init_default_scope
 
 from benchmarks.classification import benchmark_classification, format_classification
 from benchmarks.family import benchmark_family, format_family
+from benchmarks.gradients import benchmark_gradients, format_gradients
 from benchmarks.interrelation import benchmark_interrelation, format_interrelation
 from benchmarks.losses import benchmark_losses, format_losses
 from benchmarks.methods import benchmark_methods, format_methods
@@ -85,6 +87,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     methods.add_argument('--methods', nargs='+', help='some methods of the pair (default: all)')
     add('teacher', help="forms of the teacher's forward pass").set_defaults(
         benchmark=benchmark_teacher, format_cases=format_teacher
+    )
+    add('gradients', help='weights by gradients against weights that are numbers').set_defaults(
+        benchmark=benchmark_gradients, format_cases=format_gradients
     )
     add('interrelation', help='CKA between 1000 classes').set_defaults(
         benchmark=benchmark_interrelation, format_cases=format_interrelation

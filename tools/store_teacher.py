@@ -43,6 +43,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         '--force', action='store_true', help='replace files of another teacher or augmentation'
     )
     parser.add_argument(
+        '--teacher',
+        metavar='NAME',
+        help='which one of model.teachers, where it has several (default: model.stored_of)',
+    )
+    parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, default={}, help='changes of the config'
     )
     return parser.parse_args(argv)
@@ -73,6 +78,7 @@ def store(args: argparse.Namespace) -> None:
         half=args.half,
         batch_size=args.batch_size,
         force=args.force,
+        teacher=args.teacher,
         say=lambda line: print(f'{time.perf_counter() - start:7.0f} s  {line}', flush=True),
     )
 

@@ -81,6 +81,8 @@ COST_SOURCES = {
     'PrototypeCost': 'costs.sources',
     'ShuffledCost': 'costs.controls',
 }
+WEIGHTS = {'GradientShare': 'distillation.gradient_share'}
+"""What may stand as the ``loss_weight`` of any loss in place of a number."""
 CLASSIFIERS = {
     'CifarModel': 'classification.networks.zoo',
     'Classifier': 'classification.classifier',
@@ -93,7 +95,7 @@ CLASSIFIERS = {
     'WideResNet': 'classification.networks.resnets',
 }
 REGISTERED = {
-    'MODELS': {**LOSSES, **CONNECTORS, **COST_SOURCES, **CLASSIFIERS},
+    'MODELS': {**LOSSES, **CONNECTORS, **COST_SOURCES, **WEIGHTS, **CLASSIFIERS},
     'DATASETS': {
         'ArraysDataset': 'classification.arrays',
         'CIFAR100Dataset': 'classification.datasets',
@@ -108,6 +110,7 @@ REGISTERED = {
     'HOOKS': {
         'ChannelsLastHook': 'hooks.channels_last',
         'ExactCheckpointHook': 'hooks.exact_checkpoint',
+        'GradientNormHook': 'hooks.gradient_norm',
         'ImageSizeHook': 'hooks.image_size',
         'MetricFileHook': 'hooks.metric_file',
         'SampleTableHook': 'hooks.sample_table',

@@ -8,6 +8,7 @@ TABLES = {
     'Losses': registry.LOSSES,
     'Connectors': registry.CONNECTORS,
     'Sources of class costs': registry.COST_SOURCES,
+    'Weights of losses': registry.WEIGHTS,
     'Taps of detectors': registry.TAPS,
     'Taps of classifiers': registry.CLASSIFIER_TAPS,
     'Classifiers': registry.CLASSIFIERS,

@@ -227,7 +227,7 @@ def test_logits_of_a_path_through_the_teacher_are_in_the_students_classes(wide, 
     order = list(range(9, -1, -1))
     for classes in (None, order):
         model = build(wide, terms())
-        model.distiller.attach(model, model._load_teacher())
+        model.distiller.attach(model, dict(teacher=model._load_teacher('teacher')))
         if classes:
             model.distiller.teacher.order = ClassOrder(classes, 10)
         (pairs,) = pairs_of(model, 'loss_function')

@@ -529,9 +529,9 @@ ALONE = dict(
 
 def test_terms_without_a_teacher_need_no_section(teacher):
     model = build(ALONE)
-    assert not model.distiller.needs_teacher
+    assert model.distiller.needed_teachers == []
     assert model.distiller.teacher is None
-    assert model.distiller.modules_of('teacher') == []
+    assert model.distiller.teacher_modules('teacher') == []
     losses = losses_of(model)
     torch.testing.assert_close(losses['loss_l'], losses['loss_ce'], rtol=0, atol=0)
     total, log = model.parse_losses(losses)

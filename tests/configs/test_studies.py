@@ -33,7 +33,8 @@ def test_every_arm_of_cifar_100_builds(spec):
         assert (train.split, val.split) == ('train', 'test')
         assert train.batched
         assert DATASETS.get(train.type) is not None
-        reads = model.distiller.modules_of('teacher') if hasattr(model, 'distiller') else []
+        distilled = hasattr(model, 'distiller')
+        reads = model.distiller.teacher_modules('teacher') if distilled else []
         # What is stored is all that the terms read; else the teacher is at work, and nothing is.
         stored = {'', *train.get('stored_maps', ())} if 'stored_teacher' in train else set()
         assert not stored or set(reads) <= stored

@@ -65,7 +65,7 @@ def asking(kind, *names, parent=Loss):
 
 def test_a_detector_with_terms_of_its_own_needs_no_teacher():
     model = build(None, dict(loss_x=dict(tap='backbone.layer3', loss=dict(type=Own))))
-    assert not model.distiller.needs_teacher
+    assert model.distiller.needed_teachers == []
     losses = losses_of(model)
     total, log = model.parse_losses(losses)
     total.backward()

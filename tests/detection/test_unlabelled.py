@@ -165,8 +165,9 @@ def test_a_batch_without_labels_has_terms_alone_and_a_gradient_for_everything(mo
 def views_of(model, batch):
     """Views after the student has run."""
     inputs, samples = given(model, batch)
-    model._fetch_teacher(inputs)
-    student, teacher = model._views(inputs, samples)
+    model._fetch_teachers(inputs)
+    student, teachers = model._views(inputs, samples)
+    teacher = teachers['teacher']
     assert isinstance(student, MixedStudentView)
     assert isinstance(teacher, MixedTeacherView)
     torch.manual_seed(3)
@@ -355,6 +356,73 @@ def test_a_module_of_a_dense_head_runs_on_all_images(tmp_path):
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-6)
 
 
+def with_semantic_branch(folder):
+    """An HTC, and the section of a teacher of this kind."""
+    detector = tiny_detector('htc/htc_r50_fpn_1x_coco.py', fpn_channels=64)
+    branch = dict(num_ins=5, num_convs=1, conv_out_channels=64, num_classes=4)
+    detector.roi_head.semantic_head.update(branch)
+    save_detector(detector, folder / 'htc.pth', class_names=['ant', 'bee', 'cat', 'dog'])
+    return detector, dict(config=detector, checkpoint=str(folder / 'htc.pth'))
+
+
+def test_a_box_head_that_reads_whole_images(tmp_path):
+    terms = dict(loss_wkd_l=dict(wkd_l_term(separated=False), stage=[0, 1, 2]))
+    model = build(
+        distilled_from(*with_semantic_branch(tmp_path), terms), train=False, unlabelled=dict()
+    )
+    losses = loss_of(model, *given(model, mixed([])))
+    losses['loss_wkd_l'].backward()
+    assert losses['loss_wkd_l'] > 0
+    branch = model.roi_head.semantic_head.conv_embedding.weight
+    assert branch.grad.abs().sum() > 0
+
+
+def test_of_several_teachers_that_of_the_rois_proposes(teacher_section, tmp_path):
+    other = tiny_faster_rcnn(base_channels=8, fpn_channels=16)
+    names = ['ant', 'bee', 'cat', 'dog']
+    save_detector(other, tmp_path / 'other.pth', class_names=names, seed=5)
+    config = distilled_config(teacher_section, {})
+    config.teachers = dict(
+        maps=dict(config=other, checkpoint=str(tmp_path / 'other.pth')), rois=config.pop('teacher')
+    )
+    config.distill = dict(
+        loss_maps=wkd_f_neck_term(teacher='maps'),
+        loss_fgfi=dict(BLIND['loss_fgfi'], teacher='maps'),
+        loss_rois=wkd_f_term(teacher='rois'),
+    )
+    model = build(config, train=False, unlabelled=dict())
+    inputs, samples = given(model, mixed([0]))
+    model._fetch_teachers(inputs)
+    student, teachers = model._views(inputs, samples)
+    assert student.proposer is teachers['rois']
+    for labelled in ([0, 2], []):
+        losses = loss_of(model, *given(model, mixed(labelled)))
+        assert losses['loss_maps'] > 0
+        assert losses['loss_rois'] > 0
+
+
+@pytest.mark.parametrize('terms', [TERMS, dict(TERMS, loss_dkd=DKD)], ids=['all', 'one blind'])
+def test_a_weight_by_gradients(teacher_section, terms):
+    """A batch without labels has no gradient of the task to compare with: it does not count."""
+    share = dict(type='GradientShare', share=0.2, every=1)
+    terms = copy.deepcopy(terms)
+    terms['loss_wkd_f']['loss']['loss_weight'] = share
+    if 'loss_dkd' in terms:
+        terms['loss_dkd']['loss']['loss_weight'] = share
+    model = build(distilled_config(teacher_section, terms), train=False, unlabelled=dict())
+    first = loss_of(model, *given(model, mixed([])))
+    assert first['loss_wkd_f'] == 0
+    second = loss_of(model, *given(model, mixed([0, 2])))
+    assert second['loss_wkd_f'] > 0
+    norms = model.distiller.terms['loss_wkd_f'].gradient_share.norms.clone()
+    third = loss_of(model, *given(model, mixed([])))
+    assert third['loss_wkd_f'] > 0
+    assert torch.equal(model.distiller.terms['loss_wkd_f'].gradient_share.norms, norms)
+    assert third.get('loss_dkd', 0) == 0
+    model.parse_losses(third)[0].backward()
+    assert all(one.grad is not None for one in model.parameters() if one.requires_grad)
+
+
 def test_features_through_the_head_of_the_other_network(teacher_section):
     terms = Config.fromfile(ROOT / 'configs/_base_/distill/fcfd.py').distill
     model = build(distilled_config(teacher_section, terms), train=False, unlabelled=dict())
@@ -422,14 +490,12 @@ def test_terms_that_count_no_such_image(teacher_section, terms, message):
 
 
 def test_a_module_that_runs_in_the_loss_alone(tmp_path):
-    detector = tiny_detector('MaskRCNN')
-    save_detector(detector, tmp_path / 'teacher.pth', class_names=['ant', 'bee', 'cat', 'dog'])
-    section = dict(config=detector, checkpoint=str(tmp_path / 'teacher.pth'))
-    name = 'roi_head.mask_head.conv_logits'
-    terms = dict(loss_mask_head=dict(tap=name, loss=dict(type='FitNetLoss')))
-    message = f"^distill.loss_mask_head reads '{name}', which runs on labelled images alone: with"
+    detector = with_semantic_branch(tmp_path)
+    name = 'roi_head.semantic_head.conv_embedding'
+    terms = dict(loss_branch=dict(tap=name, loss=dict(type='FitNetLoss')))
+    message = f"^distill.loss_branch reads '{name}', which runs on labelled images alone: with"
     with pytest.raises(ValueError, match=message):
-        build(distilled_from(detector, section, terms), unlabelled=dict())
+        build(distilled_from(*detector, terms), unlabelled=dict())
 
 
 def test_a_teacher_that_proposes_nothing(tmp_path):
@@ -449,7 +515,7 @@ def test_a_teacher_that_proposes_nothing(tmp_path):
 def test_a_detector_that_goes_its_own_way(model, monkeypatch):
     plain = super(type(model).__mro__[2], model).loss
     inputs, samples = given(model, mixed([0]))
-    model._fetch_teacher(inputs)
+    model._fetch_teachers(inputs)
     student, _ = model._views(inputs, samples)
     message = 'need a detector whose loss calls extract_feat, and that of DistilledFasterRCNN does'
     with pytest.raises(ValueError, match=message):

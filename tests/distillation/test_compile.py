@@ -52,6 +52,16 @@ def test_a_distilled_classifier(tmp_path, inference):
     check_equal(dict(config, type='DistilledClassifier'), batches, terms)
 
 
+@pytest.mark.skipif(torch.__version__ < (2, 2), reason='torch 2.1 runs no hooks in compiled code')
+def test_weights_by_gradients(tmp_path):
+    section = save_classifier(classifier_config('resnet14'), tmp_path / 'teacher.pth')
+    share = dict(type='GradientShare', share=0.2, every=2)
+    terms = dict(loss_wkd_l=class_logits_term(loss_weight=share), loss_wkd_f=module_term())
+    config = classifier_config(teacher=section, distill=terms, image_size=32)
+    batches = [lambda seed=seed: image_batch(seed=seed) for seed in range(3)]
+    check_equal(dict(config, type='DistilledClassifier'), batches, terms)
+
+
 @pytest.mark.slow
 def test_a_distilled_detector(teacher_section):
     terms = dict(

@@ -266,7 +266,7 @@ def test_float32_under_autocast_is_the_teacher_without_autocast(teachers):
     with torch.no_grad():
         expected = teacher.network(images)
     with amp(True):
-        _, view = model._views(images, labels)
+        view = model._views(images, labels)[1]['teacher']
         assert torch.equal(view.logits(), expected)
         assert view.output('layer3').dtype == torch.float32
 

@@ -28,7 +28,7 @@ class Student(nn.Module):
         super().__init__()
         self.layer = nn.Linear(2, 2)
         self.distiller = Distiller({}, self, {})
-        self.distiller.attach(self, teacher)
+        self.distiller.attach(self, dict(teacher=teacher))
 
 
 @pytest.fixture

@@ -80,15 +80,15 @@ BORROWED = dict(tap='two_levels', connector='loss_own', loss=LOSS)
 
 def build(**config):
     torch.manual_seed(0)
-    distiller = Distiller(copy.deepcopy(config), Student(), {})
-    distiller.attach(Student(), Teacher(nn.Linear(1, 1)))
+    distiller = Distiller(copy.deepcopy(config), Student(), dict(teacher={}))
+    distiller.attach(Student(), dict(teacher=Teacher(nn.Linear(1, 1))))
     return distiller
 
 
 def maps():
     torch.manual_seed(1)
     own, other = ([torch.randn(2, width, 5, 5) for _ in range(3)] for width in (4, 6))
-    return Maps(own), Maps(other)
+    return Maps(own), dict(teacher=Maps(other))
 
 
 @pytest.mark.parametrize('order', [('loss_own', 'loss_other'), ('loss_other', 'loss_own')])
@@ -117,7 +117,7 @@ def test_both_terms_train_it():
 
 def test_a_copy_shares_within_itself_and_not_with_the_original():
     distiller = build(loss_own=OWN, loss_other=BORROWED)
-    distiller.teacher = None  # the copy of a model is a matter of the model
+    distiller.teachers = {}  # the copy of a model is a matter of the model
     copied = copy.deepcopy(distiller)
     for index in range(2):
         connector = copied.terms['loss_other'].connectors[index]
@@ -296,14 +296,14 @@ def test_a_term_without_teacher():
 
     TAPS.register_module('own', module=OwnTap, force=True)
     config = dict(loss_x=dict(tap='own', loss=dict(type=OwnLoss, loss_weight=2.0)))
-    distiller = Distiller(config, Student(), None)
-    assert not distiller.needs_teacher
-    distiller.attach(Student(), None)
+    distiller = Distiller(config, Student(), {})
+    assert distiller.needed_teachers == []
+    distiller.attach(Student(), {})
     own, _ = maps()
     expected = 2 * own.maps('neck')[0].square().mean()
-    torch.testing.assert_close(distiller(own, None)['loss_x'], expected, rtol=0, atol=0)
+    torch.testing.assert_close(distiller(own, {})['loss_x'], expected, rtol=0, atol=0)
     with pytest.raises(KeyError, match='distill.loss_y needs a teacher: set teacher=dict'):
-        Distiller(dict(loss_y=OWN), Student(), None)
+        Distiller(dict(loss_y=OWN), Student(), {})
 
 
 def test_ranges_of_a_pyramid_name_every_level():

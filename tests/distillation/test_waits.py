@@ -29,6 +29,11 @@ CONV = dict(type='ConvConnector', kernel_size=3)
 FITNET = dict(type='FitNetLoss')
 KD = dict(type='KDLoss')
 FOREGROUND = dict(rois='foreground')
+SHARE = dict(type='GradientShare', share=0.2, every=1)
+
+
+def governed(term):
+    return dict(term, loss=dict(term['loss'], loss_weight=SHARE))
 
 
 @pytest.fixture(autouse=True)
@@ -92,6 +97,9 @@ DETECTORS = {
     'instances': (  # one-hot codes look at their values on a CPU alone
         dict(loss_x=dict(tap='instances', loss=dict(type='ICDLoss', width=16, num_heads=2))), 4
     ),
+    'weights by gradients': (
+        dict(loss_l=governed(wkd_l_term()), loss_f=governed(wkd_f_neck_term())), 1
+    ),
     'boxes': (dict(loss_x=dict(tap='roi_boxes', loss=dict(type='BoxLoss'))), 4),
     'crossed': (
         dict(
@@ -122,6 +130,9 @@ def test_detectors(teacher_section, plain_detector, name):
 
 BRIDGE = dict(type='BridgeConnector')
 CLASSIFIERS = {
+    'weights by gradients': dict(
+        loss_l=governed(class_logits_term()), loss_f=governed(module_term())
+    ),
     'logits': dict(loss_x=class_logits_term()),
     'features': dict(loss_x=module_term()),
     'WKD-L and WKD-F': dict(loss_l=class_logits_term(), loss_f=module_term()),
@@ -170,7 +181,7 @@ def test_a_step_of_a_classifier_runs_where_there_are_no_values(teacher_classifie
     monkeypatch.setattr(torch, 'autocast', known)
     terms = dict(
         loss_kd=dict(tap='logits', loss=KD),
-        loss_wkd_f=module_term(),
+        loss_wkd_f=governed(module_term()),
         loss_reviewkd=CLASSIFIERS['pyramid']['loss_x'],
         loss_srrl=CLASSIFIERS['head of the teacher']['loss_x'],
         loss_crossed=CLASSIFIERS['crossed']['loss_x'],

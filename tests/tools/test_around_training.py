@@ -181,6 +181,21 @@ def test_teacher_of_a_classifier_is_tested(tmp_path):
     assert re.search(r'top1: [\d.]+', output)
 
 
+def test_one_of_several_teachers_is_tested(tmp_path):
+    config = Config.fromfile(ROOT / 'configs/classification/digits/wkd-l_digits.py')
+    teacher = Config.fromfile(ROOT / 'configs/classification/digits/baseline/resnet20_teacher.py')
+    torch.save(MODELS.build(teacher.model).network.state_dict(), tmp_path / 'network.pth')
+    section = dict(config.model.pop('teacher'), checkpoint=str(tmp_path / 'network.pth'))
+    config.model.teachers = dict(lost=dict(section, checkpoint='nowhere.pth'), found=section)
+    config.dump(tmp_path / 'config.py')
+    arguments = ['tools/test.py', tmp_path / 'config.py', '--work-dir', tmp_path]
+    assert re.search(r'top1: [\d.]+', run(*arguments, '--teacher=found'))
+    output = run(*arguments, '--teacher', code=1)
+    assert sentence(output) == (
+        'error: there are the teachers lost, found: say which by --teacher=NAME'
+    )
+
+
 # MMDetection's tools on a distilled config
 
 

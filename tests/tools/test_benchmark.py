@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import benchmark
-from benchmarks import classification, family, losses, methods, rivals, step, teacher
+from benchmarks import classification, family, gradients, losses, methods, rivals, step, teacher
 from benchmarks.memory import peak_extra_bytes
 from benchmarks.report import at_least, at_most
 from benchmarks.timing import time_in_turns
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 @pytest.fixture(autouse=True)
 def _at_the_root_and_brief(monkeypatch):
     monkeypatch.chdir(ROOT)
-    for module in (classification, family, losses, methods, rivals, step, teacher):
+    for module in (classification, family, gradients, losses, methods, rivals, step, teacher):
         monkeypatch.setattr(
             module,
             'time_in_turns',
@@ -59,6 +59,17 @@ def test_forms_of_the_teacher_are_timed_and_compared(tmp_path, capsys):
     assert forms['as it is']['difference'] == 0
     assert 0 < forms['fuse']['difference'] < 1e-5  # rounding of float32
     assert 'ResNet-34, 1 x 64 x 64' in capsys.readouterr().out
+
+
+def test_weights_by_gradients_are_timed(tmp_path, capsys):
+    code, figures = run(tmp_path, 'gradients')
+    assert code == 0
+    assert len(figures['cases']) == 2
+    for case in figures['cases']:
+        assert list(case['forms']) == list(gradients.FORMS)
+        assert case['forms']['numbers']['ratio'] == [1.0, 1.0, 1.0]
+        assert min(form['seconds'] for form in case['forms'].values()) > 0
+    assert 'every=50' in capsys.readouterr().out
 
 
 def test_every_form_of_the_feature_loss_is_timed(tmp_path, capsys):

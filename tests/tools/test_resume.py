@@ -1,5 +1,6 @@
 """Going on from a checkpoint gives the bits of a run that was never stopped."""
 
+import copy
 import re
 import signal
 from pathlib import Path
@@ -65,14 +66,27 @@ def persistent(config):
     config.train_dataloader.update(num_workers=2, persistent_workers=True)
 
 
-@pytest.mark.parametrize('change', [workers, epochs, persistent])
+def governed(config):
+    """Two teachers, weights by gradients, and a hook that logs them."""
+    share = dict(type='GradientShare', share=0.3, every=3, momentum=0.5, warm_up=6)
+    model = config.model
+    model.teachers = dict(one=model.pop('teacher'))
+    model.teachers.other = copy.deepcopy(model.teachers.one)
+    for term, teacher in ((model.distill.loss_wkd_l, 'one'), (model.distill.loss_wkd_f, 'other')):
+        term.teacher = teacher
+        term.loss.loss_weight = share
+    log = dict(type='GradientNormHook', interval=2)
+    config.custom_hooks = [SCHEDULE, log, dict(type='EMAHook')]
+
+
+@pytest.mark.parametrize('change', [workers, epochs, persistent, governed])
 def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(folder, change):
     whole, resumed = interrupted_and_not(folder, change)
     assert any('loss_wkd_f.connectors' in key for key in whole['state_dict'])
     for key in ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers', 'random_states'):
         assert same(whole.get(key), resumed.get(key)), key
     logs = [content['message_hub']['log_scalars'] for content in (whole, resumed)]
-    names = [name for name in logs[0] if re.search('loss|scale|share|train/lr', name)]
+    names = [name for name in logs[0] if re.search('loss|scale|share|weight|grad|train/lr', name)]
     assert {'train/loss', 'train/loss_wkd_f', 'train/scale_wkd_f', 'train/lr'} <= set(names)
     for name in names:
         assert same(logs[0][name].data, logs[1][name].data), name

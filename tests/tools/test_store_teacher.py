@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
+from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from commands import run, sentence
-from wkd_det.classification.stored import stored_path
+from wkd_det.classification.stored import read_made_by, stored_path
+from wkd_det.runtime.state import weights_hash
 from wkd_det.testing import classifier_config, save_classifier
 
 CLASSES = 4
@@ -77,6 +80,23 @@ def test_store_and_train(config, tmp_path):
     )
     output = run('tools/store_teacher.py', config, '--force')
     assert f'wrote {files[3]}' in output
+
+
+def test_one_of_several_teachers_is_stored(config, tmp_path):
+    content = Config.fromfile(str(config))
+    model = content.model
+    other = save_classifier(classifier_config('resnet14', CLASSES), tmp_path / 'other.pth')
+    model.teachers = dict(small=model.pop('teacher'), deep=other)
+    model.distill.loss_kd.teacher = 'small'
+    model.distill.loss_deep = dict(model.distill.loss_kd, teacher='deep')
+    content.dump(str(config))
+    output = run('tools/store_teacher.py', config, code=1)
+    assert sentence(output).startswith('error: there are the teachers small, deep: set stored_of ')
+    run('tools/store_teacher.py', config, '--teacher', 'deep')
+    first = stored_path(tmp_path / 'stored', '', 0)
+    found = MODELS.build(other['config'])
+    found.load_state_dict(torch.load(tmp_path / 'other.pth', weights_only=True)['state_dict'])
+    assert read_made_by(first)['teacher'] == weights_hash(found)
 
 
 def without_logits(config):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from wkd_det import registry
-from wkd_det.classification.classifier import Classifier, network_of
+from wkd_det.classification.classifier import Classifier, last_layer, network_of
 from wkd_det.classification.data import TeacherImages
 from wkd_det.classification.places import places_of
 from wkd_det.classification.stored import StoredUse
@@ -26,9 +27,9 @@ from wkd_det.distillation.extras import EXTRAS
 from wkd_det.distillation.model import DistilledModel
 from wkd_det.distillation.module_tap import ModuleTap
 from wkd_det.distillation.places import Place, Places, check_module, check_names
-from wkd_det.distillation.recording import recording
+from wkd_det.distillation.recording import INPUT, recording
 from wkd_det.distillation.tap import TAPS, Tap
-from wkd_det.distillation.teacher import Teacher
+from wkd_det.distillation.teacher import Teacher, one_of
 
 
 class DistilledClassifier(DistilledModel, Classifier):
@@ -45,11 +46,15 @@ class DistilledClassifier(DistilledModel, Classifier):
         image_size: Side of the images, for which the shapes of features are found out.
         places: Modules by names of one's own or in place of the usual ones: name to a pair of
             student and teacher, each a module or a list of them, e.g.
-            ``dict(last=('layer3', 'layer4'))``. None for the teacher where no term needs it.
-        **kwargs: Arguments of the classifier, and ``teacher``, ``distill`` and ``on_non_finite``
-            of :class:`~wkd_det.distillation.model.DistilledModel`.
+            ``dict(last=('layer3', 'layer4'))``. None for the teacher where no term needs it. Of
+            several teachers all have the same; a term names other modules itself.
+        stored_of: Name of the teacher whose stored outputs the data set carries, where there are
+            several; the others run.
+        **kwargs: Arguments of the classifier, and ``teacher``, ``teachers``, ``distill`` and
+            ``on_non_finite`` of :class:`~wkd_det.distillation.model.DistilledModel`.
 
     Raises:
+        KeyError: If there is no teacher of the name ``stored_of``.
         ValueError: If a place is no pair, or has the name of a module of the student.
     """
 
@@ -60,13 +65,20 @@ class DistilledClassifier(DistilledModel, Classifier):
         *args: Any,
         image_size: int = 224,
         places: Mapping[str, tuple[Place, Place | None]] | None = None,
+        stored_of: str | None = None,
         **kwargs: Any,
     ) -> None:
         self.image_size = image_size
         self.places = dict(places or {})
-        self._teacher_images: TeacherImages | None = None
+        self.stored_of = stored_of
+        self._teacher_images: dict[str, TeacherImages] = {}
         self._stored = StoredUse()
         super().__init__(*args, **kwargs)
+        if stored_of is not None and stored_of not in self._teacher_sources:
+            raise KeyError(
+                f'stored_of must name a teacher, one of {[*self._teacher_sources]}, got '
+                f'{stored_of!r}'
+            )
 
     def find_tap(self, section: str, name: Any) -> Callable[..., Tap]:
         self._check_places()
@@ -109,6 +121,11 @@ class DistilledClassifier(DistilledModel, Classifier):
         chosen = {name: pair[side] for name, pair in self.places.items() if pair[side] is not None}
         return Places(chosen, places_of(network, getattr(network, 'num_classes', self.num_classes)))
 
+    def trunk_end(self) -> str:
+        with suppress(ValueError):  # no single last layer: the logits
+            return f'{last_layer(self.network, self.num_classes)[0]}{INPUT}'
+        return ''
+
     def check_head(self, model: nn.Module) -> int:
         return head_of(model).weight.shape[1]
 
@@ -137,45 +154,66 @@ class DistilledClassifier(DistilledModel, Classifier):
 
     def _views(
         self, inputs: Tensor, targets: Tensor | Targets
-    ) -> tuple[ClassifierStudentView, ClassifierTeacherView | None]:
-        modules = self.distiller.modules_of
-        student = ClassifierStudentView(self, inputs, targets, modules('student'))
-        teacher = self.distiller.teacher
-        if teacher is None:
-            return student, None
-        view = ClassifierTeacherView(
-            teacher, self._teacher_images, student, modules('teacher'), stored=self._stored
-        )
-        return student, view
+    ) -> tuple[ClassifierStudentView, dict[str, ClassifierTeacherView]]:
+        distiller = self.distiller
+        student = ClassifierStudentView(self, inputs, targets, distiller.student_modules)
+        stored = None
+        if student.targets.stored is not None and distiller.teachers:
+            stored = self.teacher_named(None)
+        return student, {
+            name: ClassifierTeacherView(
+                distiller.teachers[name],
+                self._teacher_images[name],
+                student,
+                distiller.teacher_modules(name),
+                stored=self._stored if name == stored else None,
+            )
+            for name in distiller.live_teachers
+        }
 
-    def teacher_outputs(self, images: Tensor, modules: Sequence[str]) -> dict[str, Tensor]:
-        """Return outputs of modules of the teacher, float32, by name.
+    def teacher_named(self, name: str | None) -> str:
+        """Return the name itself, else that of the stored teacher, else that of the only one.
+
+        Raises:
+            KeyError: If no term reads a teacher of that name.
+            ValueError: If there are several and none is named.
+        """
+        names = {known: known for known in self.distiller.teachers}
+        how = 'set stored_of of the model to the one whose outputs are stored, or name it'
+        return one_of(names, name or self.stored_of, how)
+
+    def teacher_outputs(
+        self, images: Tensor, modules: Sequence[str], teacher: str | None = None
+    ) -> dict[str, Tensor]:
+        """Return outputs of modules of a teacher, float32, by name.
 
         Args:
             images: Normalised for the student, shape ``(N, C, H, W)``.
             modules: Names of modules of the teacher's network, with ``:input`` for what a module
                 is given; ``''`` stands for its logits, in its own classes.
+            teacher: Name of the teacher; by default that of ``stored_of``, or the only one.
 
         Raises:
-            KeyError: If it has no such module; near ones are listed.
-            ValueError: If no term needs a teacher.
+            KeyError: If it has no such module; near ones are listed. If there is no such teacher.
+            ValueError: If no term needs a teacher, or there are several and none is named.
         """
-        self._fetch_teacher(images)
-        if self.distiller is None or self.distiller.teacher is None:
+        self._fetch_teachers(images)
+        if self.distiller is None or not self.distiller.teachers:
             raise ValueError('no term of the model needs a teacher')
-        teacher = self.distiller.teacher
-        for name in modules:
-            if name:
-                check_module('teacher', network_of(teacher.module), name, ())
-        return outputs_of(teacher, self._teacher_images(images), modules)
+        name = self.teacher_named(teacher)
+        network = network_of(self.distiller.teachers[name].module)
+        for module in modules:
+            if module:
+                check_module('teacher', network, module, ())
+        images = self._teacher_images[name](images)
+        return outputs_of(self.distiller.teachers[name], images, modules)
 
-    def _load_teacher(self) -> Teacher | None:
-        teacher = super()._load_teacher()
-        if teacher is not None:
-            own = self.data_preprocessor
-            # A bare network takes what the student takes.
-            plain = not isinstance(teacher.module, Classifier)
-            other = own if plain else teacher.module.data_preprocessor
-            repeats = self._repeats_grey(teacher)
-            self._teacher_images = TeacherImages(own, other, repeats=repeats)
+    def _load_teacher(self, name: str) -> Teacher:
+        teacher = super()._load_teacher(name)
+        own = self.data_preprocessor
+        # A bare network takes what the student takes.
+        plain = not isinstance(teacher.module, Classifier)
+        other = own if plain else teacher.module.data_preprocessor
+        repeats = self._repeats_grey(teacher)
+        self._teacher_images[name] = TeacherImages(own, other, repeats=repeats)
         return teacher

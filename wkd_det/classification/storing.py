@@ -27,6 +27,7 @@ def store_teacher(
     half: bool = False,
     batch_size: int = 256,
     force: bool = False,
+    teacher: str | None = None,
     say: Callable[[str], Any] = print,
 ) -> None:
     """Write logits and maps of a model's teacher for all fixed augmentations of a data set.
@@ -43,13 +44,14 @@ def store_teacher(
             float32, as the teacher gives them.
         batch_size: Images at once.
         force: Replace files of another teacher or other augmentations.
+        teacher: Name of the teacher, where the model has several; its ``stored_of`` by default.
         say: Called with a line for each file.
 
     Raises:
-        KeyError: If the teacher has no such module.
+        KeyError: If the teacher has no such module, or there is none of that name.
         TypeError: If the data set holds no images in arrays.
-        ValueError: If it has no fixed augmentations, the model no teacher, or a file is of another
-            one.
+        ValueError: If it has no fixed augmentations, the model no teacher or several of which none
+            is named, or a file is of another one.
         OSError: If the disk is full or the folder cannot be written.
     """
     check_integers(batch_size=batch_size)
@@ -63,10 +65,11 @@ def store_teacher(
             'a stored teacher needs fixed augmentations: set augmentations in the training data set'
         )
     modules = [LOGITS, *maps]
-    _outputs(model, dataset, 0, range(1), modules)  # loads it, or says what lacks
+    _outputs(model, dataset, 0, range(1), modules, teacher)  # loads it, or says what lacks
+    network = model.distiller.teachers[model.teacher_named(teacher)].module
     made_by = dict(
         dataset.made_by,
-        teacher=weights_hash(model.distiller.teacher.module),
+        teacher=weights_hash(network),
         type='float16' if half else 'float32',
     )
     for number in range(dataset.augmentations):
@@ -77,7 +80,7 @@ def store_teacher(
         parts: dict[str, list[Tensor]] = {module: [] for module in left}
         for start in range(0, len(dataset), batch_size):
             indices = range(start, min(start + batch_size, len(dataset)))
-            for name, value in _outputs(model, dataset, number, indices, left).items():
+            for name, value in _outputs(model, dataset, number, indices, left, teacher).items():
                 parts[name].append((value.half() if half else value).cpu())
         for name in left:
             values = torch.cat(parts.pop(name))
@@ -92,10 +95,11 @@ def _outputs(
     number: int,
     indices: range,
     modules: Sequence[str],
+    teacher: str | None,
 ) -> dict[str, Tensor]:
     images = dataset.augmented(indices, number)
     labels = torch.zeros(len(images), dtype=torch.int64)  # nobody reads them
-    return model.teacher_outputs(model.data_preprocessor([images, labels])[0], modules)
+    return model.teacher_outputs(model.data_preprocessor([images, labels])[0], modules, teacher)
 
 
 def _is_there(path: Path, made_by: dict[str, Any], say: Callable[[str], Any]) -> bool:

@@ -25,6 +25,8 @@ class ClassTable:
     """Names of the classes, or None if the checkpoint has none."""
     rows: Callable[[], Tensor]
     """Weight vectors of the classes in the teacher's classifier, shape ``(C, D)``."""
+    section: str = 'teacher'
+    """Place of the teacher in the config, for messages."""
 
     def require_names(self) -> list[str]:
         """Return the names of the classes.
@@ -35,8 +37,8 @@ class ClassTable:
         if self.names is None:
             raise ValueError(
                 "the teacher's checkpoint has no class names to match: use one that has "
-                '(meta.dataset_meta.classes), say them with teacher.class_names=[...], or take '
-                'distances that go by_position'
+                '(meta.dataset_meta.classes), say them with '
+                f'{self.section}.class_names=[...], or take distances that go by_position'
             )
         return self.names
 

@@ -23,7 +23,7 @@ from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
 from wkd_det.detection.dry_run import SIZE, DryRun, detector_parts, dry_run
-from wkd_det.detection.geometry import num_classes
+from wkd_det.detection.geometry import PLACES, num_classes
 from wkd_det.detection.mixed_views import MixedStudentView, MixedTeacherView
 from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.teacher_view import DetectorTeacherView, TeacherInput
@@ -62,7 +62,7 @@ class DistilledMixin(DistilledModel):
     ) -> None:
         # Before the detector builds itself: terms are built at its end and read the widths.
         self.model_config = ConfigDict(kwargs, type=type(self).__name__)
-        self._teacher_input: TeacherInput | None = None
+        self._teacher_inputs: dict[str, TeacherInput] = {}
         self._dry_runs: list[tuple[Mapping[str, Any] | None, DryRun]] = []
         self.unlabelled = None if unlabelled is None else Unlabelled.from_config(unlabelled)
         super().__init__(*args, **kwargs)
@@ -119,6 +119,14 @@ class DistilledMixin(DistilledModel):
     def empty_copy(self, teacher: Mapping[str, Any] | None = None) -> nn.Module:
         return self.dry_run(teacher).network
 
+    def meeting_places(self, tap: Tap) -> tuple[str, ...]:
+        read = tuple(one for one in tap.student_modules if module_of(one).split('.')[0] in PLACES)
+        place = getattr(tap, 'place', None)  # of taps on whole maps
+        return read or ((place,) if place in PLACES else (self.trunk_end(),))
+
+    def trunk_end(self) -> str:
+        return 'neck' if self.with_neck else 'backbone'
+
     @property
     def probe_size(self) -> int:
         return SIZE
@@ -137,27 +145,40 @@ class DistilledMixin(DistilledModel):
 
     def _views(
         self, inputs: Tensor, targets: Sequence[Any]
-    ) -> tuple[DetectorStudentView, DetectorTeacherView | None]:
-        modules = self.distiller.modules_of
-        kinds: tuple[Any, Any] = DetectorStudentView, DetectorTeacherView
-        if not all(map(is_labelled, targets)):
-            kinds = partial(MixedStudentView, section=self.unlabelled), MixedTeacherView
-        student = kinds[0](self, inputs, targets, modules('student'))
-        teacher = self.distiller.teacher
-        if teacher is None:
-            return student, None
-        return student, kinds[1](teacher, self._teacher_input, student, modules('teacher'))
-
-    def _load_teacher(self) -> Teacher | None:
-        teacher = super()._load_teacher()
-        if teacher is not None:
-            self._teacher_input = TeacherInput(
-                self.data_preprocessor,
-                teacher.module.data_preprocessor,
-                repeats=self._repeats_grey(teacher),
+    ) -> tuple[DetectorStudentView, dict[str, DetectorTeacherView]]:
+        distiller = self.distiller
+        mixed = not all(map(is_labelled, targets))
+        student: DetectorStudentView
+        if mixed:
+            student = MixedStudentView(
+                self, inputs, targets, distiller.student_modules, section=self.unlabelled
             )
-            if self.unlabelled is not None:
-                self.unlabelled.check_networks(self, teacher.module, self.distiller.terms)
+        else:
+            student = DetectorStudentView(self, inputs, targets, distiller.student_modules)
+        kind = MixedTeacherView if mixed else DetectorTeacherView
+        teachers = {
+            name: kind(
+                distiller.teachers[name],
+                self._teacher_inputs[name],
+                student,
+                distiller.teacher_modules(name),
+            )
+            for name in distiller.live_teachers
+        }
+        if mixed:
+            student.proposer = teachers.get(self.unlabelled.proposer(distiller.terms))
+        return student, teachers
+
+    def _load_teacher(self, name: str) -> Teacher:
+        teacher = super()._load_teacher(name)
+        self._teacher_inputs[name] = TeacherInput(
+            self.data_preprocessor,
+            teacher.module.data_preprocessor,
+            repeats=self._repeats_grey(teacher),
+        )
+        if self.unlabelled is not None:
+            terms = {key: one for key, one in self.distiller.terms.items() if one.teacher == name}
+            self.unlabelled.check_networks(self, teacher.module, terms)
         return teacher
 
 

@@ -107,7 +107,7 @@ class MixedStudentView(DetectorStudentView):
         known = [is_labelled(sample) for sample in samples]
         places = [[i for i, one in enumerate(known) if one is side] for side in (True, False)]
         self.labelled_rows, self.other_rows = (Rows(one, len(samples)) for one in places)
-        self.teacher: MixedTeacherView | None = None
+        self.proposer: MixedTeacherView | None = None
         """Whose RPN proposes the RoIs of images without labels."""
         self._section = section
         self._other_outputs = Recorded(single=True)
@@ -225,7 +225,7 @@ class MixedStudentView(DetectorStudentView):
         return self.once(('other rois', index), make)
 
     def _proposed(self) -> Tensor:
-        boxes = self.teacher.proposals(self.other_rows, self._section.rois_of(self.module))
+        boxes = self.proposer.proposals(self.other_rows, self._section.rois_of(self.module))
         self._counts = [len(one) for one in boxes]
         return in_batch(bbox2roi(boxes), self.other_rows)
 
@@ -284,10 +284,6 @@ class MixedTeacherView(DetectorTeacherView):
     """
 
     _student: MixedStudentView
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._student.teacher = self
 
     def on_part(self, student: LabelledStudentView) -> DetectorTeacherView:
         return self.once('labelled part', lambda: LabelledTeacherView(self, student))

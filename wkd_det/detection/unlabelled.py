@@ -112,6 +112,14 @@ class Unlabelled:
                     'them: use terms on maps'
                 )
 
+    def proposer(self, terms: Mapping[str, Term]) -> str | None:
+        """Return the name of the teacher whose proposals are the RoIs of images without labels.
+
+        That of the first term which reads RoIs and is on; None if there is no such term.
+        """
+        on = (term for term in terms.values() if term.scale and not term.reads_labels)
+        return next((term.teacher for term in on if _reads_rois(term)), None)
+
     def rois_of(self, student: nn.Module) -> int:
         """Return the number of RoIs of an image."""
         if self.num_rois is not None:

@@ -1,6 +1,7 @@
-"""Task-free core: the distilled model, its teacher, views, taps, terms and their sum."""
+"""Task-free core: the distilled model, its teachers, views, taps, terms and their sum."""
 
 from wkd_det.distillation.distiller import Distiller
+from wkd_det.distillation.gradient_share import GradientShare
 from wkd_det.distillation.model import DistilledModel
 from wkd_det.distillation.module_tap import ModuleTap
 from wkd_det.distillation.schedule import TermSchedule
@@ -14,6 +15,7 @@ __all__ = [
     'Binding',
     'DistilledModel',
     'Distiller',
+    'GradientShare',
     'ModuleTap',
     'Pair',
     'Slot',

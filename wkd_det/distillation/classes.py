@@ -104,6 +104,7 @@ class ClassOrder:
             count=len(order),
             names=None if table.names is None else [table.names[index] for index in order],
             rows=lambda: table.rows()[order],
+            section=table.section,
         )
 
     def _rows(self, count: int) -> list[int]:
@@ -123,7 +124,12 @@ RULES = ('same', 'subset', 'any')
 
 
 def match_classes(
-    own: int | None, other: int | None, teacher_names: list[str] | None, rule: str
+    own: int | None,
+    other: int | None,
+    teacher_names: list[str] | None,
+    rule: str,
+    *,
+    section: str = 'teacher',
 ) -> ClassOrder:
     """Find the student's classes among the teacher's, by name.
 
@@ -136,6 +142,7 @@ def match_classes(
         teacher_names: Names of the teacher's classes, or None where its checkpoint has none.
         rule: ``'same'``: both have the same classes. ``'subset'``: the teacher may have more.
             ``'any'``: nothing is compared.
+        section: Place of the teacher in the config, for messages.
 
     Returns:
         The identity if nothing differs or nothing is known.
@@ -148,19 +155,19 @@ def match_classes(
     if rule == 'same' and own != other:
         raise ValueError(
             f'the student has {own} classes and the teacher {other}; a teacher that has more is '
-            "taken with teacher.classes='subset', one whose classes do not matter, because terms "
-            "compare features only, with teacher.classes='any'"
+            f"taken with {section}.classes='subset', one whose classes do not matter, because "
+            f"terms compare features only, with {section}.classes='any'"
         )
     if teacher_names is not None and len(teacher_names) != other:
         raise ValueError(
-            f'the teacher has {other} classes, its checkpoint or teacher.class_names names '
+            f'the teacher has {other} classes, its checkpoint or {section}.class_names names '
             f'{len(teacher_names)}'
         )
     names = training_class_names()
     if names is None or teacher_names is None or len(names) != own:
         if rule == 'subset':
             raise ValueError(
-                "teacher.classes='subset' needs the names of all classes: the student's are "
+                f"{section}.classes='subset' needs the names of all classes: the student's are "
                 f"{_known(names)}, the teacher's {_known(teacher_names)}"
             )
         print_log(
@@ -168,11 +175,16 @@ def match_classes(
             logger='current',
         )
         return ClassOrder()
-    return order_of(names, teacher_names)
+    return order_of(names, teacher_names, section=section)
 
 
-def order_of(names: list[str], teacher_names: list[str]) -> ClassOrder:
+def order_of(names: list[str], teacher_names: list[str], *, section: str = 'teacher') -> ClassOrder:
     """Find each of the student's names among the teacher's.
+
+    Args:
+        names: Names of the student's classes in order.
+        teacher_names: Those of the teacher's.
+        section: Place of the teacher in the config, for messages.
 
     Returns:
         The identity if both name the same classes in the same order, in any spelling.
@@ -191,7 +203,7 @@ def order_of(names: list[str], teacher_names: list[str]) -> ClassOrder:
         other = repr(teacher_names[index]) if index < len(teacher_names) else 'nothing'
         raise ValueError(
             f'class {index} is {name!r} for the student and {other} for the teacher, which has '
-            f'no {name!r}; teacher.class_names=[...] says what its classes are called'
+            f'no {name!r}; {section}.class_names=[...] says what its classes are called'
         )
     print_log(
         f"the teacher's {len(teacher_names)} classes are brought into the order of the student's "

@@ -15,7 +15,11 @@ from wkd_det.runtime.config import build_strict
 
 
 def borrow_connectors(
-    section: str, lender: str, binding: Binding, lenders: Mapping[str, Any]
+    section: str,
+    lender: str,
+    binding: Binding,
+    teacher: str | None,
+    lenders: Mapping[str, Any],
 ) -> tuple[Connector, ...]:
     """The connectors that another term has for the levels of the pyramid.
 
@@ -25,11 +29,13 @@ def borrow_connectors(
         section: Place of the borrowing term in the config.
         lender: Name of the other term.
         binding: Facts that the tap of the borrowing term found out.
+        teacher: Name of the teacher that the borrowing term reads.
         lenders: Terms that may lend.
 
     Raises:
         KeyError: If the other term is not there or has none.
-        ValueError: If its connectors do not serve the levels of this one.
+        ValueError: If its connectors do not serve the levels of this one, or it has another
+            teacher.
     """
     _refuse_nothing(section, binding)
     own = {name for name, term in lenders.items() if isinstance(term.connectors, nn.ModuleList)}
@@ -39,6 +45,11 @@ def borrow_connectors(
             f'own, one of {sorted(own)}, got {lender!r}'
         )
     term = lenders[lender]
+    if term.teacher != teacher:
+        raise ValueError(
+            f'{section} reads the teacher {teacher!r}, but the connectors of distill.{lender} lead '
+            f'to the teacher {term.teacher!r}'
+        )
     if term.binding.projects != binding.projects:
         raise ValueError(
             f"{section} projects the {binding.projects}'s maps, but the connectors of "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -13,8 +13,9 @@ from mmengine.logging import MessageHub, print_log
 from torch import Tensor, nn
 
 from wkd_det.distillation.finite import FiniteFlags, LateLook, is_waited_for
-from wkd_det.distillation.teacher import Teacher
-from wkd_det.distillation.term import build_terms
+from wkd_det.distillation.gradients import Trunk
+from wkd_det.distillation.teacher import Teacher, one_of
+from wkd_det.distillation.term import Term, build_terms
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
 
 
@@ -35,15 +36,20 @@ class TermWatch:
         self._names: list[str] = []
         self._steps: list[Tensor] = []
         self._warned: set[tuple[str, str]] = set()
+        self._governed: Container[str] = ()
 
-    def update(self, terms: Mapping[str, Tensor], total: Tensor) -> None:
+    def update(
+        self, terms: Mapping[str, Tensor], total: Tensor, governed: Container[str] = ()
+    ) -> None:
         """Add one step.
 
         Args:
             terms: Scalar losses by name, of the terms that are switched on. With other names than
                 before a new window begins.
             total: Sum of all losses.
+            governed: Terms whose weight follows from gradients, whatever the value is.
         """
+        self._governed = governed
         if list(terms) != self._names:
             self._names, self._steps = list(terms), []
         self._steps.append(
@@ -58,7 +64,7 @@ class TermWatch:
         for name, mean in means.items():
             if mean == 0:
                 self._warn(name, 'zero', f'has been 0 for {self.window} steps: it teaches nothing')
-            elif mean > self.max_ratio * abs(task):
+            elif mean > self.max_ratio * abs(task) and name not in self._governed:
                 self._warn(
                     name,
                     'dwarfs',
@@ -82,7 +88,7 @@ class Distiller(nn.Module):
     Args:
         config: The section ``distill``: a dict of terms by name.
         student: The network that is trained.
-        teacher_config: Model config of the teacher; None without one.
+        teachers: Model configs of the teachers by name; empty without one.
         on_non_finite: ``'raise'`` or ``'skip'``: stop at a term that is NaN or infinite, or leave
             it out of the step.
 
@@ -94,56 +100,85 @@ class Distiller(nn.Module):
         self,
         config: Mapping[str, Any],
         student: nn.Module,
-        teacher_config: Mapping[str, Any] | None,
+        teachers: Mapping[str, Mapping[str, Any]],
         *,
         on_non_finite: str = 'raise',
     ) -> None:
         super().__init__()
         check_on_non_finite(on_non_finite)
-        self.terms = nn.ModuleDict(build_terms(config, student, teacher_config))
-        self.teacher: Teacher | None = None
+        self.terms = nn.ModuleDict(build_terms(config, student, teachers))
+        self.teachers: dict[str, Teacher] = {}
+        """Teachers that terms read, by name; empty before training starts."""
         self.is_attached = False
         """Whether the terms know the networks: not before training starts."""
         self.on_non_finite = on_non_finite
         self.skipped: Counter[str] = Counter()
         """Number of steps that a term was left out of, by its name."""
+        self._logs_gradients = False
+        self._gradients: dict[str, Tensor] = {}
         self._late_look = LateLook()
         self._has_samples = False
         self._watch = TermWatch()
 
-    def attach(self, student: nn.Module, teacher: Teacher | None) -> None:
+    def attach(self, student: nn.Module, teachers: Mapping[str, Teacher]) -> None:
         """Check that networks and terms fit, and give losses the class distances they ask for.
+
+        Args:
+            student: The distilled model.
+            teachers: Those of :attr:`needed_teachers`, by name.
 
         Raises:
             ValueError: If they do not fit.
         """
         for term in self.terms.values():
-            term.attach(student, teacher)
-        self.teacher = teacher
+            term.attach(student, teachers.get(term.teacher))
+        self.teachers = dict(teachers)
         self.is_attached = True
 
     @property
-    def needs_teacher(self) -> bool:
-        """Whether a term reads the teacher."""
-        return any(term.needs_teacher for term in self.terms.values())
+    def teacher(self) -> Teacher | None:
+        """The teacher, where terms read a single one; None before training starts.
+
+        Raises:
+            ValueError: If there are several.
+        """
+        return one_of(self.teachers, None, 'ask teachers[NAME]') if self.teachers else None
 
     @property
-    def reads_teacher(self) -> bool:
-        """Whether a term that reads the teacher is on, and not scaled to 0 by a schedule."""
-        return any(term.scale and term.needs_teacher for term in self.terms.values())
+    def needed_teachers(self) -> list[str]:
+        """Names of the teachers that terms read, in the order of the terms."""
+        return _names(term.teacher for term in self.terms.values())
 
-    def modules_of(self, owner: str) -> list[str]:
-        """Modules of the ``'student'`` or the ``'teacher'`` whose outputs the terms read."""
-        return sorted({name for term in self.terms.values() for name in term.modules_of(owner)})
+    @property
+    def live_teachers(self) -> list[str]:
+        """Those that a term reads which is on, and not scaled to 0 by a schedule."""
+        return _names(term.teacher for term in self.terms.values() if term.scale)
 
-    def refuse_classes(self, reason: str) -> None:
+    @property
+    def student_modules(self) -> list[str]:
+        """Modules of the student whose outputs the terms read."""
+        return self._modules_of('student', self.terms.values())
+
+    def teacher_modules(self, name: str) -> list[str]:
+        """Modules of the teacher of a name whose outputs the terms read."""
+        terms = [term for term in self.terms.values() if term.teacher == name]
+        return self._modules_of('teacher', terms)
+
+    def _modules_of(self, owner: str, terms: Iterable[Any]) -> list[str]:
+        return sorted({module for term in terms for module in term.modules_of(owner)})
+
+    def refuse_classes(self, name: str, reason: str) -> None:
         """Refuse terms whose loss needs student and teacher to have the same classes.
+
+        Args:
+            name: Name of the teacher.
+            reason: Beginning of the message.
 
         Raises:
             ValueError: Naming the first one.
         """
         for term in self.terms.values():
-            if term.compares_classes:
+            if term.teacher == name and term.compares_classes:
                 raise ValueError(f'{reason}, and distill.{term.name} compares {term.tap.yields}')
 
     @property
@@ -162,8 +197,36 @@ class Distiller(nn.Module):
                 term.loss.set_samples(labels)
         self._has_samples = True
 
+    def log_gradients(self) -> None:
+        """Let the next pass measure the gradients of all terms for the log."""
+        self._logs_gradients = True
+
+    def begin(self, student: Any) -> dict[str, tuple[str, ...]]:
+        """Begin a pass; return the terms whose gradient it measures, with the places where.
+
+        Args:
+            student: The distilled model.
+        """
+        self._gradients = {}
+        if not (self.training and torch.is_grad_enabled()):
+            return {}
+        on = [term for term in self.terms.values() if term.scale]
+        for term in on:
+            if term.gradient_share is not None:
+                term.gradient_share.begin()
+        return {
+            term.name: student.meeting_places(term.tap)
+            for term in on
+            if self._logs_gradients or _is_due(term)
+        }
+
     @torch.compiler.disable  # it waits for values, and the views change from step to step
-    def forward(self, student: StudentView, teacher: TeacherView | None) -> dict[str, Tensor]:
+    def forward(
+        self,
+        student: StudentView,
+        teachers: Mapping[str, TeacherView],
+        trunk: Trunk | None = None,
+    ) -> dict[str, Tensor]:
         """Losses by name from one pass of each network.
 
         A term that is not finite in one of several processes stops, or is skipped by, all of them
@@ -171,6 +234,11 @@ class Distiller(nn.Module):
 
         On a GPU, a term that is not to be skipped is an error of ``backward()``: the look is taken
         when the backward pass has been queued, before the optimizer is called.
+
+        Args:
+            student: The student's pass.
+            teachers: Views of :attr:`live_teachers` on the same batch, by name.
+            trunk: Where the terms of :meth:`begin` meet the student; None without any.
 
         Raises:
             FloatingPointError: If one is not finite and is not to be skipped; with its name, the
@@ -185,12 +253,23 @@ class Distiller(nn.Module):
                     f'distill.{term.name}: {type(term.loss).__name__} needs the label of every '
                     "training sample: add dict(type='SampleTableHook') to custom_hooks"
                 )
-        # A term scaled to 0 asks for nothing: when all are, the teacher does not run. One that
-        # asks for labels gets no pairs from a batch without any.
-        pairs = {term.name: term.read(student, teacher) for term in terms if term.scale}
+        # A term scaled to 0 asks for nothing: when all are, no teacher runs. One that asks for
+        # labels gets no pairs from a batch without any.
+        pairs = {
+            term.name: term.read(student, teachers.get(term.teacher))
+            for term in terms
+            if term.scale
+        }
         nothing = torch.zeros((), device=student.inputs.device)
+        values = {
+            term.name: term(pairs[term.name]) if pairs[term.name] else nothing
+            for term in terms
+            if term.scale
+        }
+        if trunk is not None:
+            self._measure(trunk, values)
         losses = {
-            term.name: term(pairs[term.name]) if pairs.get(term.name) else nothing + term.zero()
+            term.name: term.scaled(values[term.name]) if term.scale else nothing + term.zero()
             for term in terms
         }
         if not losses:
@@ -212,6 +291,16 @@ class Distiller(nn.Module):
             # Not 0 * loss, which is NaN as well.
             losses[name] = nothing + self.terms[name].zero()
         return losses
+
+    def _measure(self, trunk: Trunk, values: Mapping[str, Tensor]) -> None:
+        """Bring weights up to date that are due, and keep the ratios of the norms for the log."""
+        for name, (own, task) in trunk.norms(values).items():
+            term = self.terms[name]
+            if _is_due(term):
+                term.gradient_share.update(own, task)
+            if self._logs_gradients:
+                self._gradients[name] = (term.factor * own / task).detach()
+        self._logs_gradients = False
 
     def set_scale(self, address: str, scale: float) -> None:
         """Scale a term, or with ``<term>.<argument>`` the part that this argument weighs.
@@ -237,7 +326,10 @@ class Distiller(nn.Module):
         return [name if part is None else f'{name}.{part}' for name, part in parts.items()]
 
     def log_entries(self, log: Mapping[str, Tensor], total: Tensor) -> dict[str, Tensor]:
-        """Entries of the log next to the terms: shares of the total, and counts of skipped steps.
+        """Entries of the log next to the terms.
+
+        Shares of the total, weights by gradients, ratios of gradients where this step has
+        measured them for the log, and counts of skipped steps.
 
         Called once per step; there is one warning for a term that stays at zero or dwarfs the task.
 
@@ -246,14 +338,19 @@ class Distiller(nn.Module):
             total: Their sum.
         """
         entries = {}
-        for name in self.terms:
+        for name, term in self.terms.items():
             short = name.removeprefix('loss_')
             if name in log:
                 entries[f'share_{short}'] = (log[name] / total).detach()
+            if name in self._gradients:
+                entries[f'gradient_{short}'] = self._gradients[name]
+            if term.scale and term.gradient_share is not None:
+                entries[f'weight_{short}'] = term.gradient_share.weight()
             if self.skipped[name]:
                 entries[f'skipped_{short}'] = total.new_tensor(self.skipped[name])
         on = {name: log[name] for name, term in self.terms.items() if name in log and term.scale}
-        self._watch.update(on, total)
+        governed = [name for name in on if self.terms[name].gradient_share is not None]
+        self._watch.update(on, total, governed)
         return entries
 
 
@@ -262,6 +359,14 @@ def distiller_of(runner: Any) -> Distiller | None:
     model = getattr(runner.model, 'module', runner.model)
     distiller = getattr(model, 'distiller', None)
     return distiller if isinstance(distiller, Distiller) else None
+
+
+def _names(names: Iterable[str | None]) -> list[str]:
+    return [name for name in dict.fromkeys(names) if name is not None]
+
+
+def _is_due(term: Term) -> bool:
+    return term.gradient_share is not None and term.gradient_share.is_due
 
 
 def check_on_non_finite(choice: str) -> None:

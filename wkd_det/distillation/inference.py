@@ -47,49 +47,60 @@ class Inference:
     """Fold batch normalisations into the convolutions before them."""
 
     @classmethod
-    def from_config(cls, section: Mapping[str, Any] | None) -> Inference:
-        """Read the section, refusing unknown keys.
+    def from_config(cls, config: Mapping[str, Any] | None, section: str = 'teacher') -> Inference:
+        """Read the section ``inference`` of a teacher, refusing unknown keys.
+
+        Args:
+            config: The section; None for nothing set.
+            section: Place of the teacher in the config, for messages.
 
         Raises:
             TypeError: If it is no dict.
             KeyError: If it has other keys.
             ValueError: If a value is none of the choices.
         """
-        if section is None:
+        if config is None:
             return cls()
-        if not isinstance(section, Mapping):
-            raise TypeError(f'teacher.inference must be a dict, got {section!r}')
-        check_keys('teacher.inference', section, [field.name for field in fields(cls)])
+        if not isinstance(config, Mapping):
+            raise TypeError(f'{section}.inference must be a dict, got {config!r}')
+        check_keys(f'{section}.inference', config, [field.name for field in fields(cls)])
         choices = (None, 'autocast', *_TYPES)
-        if section.get('dtype') not in choices:
+        if config.get('dtype') not in choices:
             raise ValueError(
-                f'teacher.inference.dtype must be one of {choices}, got {section["dtype"]!r}'
+                f'{section}.inference.dtype must be one of {choices}, got {config["dtype"]!r}'
             )
         for name in ('channels_last', 'fuse'):
-            if not isinstance(section.get(name, False), bool):
+            if not isinstance(config.get(name, False), bool):
                 raise ValueError(
-                    f'teacher.inference.{name} must be True or False, got {section[name]!r}'
+                    f'{section}.inference.{name} must be True or False, got {config[name]!r}'
                 )
-        return cls(**section)
+        return cls(**config)
 
     @property
     def type(self) -> torch.dtype | None:
         """The type that does not depend on the batch; None where it does."""
         return _TYPES.get(self.dtype)
 
-    def prepare(self, network: nn.Module, pairs: Sequence[tuple[str, str]] = ()) -> None:
+    def prepare(
+        self,
+        network: nn.Module,
+        pairs: Sequence[tuple[str, str]] = (),
+        *,
+        section: str = 'teacher',
+    ) -> None:
         """Bring a frozen network into this form, in place.
 
         Args:
             network: In evaluation mode; its data preprocessor stays as it is.
             pairs: Names of convolutions and normalisations to fold; see
                 :func:`~wkd_det.distillation.folding.foldable`.
+            section: Place of the teacher in the config, for messages.
 
         Raises:
             ValueError: If it has operators that read maps in the usual layout only.
         """
         if self.channels_last:
-            _refuse_fixed_layouts(network)
+            _refuse_fixed_layouts(network, f'{section}.inference.channels_last')
         fold(network, pairs)
         if self.type is not None:
             _cast(network, self.type)
@@ -209,7 +220,7 @@ def _cast(network: nn.Module, dtype: torch.dtype) -> None:
                 module._buffers[name] = buffer.to(dtype)
 
 
-def _refuse_fixed_layouts(network: nn.Module) -> None:
+def _refuse_fixed_layouts(network: nn.Module, option: str) -> None:
     """Refuse what has no such layout: weights of volumes, and operators of mmcv.
 
     Kernels of mmcv take the usual layout for granted; those of RoI extractors are given such maps.
@@ -217,8 +228,8 @@ def _refuse_fixed_layouts(network: nn.Module) -> None:
     for name, parameter in network.named_parameters():
         if parameter.dim() > 4:
             raise ValueError(
-                'teacher.inference.channels_last: weights must have at most 4 dimensions, and '
-                f'{name!r} of the teacher has the shape {tuple(parameter.shape)}'
+                f'{option}: weights must have at most 4 dimensions, and {name!r} of the teacher '
+                f'has the shape {tuple(parameter.shape)}'
             )
     pooling = {
         part
@@ -229,6 +240,6 @@ def _refuse_fixed_layouts(network: nn.Module) -> None:
     for name, module in network.named_modules():
         if type(module).__module__.startswith('mmcv.ops') and module not in pooling:
             raise ValueError(
-                f'teacher.inference.channels_last: {name!r} of the teacher is a '
-                f'{type(module).__name__} of mmcv, which reads maps of the usual layout only'
+                f'{option}: {name!r} of the teacher is a {type(module).__name__} of mmcv, which '
+                'reads maps of the usual layout only'
             )

@@ -1,4 +1,4 @@
-"""The distilled model: teacher and terms around a plain model, and its one training pass."""
+"""The distilled model: teachers and terms around a plain model, and its one training pass."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from wkd_det.distillation.classes import NamesInTraining, match_classes
 from wkd_det.distillation.distiller import Distiller, check_on_non_finite
 from wkd_det.distillation.empty import empty_copy, empty_network
+from wkd_det.distillation.gradients import trunk_of
 from wkd_det.distillation.images import first_convolution, image_channels, repeats_grey
 from wkd_det.distillation.places import Places
 from wkd_det.distillation.tap import Tap
-from wkd_det.distillation.teacher import Teacher, TeacherSource
+from wkd_det.distillation.teacher import Teacher, teacher_sources
 from wkd_det.distillation.view import StudentView, TeacherView
 
 
@@ -28,13 +29,15 @@ class DistilledModel:
     as for the plain class. A checkpoint holds the keys of the plain student and, in addition,
     ``distiller.*``.
 
-    The teacher is built and its weights are read when training starts (``init_weights``, or the
-    first loss if that was skipped), so testing needs no file of the teacher's.
+    A teacher is built and its weights are read when training starts (``init_weights``, or the
+    first loss if that was skipped), so testing needs no file of a teacher's.
 
     Args:
         teacher: ``config``, ``checkpoint`` and optionally ``overrides`` and ``classes``; see
             :class:`~wkd_det.distillation.teacher.TeacherSource`. Needed by terms that compare with
             a teacher.
+        teachers: In its place several such sections by name; a term says which it reads:
+            ``teacher='NAME'``.
         distill: Terms by name, each a ``tap``, a ``loss``, perhaps a ``connector``, and the
             options of the tap. None or empty: exactly the plain model.
         on_non_finite: Reaction to a term that is NaN or infinite in any process: ``'raise'``
@@ -53,6 +56,7 @@ class DistilledModel:
         self,
         *args: Any,
         teacher: Mapping[str, Any] | None = None,
+        teachers: Mapping[str, Any] | None = None,
         distill: Mapping[str, Any] | None = None,
         on_non_finite: str = 'raise',
         **kwargs: Any,
@@ -60,27 +64,29 @@ class DistilledModel:
         check_on_non_finite(on_non_finite)
         super().__init__(*args, **kwargs)
         self.distiller: Distiller | None = None
-        self._teacher_source = None if teacher is None else TeacherSource.from_config(teacher)
+        self._teacher_sources = teacher_sources(teacher, teachers)
         self._missing_teacher: Exception | None = None
-        self._names_in_training: NamesInTraining | None = None
+        self._names_in_training: list[NamesInTraining] = []
         if not distill:
             return
-        source = self._teacher_source
+        sources = self._teacher_sources
         try:
-            teacher_config = None if source is None else source.model_config()
+            configs = {name: source.model_config() for name, source in sources.items()}
         except (FileNotFoundError, ImportError) as error:
             # A deployed student is tested where its teacher's config may not exist.
             self._missing_teacher = error
             return
         with torch.random.fork_rng(devices=[]):  # the student's initialisation stays the plain one
-            self.distiller = Distiller(distill, self, teacher_config, on_non_finite=on_non_finite)
-        if source is not None and source.classes == 'any':
-            self.distiller.refuse_classes("teacher.classes='any' compares no classes")
+            self.distiller = Distiller(distill, self, configs, on_non_finite=on_non_finite)
+        for name, source in sources.items():
+            if source.classes == 'any':
+                reason = f"{source.section}.classes='any' compares no classes"
+                self.distiller.refuse_classes(name, reason)
 
     def init_weights(self) -> None:
-        """Initialise the student, then load the teacher: training is about to start."""
+        """Initialise the student, then load the teachers: training is about to start."""
         super().init_weights()
-        self._fetch_teacher()
+        self._fetch_teachers()
 
     def parse_losses(self, losses: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum the losses; the log gets each term's value and its share of the sum."""
@@ -100,14 +106,20 @@ class DistilledModel:
             KeyError: If a term has the name of a loss of the plain model.
             FloatingPointError: If a term is not finite, unless ``on_non_finite='skip'``.
         """
-        self._fetch_teacher(inputs)
+        self._fetch_teachers(inputs)
         if self.distiller is None:
             return super().loss(inputs, targets)
-        student, teacher = self._views(inputs, targets)
-        if teacher is not None and self.distiller.reads_teacher:
+        student, teachers = self._views(inputs, targets)
+        for teacher in teachers.values():
             teacher.start()
-        losses = student.run(super().loss, targets)
-        for name, value in self.distiller(student, teacher).items():
+        meetings = self.distiller.begin(self)
+        with trunk_of(self.network_of(self), meetings) as trunk:
+            losses = student.run(super().loss, targets)
+        if meetings:
+            # A batch without labels has no losses of the task.
+            trunk.task = super().parse_losses(losses)[0] if losses else inputs.new_zeros(())
+        terms = self.distiller(student, teachers, trunk if meetings else None)
+        for name, value in terms.items():
             if name in losses:
                 raise KeyError(f'distill.{name}: {type(self).__name__} has a loss of that name')
             losses[name] = value
@@ -146,6 +158,18 @@ class DistilledModel:
             network: The network; it may be on the meta device.
         """
         return Places()
+
+    def meeting_places(self, tap: Tap) -> tuple[str, ...]:
+        """Modules of the student where the gradient of a term is compared with that of the task.
+
+        There the term meets the trunk, which it shares with the task: the modules that its tap
+        reads, or where it reads none of the trunk, its end.
+        """
+        return tuple(filter(None, tap.student_modules)) or (self.trunk_end(),)
+
+    def trunk_end(self) -> str:
+        """The module behind which only heads are, with ``:input`` what it is given."""
+        return ''
 
     def check_head(self, model: nn.Module) -> int:
         """Width of the vectors that the last layer of a student or teacher takes.
@@ -200,41 +224,43 @@ class DistilledModel:
         """
         raise NotImplementedError
 
-    def _views(self, inputs: Tensor, targets: Any) -> tuple[StudentView, TeacherView | None]:
-        """Views of both networks on a batch; None for a teacher that no term needs."""
+    def _views(self, inputs: Tensor, targets: Any) -> tuple[StudentView, dict[str, TeacherView]]:
+        """Views of the student and of each live teacher, by name, on a batch."""
         raise NotImplementedError
 
-    def _fetch_teacher(self, inputs: Tensor | None = None) -> None:
-        """Load the teacher unless it is there; with a batch, move it to the batch's device."""
+    def _fetch_teachers(self, inputs: Tensor | None = None) -> None:
+        """Load the teachers unless they are there; with a batch, move them to its device."""
         if self._missing_teacher is not None:
             raise self._missing_teacher
         if self.distiller is None:
             return
         if not self.distiller.is_attached:
-            teacher = self._load_teacher()
-            self.distiller.attach(self, teacher)
-            if teacher is not None:
-                self._prepare(teacher)
-        if inputs is None or self.distiller.teacher is None:
+            teachers = {name: self._load_teacher(name) for name in self.distiller.needed_teachers}
+            self.distiller.attach(self, teachers)
+            for name, teacher in teachers.items():
+                self._prepare(name, teacher)
+        if inputs is None:
             return
-        if self._names_in_training is not None:
-            self._names_in_training.check()
-            self._names_in_training = None
-        self.distiller.teacher.follow(inputs)
+        for names in self._names_in_training:
+            names.check()
+        self._names_in_training.clear()
+        for teacher in self.distiller.teachers.values():
+            teacher.follow(inputs)
 
-    def _load_teacher(self) -> Teacher | None:
-        if not self.distiller.needs_teacher:
-            return None
-        source = self._teacher_source
+    def _load_teacher(self, name: str) -> Teacher:
+        """Load the teacher of a name, and match its classes with the student's."""
+        source = self._teacher_sources[name]
         teacher = source.load()
         own, other = self.num_classes_of(self), self.num_classes_of(teacher.module)
-        teacher.order = match_classes(own, other, teacher.class_names, source.classes)
+        teacher.order = match_classes(
+            own, other, teacher.class_names, source.classes, section=source.section
+        )
         if source.classes != 'any' and teacher.class_names is not None:
-            self._names_in_training = NamesInTraining(own, teacher.class_names)
+            self._names_in_training.append(NamesInTraining(own, teacher.class_names))
         return teacher
 
-    def _prepare(self, teacher: Teacher) -> None:
-        """Bring the teacher into the form of its section ``inference``."""
+    def _prepare(self, name: str, teacher: Teacher) -> None:
+        """Bring a teacher into the form of its section ``inference``."""
         network = self.network_of(teacher.module)
 
         def parts() -> Iterable[Callable[[], Any]]:
@@ -243,7 +269,7 @@ class DistilledModel:
             return self.probe_parts(network, torch.zeros(image.shape).to(like))
 
         with torch.random.fork_rng(devices=[]):
-            teacher.prepare(network, parts, self.distiller.modules_of('teacher'))
+            teacher.prepare(network, parts, self.distiller.teacher_modules(name))
 
     def _repeats_grey(self, teacher: Teacher) -> bool:
         """Whether the teacher gets each grey image of the student three times.

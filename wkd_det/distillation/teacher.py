@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -20,10 +20,13 @@ from wkd_det.distillation.folding import foldable
 from wkd_det.distillation.inference import Inference
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.class_names import checkpoint_class_names
-from wkd_det.runtime.config import check_keys, keyword_names, read_config
+from wkd_det.runtime.config import check_keys, keyword_names, near_matches, read_config
 from wkd_det.runtime.state import load_strictly, weights_of
 
-_OF_A_STUDENT = ('teacher', 'distill', 'on_non_finite', 'unlabelled')
+_OF_A_STUDENT = ('teacher', 'teachers', 'distill', 'on_non_finite', 'unlabelled')
+ONLY = 'teacher'
+"""Name of the teacher of a section ``teacher``, which is the only one."""
+_Known = TypeVar('_Known')
 
 
 class Teacher:
@@ -37,6 +40,7 @@ class Teacher:
         module: The network; set to eval mode, and its parameters stop requiring gradients.
         class_names: Names of its classes in order, if the checkpoint has them.
         inference: Type and layout it computes in; see :meth:`prepare`.
+        section: Its place in the config, for messages.
 
     Attributes:
         order: The student's classes among its own.
@@ -47,10 +51,13 @@ class Teacher:
         module: nn.Module,
         class_names: list[str] | None = None,
         inference: Inference | None = None,
+        *,
+        section: str = ONLY,
     ) -> None:
         self.module = module.eval().requires_grad_(False)
         self.class_names = class_names
         self.inference = inference or Inference()
+        self.section = section
         self.order = ClassOrder()
         self._batch_type: torch.dtype | None = None
         self._found: dict[Hashable, Any] = {}
@@ -102,11 +109,11 @@ class Teacher:
             pairs = foldable(network, parts(), list(read))
             norms = sum(isinstance(module, _BatchNorm) for module in network.modules())
             print_log(
-                f'teacher: {len(pairs)} of {norms} batch normalisations are folded into '
+                f'{self.section}: {len(pairs)} of {norms} batch normalisations are folded into '
                 'convolutions',
                 logger='current',
             )
-        self.inference.prepare(network, pairs)
+        self.inference.prepare(network, pairs, section=self.section)
 
     def computing(self, like: Tensor) -> AbstractContextManager:
         """A block in which parts of the network run, on the device of a tensor."""
@@ -143,7 +150,7 @@ class Teacher:
 
 
 class TeacherSource:
-    """Where a teacher comes from: the section ``teacher`` of a config.
+    """Where a teacher comes from: the section ``teacher`` of a config, or one of ``teachers``.
 
     Args:
         config: Path of a config, an ``mmdet::`` name, a config, or a model dict; see
@@ -157,6 +164,7 @@ class TeacherSource:
             that has none or calls them otherwise.
         inference: ``dtype``, ``channels_last`` and ``fuse``; see
             :class:`~wkd_det.distillation.inference.Inference`.
+        section: Place of the section in the config, for messages.
     """
 
     def __init__(
@@ -167,40 +175,47 @@ class TeacherSource:
         classes: str = 'same',
         class_names: Sequence[str] | None = None,
         inference: Mapping[str, Any] | None = None,
+        *,
+        section: str = ONLY,
     ) -> None:
         if config is None:
-            raise KeyError('teacher.config is missing: a config path, an mmdet:: name or a dict')
+            raise KeyError(f'{section}.config is missing: a config path, an mmdet:: name or a dict')
         if not isinstance(config, (str, os.PathLike, Mapping, Config)):
-            raise TypeError(f'teacher.config must be a path, a name or a dict, got {config!r}')
+            raise TypeError(f'{section}.config must be a path, a name or a dict, got {config!r}')
         if overrides is not None and not isinstance(overrides, Mapping):
             raise TypeError(
-                'teacher.overrides must be a dict that is merged into the model section, got '
+                f'{section}.overrides must be a dict that is merged into the model section, got '
                 f'{overrides!r}'
             )
+        self.section = section
         self.config = config
         self.checkpoint = checkpoint
         self.overrides = overrides or {}
         if classes not in RULES:
-            raise ValueError(f'teacher.classes must be one of {RULES}, got {classes!r}')
+            raise ValueError(f'{section}.classes must be one of {RULES}, got {classes!r}')
         self.classes = classes
         if class_names is not None and (
             isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names)
         ):
-            raise TypeError(f'teacher.class_names must be a list of names, got {class_names!r}')
+            raise TypeError(f'{section}.class_names must be a list of names, got {class_names!r}')
         self.class_names = None if class_names is None else list(class_names)
-        self.inference = Inference.from_config(inference)
+        self.inference = Inference.from_config(inference, section)
 
     @classmethod
-    def from_config(cls, section: Mapping[str, Any]) -> TeacherSource:
-        """Read the section, refusing unknown keys.
+    def from_config(cls, config: Mapping[str, Any], section: str = ONLY) -> TeacherSource:
+        """Read a section, refusing unknown keys.
+
+        Args:
+            config: The section.
+            section: Its place in the config, for messages.
 
         Raises:
             TypeError, KeyError: If it is no dict, lacks ``config`` or has other keys.
         """
-        if not isinstance(section, Mapping):
-            raise TypeError(f'teacher must be a dict with config and checkpoint, got {section!r}')
-        check_keys('teacher', section, keyword_names(cls))
-        return cls(**section)
+        if not isinstance(config, Mapping):
+            raise TypeError(f'{section} must be a dict with config and checkpoint, got {config!r}')
+        check_keys(section, config, [name for name in keyword_names(cls) if name != 'section'])
+        return cls(**config, section=section)
 
     def model_config(self) -> ConfigDict:
         """The model section of the teacher's config, overrides merged in.
@@ -215,7 +230,7 @@ class TeacherSource:
         if 'model' not in config and not isinstance(self.config, (str, os.PathLike)):
             config = Config(dict(model=config.to_dict()))
         if 'model' not in config:
-            raise KeyError(f'teacher.config {self.config} has no model section')
+            raise KeyError(f'{self.section}.config {self.config} has no model section')
         config.merge_from_dict({f'model.{key}': value for key, value in self.overrides.items()})
         for key in _OF_A_STUDENT:
             config.model.pop(key, None)
@@ -229,15 +244,16 @@ class TeacherSource:
         """
         if not self.checkpoint:
             raise ValueError(
-                'teacher.checkpoint is not set: an untrained teacher teaches nothing. Set it in '
-                'the config or with --cfg-options model.teacher.checkpoint=PATH'
+                f'{self.section}.checkpoint is not set: an untrained teacher teaches nothing. Set '
+                f'it in the config or with --cfg-options model.{self.section}.checkpoint=PATH'
             )
         checkpoint = read_checkpoint(self.checkpoint)
         with torch.random.fork_rng(devices=[]):
             module = registry.build(self.model_config())
-        load_strictly(module, weights_of(checkpoint), f'teacher.checkpoint {self.checkpoint}')
-        print_log(f'teacher: loaded {self.checkpoint}', logger='current')
-        return Teacher(module, self._names(checkpoint), self.inference)
+        source = f'{self.section}.checkpoint {self.checkpoint}'
+        load_strictly(module, weights_of(checkpoint), source)
+        print_log(f'{self.section}: loaded {self.checkpoint}', logger='current')
+        return Teacher(module, self._names(checkpoint), self.inference, section=self.section)
 
     def _names(self, checkpoint: Mapping[str, Any]) -> list[str] | None:
         if self.class_names is not None:
@@ -248,6 +264,58 @@ class TeacherSource:
             if self.classes == 'any':
                 return None
             raise ValueError(
-                f'{error} (teacher.checkpoint {self.checkpoint}); teacher.class_names=[...] says '
-                "what the teacher's classes are called"
+                f'{error} ({self.section}.checkpoint {self.checkpoint}); '
+                f"{self.section}.class_names=[...] says what the teacher's classes are called"
             ) from None
+
+
+def teacher_sources(
+    teacher: Mapping[str, Any] | None, teachers: Mapping[str, Any] | None
+) -> dict[str, TeacherSource]:
+    """Sources of the teachers of a model by name; one alone is called :data:`ONLY`.
+
+    Args:
+        teacher: The section of one teacher.
+        teachers: Sections of several by the names that terms use.
+
+    Raises:
+        TypeError, KeyError, ValueError: If both are set, or a section is wrong.
+    """
+    if teachers is None:
+        return {} if teacher is None else {ONLY: TeacherSource.from_config(teacher)}
+    if teacher is not None:
+        raise ValueError(
+            'teacher and teachers are both set: a model has one teacher (teacher=dict(config=..., '
+            'checkpoint=...)) or several by name (teachers=dict(NAME=dict(config=..., '
+            'checkpoint=...), ...))'
+        )
+    if not isinstance(teachers, Mapping):
+        raise TypeError(
+            'teachers must be a dict of names, each with config and checkpoint as in teacher, got '
+            f'{teachers!r}'
+        )
+    return {
+        name: TeacherSource.from_config(config, f'teachers.{name}')
+        for name, config in teachers.items()
+    }
+
+
+def one_of(teachers: Mapping[str, _Known], name: str | None, how: str) -> _Known:
+    """The teacher of a name, or the only one.
+
+    Args:
+        teachers: Teachers, or what belongs to them, by name; at least one.
+        name: Name of a teacher; None where nobody has said one.
+        how: How to say a name, for the message.
+
+    Raises:
+        KeyError: If there is none of that name; with the valid ones.
+        ValueError: If there are several and none is named.
+    """
+    if name is not None:
+        if name not in teachers:
+            raise KeyError(f'there is no such teacher: {near_matches(name, teachers)}')
+        return teachers[name]
+    if len(teachers) > 1:
+        raise ValueError(f'there are the teachers {", ".join(teachers)}: {how}')
+    return next(iter(teachers.values()))

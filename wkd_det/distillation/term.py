@@ -15,6 +15,7 @@ from wkd_det.costs.interface import ClassTable
 from wkd_det.costs.matrix import BACKGROUND
 from wkd_det.distillation.connecting import borrow_connectors, build_connectors
 from wkd_det.distillation.extras import EXTRAS, extras_of
+from wkd_det.distillation.gradient_share import GradientShare, split_weight
 from wkd_det.distillation.rows import chosen_rows
 from wkd_det.distillation.tap import TAPS, Binding, Tap
 from wkd_det.distillation.teacher import Teacher
@@ -39,6 +40,10 @@ class Term(nn.Module):
         loss: Takes what the tap yields; returns a scalar, its weight included.
         extras: Arguments that are read for the loss beyond the pairs of the tap; names of
             :data:`~wkd_det.distillation.extras.EXTRAS`.
+
+    Attributes:
+        teacher: Name of the teacher that it reads; None if it reads none.
+        gradient_share: Weight of the loss that follows from gradients; None where it is a number.
     """
 
     def __init__(
@@ -52,6 +57,8 @@ class Term(nn.Module):
     ) -> None:
         super().__init__()
         self.name = name
+        self.teacher: str | None = None
+        self.gradient_share: GradientShare | None = None
         self.tap = tap
         self.binding = binding
         self.connectors = connectors
@@ -97,6 +104,10 @@ class Term(nn.Module):
 
     def attach(self, student: nn.Module, teacher: Teacher | None) -> None:
         """Check that tap and networks fit, and give the loss the class distances it asks for.
+
+        Args:
+            student: The distilled model.
+            teacher: The one that the term reads; None if it reads none.
 
         Raises:
             ValueError: If they do not fit.
@@ -150,15 +161,21 @@ class Term(nn.Module):
         ]
 
     def forward(self, pairs: list[Pair]) -> Tensor:
-        """Mean of the loss over the comparisons, or their sum with the tap's weights; scalar.
-
-        Times the scale of the term.
-        """
+        """Mean of the loss over the comparisons, or their sum with the tap's weights; scalar."""
         values = [self.loss(**pair) for pair in pairs]
         weights = self.tap.weights or [1 / len(values)] * len(values)
-        total = sum(weight * value for weight, value in zip(weights, values))
+        return sum(weight * value for weight, value in zip(weights, values))
+
+    @property
+    def factor(self) -> float | Tensor:
+        """What :meth:`forward` is multiplied by in this step: scale, and weight by gradients."""
+        share = self.gradient_share
+        return self.scale if share is None else self.scale * share.weight()
+
+    def scaled(self, value: Tensor) -> Tensor:
+        """What a value of :meth:`forward` adds to the losses of this step."""
         # An empty comparison bypasses a connector; DDP still wants its gradient, which is 0.
-        return self.scale * total + self.zero()
+        return self.factor * value + self.zero()
 
     def zero(self) -> Tensor | float:
         """0 with a zero gradient for every parameter of the term."""
@@ -204,6 +221,7 @@ class Term(nn.Module):
             count=self.binding.num_classes if count is None else count + self.binding.background,
             names=names,
             rows=lambda: self.tap.class_rows(teacher.module),
+            section=teacher.section,
         )
 
 
@@ -231,21 +249,21 @@ def tap_names() -> list[str]:
 
 
 def build_terms(
-    config: Mapping[str, Any], student: nn.Module, teacher_config: Mapping[str, Any] | None
+    config: Mapping[str, Any], student: nn.Module, teachers: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Term]:
     """Build the terms of a section ``distill``, those that borrow a connector last.
 
     Args:
         config: Sections of terms by name.
         student: The network that is trained; its widths are read.
-        teacher_config: Model config of the teacher; its widths are read. None without one.
+        teachers: Model configs of the teachers by name; their widths are read.
 
     Raises:
         TypeError, KeyError, ValueError: With the place in the config and what is valid there.
     """
     terms: dict[str, Term] = {}
     for name in sorted(config, key=lambda name: _borrows(config[name])):  # a stable sort
-        terms[name] = build_term(name, config[name], student, teacher_config, terms)
+        terms[name] = build_term(name, config[name], student, teachers, terms)
     return {name: terms[name] for name in config}
 
 
@@ -253,7 +271,7 @@ def build_term(
     name: str,
     config: Mapping[str, Any],
     student: nn.Module,
-    teacher_config: Mapping[str, Any] | None,
+    teachers: Mapping[str, Mapping[str, Any]],
     lenders: Mapping[str, Term],
 ) -> Term:
     """Build a term from its section of ``distill``.
@@ -261,9 +279,10 @@ def build_term(
     Args:
         name: Key of the section.
         config: ``tap``, ``loss``, optionally ``connector`` (a config, or the name of the term
-            whose connectors are shared), and the options of the tap.
+            whose connectors are shared), ``teacher`` (a name, where there are several), and the
+            options of the tap.
         student: The network that is trained; its widths are read.
-        teacher_config: Model config of the teacher; its widths are read. None without one.
+        teachers: Model configs of the teachers by name; their widths are read.
         lenders: Terms whose connectors may be shared.
 
     Raises:
@@ -276,7 +295,7 @@ def build_term(
         raise TypeError(f'{section} must be a dict, got {config!r}')
     tap_class = student.find_tap(section, config.get('tap'))
     options = keyword_names(tap_class)
-    check_keys(section, config, ['tap', 'loss', 'connector', *options])
+    check_keys(section, config, ['tap', 'loss', 'connector', 'teacher', *options])
     chosen = {key: config[key] for key in options if key in config}
     try:
         inspect.signature(tap_class).bind(**chosen)
@@ -285,7 +304,8 @@ def build_term(
     tap = tap_class(**chosen)
     if 'loss' not in config:
         raise KeyError(f'{section}.loss is missing')
-    cls = _loss_class(section, config['loss'], tap.yields)
+    loss_config, share = split_weight(section, config['loss'])
+    cls = _loss_class(section, loss_config, tap.yields)
     if isinstance(getattr(cls, 'takes', None), str):
         _check_takes(section, config['tap'], tap, cls)
     if not getattr(cls, 'needs_teacher', True) and tap.needs_teacher:
@@ -295,20 +315,19 @@ def build_term(
                 f'{config["tap"]!r} reads one'
             )
         tap.needs_teacher = False
-    if teacher_config is None and tap.needs_teacher:
-        raise KeyError(f'{section} needs a teacher: set teacher=dict(config=..., checkpoint=...)')
+    teacher = _teacher_of(section, config, teachers, reads=tap.needs_teacher)
     with _said_of(section):
-        binding = tap.bind(student, teacher_config if tap.needs_teacher else None)
+        binding = tap.bind(student, teachers[teacher] if tap.needs_teacher else None)
     mixes_widths = getattr(cls, 'mixes_widths', False)
     connectors = (
-        borrow_connectors(section, config['connector'], binding, lenders)
+        borrow_connectors(section, config['connector'], binding, teacher, lenders)
         if _borrows(config)
         else build_connectors(section, config.get('connector'), binding, mixes_widths)
     )
     with _said_of(section):
         tap.check(connectors)
     facts = told(student, tap.yields, binding, connectors, keyword_names(cls))
-    loss = build_strict(f'{section}.loss', config['loss'], _losses(tap.yields), **facts)
+    loss = build_strict(f'{section}.loss', loss_config, _losses(tap.yields), **facts)
     loss = adopt_loss(loss, tap.yields)
     _check_takes(section, config['tap'], tap, loss)
     if binding.num_classes is not None:
@@ -316,9 +335,37 @@ def build_term(
     given = student.extras if loss.needs else ()
     extras = extras_of(section, loss, tap, given, type(student).__name__)
     term = Term(name, tap, binding, connectors, loss, extras)
-    if teacher_config is None and term.needs_teacher:
-        raise KeyError(f'{section} needs a teacher: set teacher=dict(config=..., checkpoint=...)')
+    term.gradient_share = share
+    term.teacher = _teacher_of(section, config, teachers, reads=term.needs_teacher)
+    if term.teacher is None and config.get('teacher') is not None:
+        raise ValueError(
+            f'{section}.teacher is {config["teacher"]!r}, but neither the tap '
+            f'{config["tap"]!r} nor {type(loss).__name__} reads a teacher: leave it out'
+        )
     return term
+
+
+def _teacher_of(
+    section: str, config: Mapping[str, Any], teachers: Mapping[str, Any], *, reads: bool
+) -> str | None:
+    """Name of the teacher of a term; None if it reads none.
+
+    Raises:
+        KeyError: If it reads one and there is none, none of its name, or several and no name.
+    """
+    name, known = config.get('teacher'), list(teachers)
+    if name is not None and name not in known:
+        raise KeyError(f'{section}.teacher must be one of {known}, got {name!r}')
+    if not reads:
+        return None
+    if not known:
+        raise KeyError(f'{section} needs a teacher: set teacher=dict(config=..., checkpoint=...)')
+    if name is None and len(known) > 1:
+        raise KeyError(
+            f'{section} needs a teacher, and there are {len(known)}: set its teacher to one of '
+            f'{known}'
+        )
+    return known[0] if name is None else name
 
 
 @contextmanager

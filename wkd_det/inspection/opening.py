@@ -101,10 +101,17 @@ def check_plain(config: Config) -> None:
     """
     if 'model' not in config:
         raise KeyError('the config has no model section')
-    if config.model.get('teacher') or config.model.get('distill'):
+    model = config.model
+    if model.get('teachers'):
+        named = ', '.join(f'model.teachers.{name}.config' for name in model.teachers)
         raise ValueError(
-            f'{config.model.type} is a student with its teacher: give the config and the '
-            'checkpoint of the teacher (model.teacher.config)'
+            f'{model.type} is a student with its teachers: give the config and the checkpoint of '
+            f'one of them ({named})'
+        )
+    if model.get('teacher') or model.get('distill'):
+        raise ValueError(
+            f'{model.type} is a student with its teacher: give the config and the checkpoint of '
+            'the teacher (model.teacher.config)'
         )
 
 

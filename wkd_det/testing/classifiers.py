@@ -17,7 +17,7 @@ from wkd_det.distillation.distiller import Distiller
 from wkd_det.distillation.model import DistilledModel
 from wkd_det.distillation.recording import Recorded, recording
 from wkd_det.distillation.tap import TAPS, Binding, Slot, Tap
-from wkd_det.distillation.teacher import Teacher
+from wkd_det.distillation.teacher import ONLY, Teacher
 from wkd_det.distillation.term import find_tap
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
 
@@ -104,8 +104,8 @@ class ToyModel(DistilledModel, _ToyClassifier):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             nn.Linear(4, 3)  # the student's, so that the teacher is another one
-            self.distiller = Distiller(distill, self, {})
-            self.distiller.attach(self, Teacher(nn.Linear(4, 3)))
+            self.distiller = Distiller(distill, self, {ONLY: {}})
+            self.distiller.attach(self, {ONLY: Teacher(nn.Linear(4, 3))})
         self.teacher_runs = 0
 
     def find_tap(self, section: str, name: Any) -> type[Tap]:
@@ -114,8 +114,14 @@ class ToyModel(DistilledModel, _ToyClassifier):
     def num_classes_of(self, model: nn.Module) -> int:
         return 3
 
-    def _views(self, inputs: Tensor, target: Tensor) -> tuple[_ToyStudentView, _ToyTeacherView]:
-        return _ToyStudentView(self, inputs, target), _ToyTeacherView(self, inputs)
+    def trunk_end(self) -> str:
+        return 'layer'
+
+    def _views(
+        self, inputs: Tensor, target: Tensor
+    ) -> tuple[_ToyStudentView, dict[str, _ToyTeacherView]]:
+        teachers = {name: _ToyTeacherView(self, inputs) for name in self.distiller.live_teachers}
+        return _ToyStudentView(self, inputs, target), teachers
 
 
 class _ToyStudentView(StudentView):

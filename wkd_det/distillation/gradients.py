@@ -1,0 +1,156 @@
+"""Gradients of losses where a term meets the student's trunk, without a step of training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from mmengine.dist import all_reduce
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from wkd_det.distillation.recording import INPUT, module_of
+
+_HALF_FACTOR = 1024.0  # a power of 2: gradients of 1e-7, as maps have, survive in float16
+
+
+class Trunk:
+    """Places in the graph of one pass of the student, and the task's loss of this pass.
+
+    A place is a module: what it returns, or with ``:input`` what it is given, in each of its runs.
+    What has no gradient is left out.
+
+    Args:
+        groups: Places where each term meets the trunk, by the name of the term.
+
+    Attributes:
+        task: Sum of the losses of the plain student, scalar; to be set when the pass is over.
+    """
+
+    def __init__(self, groups: Mapping[str, Sequence[str]]) -> None:
+        self.groups = groups
+        self.task: Tensor | None = None
+        self._edges: dict[str, list[GradientEdge]] = {}
+        self._in_half = False
+
+    def note(self, place: str, values: Any) -> None:
+        """Keep where the tensors of a place stand in the graph, now: they may change in place."""
+        for value in _tensors(values):
+            if value.requires_grad:
+                self._edges.setdefault(place, []).append(get_gradient_edge(value))
+                self._in_half |= value.dtype == torch.float16
+
+    def norms(self, terms: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Norms of the gradients of each term and of the task where they meet, by name.
+
+        Over the batches of all processes, which must all call it; no value is waited for.
+
+        Args:
+            terms: Scalar losses by name, those of ``groups`` among them.
+
+        Raises:
+            ValueError: If nothing at a group has a gradient.
+        """
+        own = [self.squares(terms[name], [group])[0] for name, group in self.groups.items()]
+        sums = torch.stack(own + self.squares(self.task, list(self.groups.values())))
+        all_reduce(sums, 'sum')
+        return dict(zip(self.groups, zip(*sums.sqrt().chunk(2))))
+
+    def squares(self, loss: Tensor, groups: Sequence[Sequence[str]]) -> list[Tensor]:
+        """Sum of the squared gradient of a loss at each group of places; float32 scalars.
+
+        The graph stays, and neither parameters nor the hooks on them (DDP's) see anything.
+
+        Args:
+            loss: Scalar.
+            groups: Places of each group; of several maps all values count alike.
+
+        Raises:
+            ValueError: If nothing at a group has a gradient.
+        """
+        places = list(dict.fromkeys(place for group in groups for place in group))
+        edges = [edge for place in places for edge in self._edges.get(place, ())]
+        for group in groups:
+            if not any(place in self._edges for place in group):
+                raise ValueError(
+                    f'no gradient reaches {list(group)} of the student: it did not run in this '
+                    'pass, or nothing before it is trained'
+                )
+        found: Iterable[Tensor | None] = [None] * len(edges)
+        factor = _HALF_FACTOR if self._in_half else 1.0
+        if loss.requires_grad:
+            found = torch.autograd.grad(
+                loss,
+                edges,
+                torch.full_like(loss, factor),
+                retain_graph=True,
+                allow_unused=True,
+            )
+        gradients = iter(found)
+        sums = {}
+        for place in places:
+            each = [next(gradients) for _ in self._edges.get(place, ())]
+            parts = [(one.float() / factor).square().sum() for one in each if one is not None]
+            sums[place] = sum(parts, torch.zeros((), device=loss.device))
+        return [sum(sums[place] for place in group) for group in groups]
+
+
+@contextmanager
+def trunk_of(network: nn.Module, groups: Mapping[str, Sequence[str]]) -> Iterator[Trunk]:
+    """A block in which the student runs and its places are noted.
+
+    Args:
+        network: Its hooks are removed when the block ends, however it ends.
+        groups: Names of its modules by the names of terms; ``''`` is the network, ``:input`` at
+            the end what a module is given. Where there are none, nothing is done.
+
+    Raises:
+        ValueError: If parts of the student are sharded by themselves.
+    """
+    trunk = Trunk(groups)
+    handles = []
+    if groups:
+        _refuse_shards(network)
+    for place in dict.fromkeys(place for group in groups.values() for place in group):
+        module = network.get_submodule(module_of(place))
+        handles.append(
+            module.register_forward_pre_hook(partial(_note_input, trunk, place))
+            if place.endswith(INPUT)
+            else module.register_forward_hook(partial(_note_output, trunk, place))
+        )
+    try:
+        yield trunk
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _refuse_shards(network: nn.Module) -> None:
+    for name, module in network.named_modules():
+        if name and type(module).__name__ == 'FullyShardedDataParallel':
+            raise ValueError(
+                f'gradients of terms cannot be measured while {name!r} of the student is sharded '
+                'by itself: FSDP lets the backward pass through it once. Wrap the whole model, use '
+                'DDP, or leave out GradientShare and GradientNormHook'
+            )
+
+
+def _note_output(trunk: Trunk, place: str, module: nn.Module, args: Any, output: Any) -> None:
+    trunk.note(place, output)
+
+
+def _note_input(trunk: Trunk, place: str, module: nn.Module, args: Any) -> None:
+    trunk.note(place, args[:1])
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, Mapping):
+        yield from _tensors(list(values.values()))
+    elif isinstance(values, (list, tuple)):
+        for value in values:
+            yield from _tensors(value)
