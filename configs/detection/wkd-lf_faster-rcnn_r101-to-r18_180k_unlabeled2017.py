@@ -1,6 +1,6 @@
 # WKD-L + WKD-F on COCO with and without labels, Faster R-CNN with FPN, 180k iterations.
 #
-# Method:   WKD-L + WKD-F, WKD-L in its joint form, which needs no label
+# Method:   WKD-L + WKD-F, images without labels: WKD-L in its joint form, which needs none
 # Pair:     Faster R-CNN R-101 FPN (3x, 41.8 box AP published by MMDetection) to R-18
 # Needs:    COCO 2017 in data/coco, with unlabeled2017 and annotations/image_info_unlabeled2017.json;
 #           the weights of the teacher and of the backbone are downloaded

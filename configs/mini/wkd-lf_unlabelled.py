@@ -1,6 +1,6 @@
 # WKD-L + WKD-F on images with and without labels, mini data set, 500 steps.
 #
-# Method:   WKD-L + WKD-F, WKD-L in its joint form, which needs no label
+# Method:   WKD-L + WKD-F, images without labels: WKD-L in its joint form, which needs none
 # Pair:     ResNet-34 of 32 base channels to ResNet-18 of 16
 # Needs:    data/mini_digits (python tools/make_mini_dataset.py) and the trained teacher (python
 #           tools/train.py configs/mini/faster-rcnn_teacher.py)

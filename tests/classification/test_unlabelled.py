@@ -148,7 +148,7 @@ def test_a_batch_without_labels(tmp_path):
 
 
 def tiny_run(folder, alternate=False):
-    config = Config.fromfile(ROOT / 'configs/classification/digits/wkd-lf_unlabelled.py')
+    config = Config.fromfile(ROOT / 'configs/classification/digits/wkd-lf_digits_unlabelled.py')
     section = save_classifier(classifier_config('resnet14'), folder / 'teacher.pth')
     torch.save(dict(state_dict=torch.load(section['checkpoint'])['state_dict']), folder / 't.pth')
     config.model.teacher = dict(section, checkpoint=str(folder / 't.pth'))

@@ -1,10 +1,10 @@
 # WKD-L + WKD-F on images with and without labels, resnet20 to resnet8 on the digits of scikit-learn.
 #
-# Method:   WKD-L + WKD-F, WKD-L in its joint form, which needs no label
+# Method:   WKD-L + WKD-F, images without labels: WKD-L in its joint form, which needs none
 # Pair:     resnet20 to resnet8
 # Needs:    scikit-learn; the digits come with it; the trained teacher
 #           (configs/classification/digits/baseline/resnet20_teacher.py)
-# Command:  python tools/train.py configs/classification/digits/wkd-lf_unlabelled.py
+# Command:  python tools/train.py configs/classification/digits/wkd-lf_digits_unlabelled.py
 # Expected: not yet run
 #
 # Ten digits a class with their labels, and all of the training split without: half of each batch.
