@@ -44,14 +44,17 @@ def build(config, seed=0):
     return model.train()
 
 
-def pair_of(folder, student, terms, teacher=None):
-    """A distilled model whose teacher, by default, has the config of the student."""
+def pair_of(folder, student, terms, teacher=None, **options):
+    """A distilled model whose teacher, by default, has the config of the student.
+
+    Options are those of the section ``teacher``.
+    """
     if MODELS.get(f'Distilled{student.type}') is None:
         distilled(MODELS.get(student.type))
     teacher = student if teacher is None else teacher
     path = folder / f'{teacher.type}.pth'
     torch.save(dict(state_dict=build(teacher, seed=1).state_dict(), meta={}), path)
-    section = dict(config=teacher, checkpoint=str(path))
+    section = dict(config=teacher, checkpoint=str(path), **options)
     return build(distilled_from(copy.deepcopy(student), section, terms))
 
 
@@ -428,6 +431,19 @@ def test_a_sparse_head_gives_boxes(tmp_path, name):
     loss = dict(type='OffsetLoss' if name == 'roi_offsets' else 'BoxLoss')
     with pytest.raises(ValueError, match='per class: the DIIHead of the student gives boxes'):
         pair_of(tmp_path, sparse(), dict(loss_x=dict(tap=name, stage=0, loss=loss)))
+
+
+@pytest.mark.parametrize('make', [tiny_c4, sparse, lambda: with_semantic(SEMANTIC[1])])
+def test_a_teacher_that_computes_in_bfloat16(tmp_path, make):
+    """Close to one in float32; its maps, RoIs and whole heads go through kernels of float32."""
+    stages = dict(stage=[0, 1, 2]) if 'num_stages' in make().roi_head else {}
+    terms = dict(loss_wkd_l=dict(wkd_l_term(), **stages), loss_wkd_f=wkd_f_term(**stages))
+    values = []
+    for inference in (None, dict(dtype='bfloat16', channels_last=True)):
+        losses = losses_of(pair_of(tmp_path, make(), terms, inference=inference))
+        values.append([losses[name].item() for name in terms])
+    # Eight bits of a number, and RoIs of a few pixels.
+    assert values[1] == pytest.approx(values[0], rel=0.2)
 
 
 # Classifiers

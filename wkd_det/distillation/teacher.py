@@ -54,7 +54,8 @@ class Teacher:
         *,
         section: str = ONLY,
     ) -> None:
-        self.module = module.eval().requires_grad_(False)
+        module.eval()  # of some wrappers it returns nothing
+        self.module = module.requires_grad_(False)
         self.class_names = class_names
         self.inference = inference or Inference()
         self.section = section
