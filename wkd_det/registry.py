@@ -82,7 +82,7 @@ COST_SOURCES = {
     'ShuffledCost': 'costs.controls',
 }
 WEIGHTS = {'GradientShare': 'distillation.gradient_share'}
-"""What may stand as the ``loss_weight`` of any loss in place of a number."""
+"""Types that may stand as the ``loss_weight`` of any loss in place of a number."""
 CLASSIFIERS = {
     'CifarModel': 'classification.networks.zoo',
     'Classifier': 'classification.classifier',

@@ -29,11 +29,11 @@ CONV = dict(type='ConvConnector', kernel_size=3)
 FITNET = dict(type='FitNetLoss')
 KD = dict(type='KDLoss')
 FOREGROUND = dict(rois='foreground')
-SHARE = dict(type='GradientShare', share=0.2, every=1)
 
 
-def governed(term):
-    return dict(term, loss=dict(term['loss'], loss_weight=SHARE))
+def governed(term, every=1):
+    share = dict(type='GradientShare', share=0.2, every=every)
+    return dict(term, loss=dict(term['loss'], loss_weight=share))
 
 
 @pytest.fixture(autouse=True)
@@ -98,7 +98,10 @@ DETECTORS = {
         dict(loss_x=dict(tap='instances', loss=dict(type='ICDLoss', width=16, num_heads=2))), 4
     ),
     'weights by gradients': (
-        dict(loss_l=governed(wkd_l_term()), loss_f=governed(wkd_f_neck_term())), 1
+        dict(loss_l=governed(wkd_l_term(), 3), loss_f=governed(wkd_f_neck_term(), 3)), 1
+    ),
+    'measured gradients': (  # back through a loss of MMDetection that chooses rows by a mask
+        dict(loss_l=governed(wkd_l_term()), loss_f=governed(wkd_f_neck_term())), 2
     ),
     'boxes': (dict(loss_x=dict(tap='roi_boxes', loss=dict(type='BoxLoss'))), 4),
     'crossed': (

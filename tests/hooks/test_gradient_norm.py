@@ -117,6 +117,25 @@ def test_accumulated_batches_share_a_weight(tmp_path, kind):
     assert torch.equal(weight, other.model.layer.weight)
 
 
+def test_what_is_asked_for_is_measured_in_the_next_pass_or_never():
+    model = ToyModel(copy.deepcopy(PLAIN)).train()
+    (batch,) = batches(12)
+
+    def logged():
+        _, log = model.parse_losses(model.loss(batch['inputs'], batch['target']))
+        return [name for name in log if name.startswith('gradient_')]
+
+    model.distiller.log_gradients()
+    for name in PLAIN:
+        model.distiller.set_scale(name, 0.0)
+    assert logged() == []
+    for name in PLAIN:
+        model.distiller.set_scale(name, 1.0)
+    assert logged() == []
+    model.distiller.log_gradients()
+    assert logged() == ['gradient_x', 'gradient_y']
+
+
 def test_a_model_without_terms_has_nothing_to_log(tmp_path):
     _, logs = run(tmp_path, {}, dict(type='GradientNormHook', interval=1), iters=1)
     assert not any(name.startswith('gradient_') for name in logs[0])

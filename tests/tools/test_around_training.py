@@ -192,7 +192,7 @@ def test_one_of_several_teachers_is_tested(tmp_path):
     assert re.search(r'top1: [\d.]+', run(*arguments, '--teacher=found'))
     output = run(*arguments, '--teacher', code=1)
     assert sentence(output) == (
-        'error: there are the teachers lost, found: say which by --teacher=NAME'
+        'error: there are the teachers found, lost: say which by --teacher=NAME'
     )
 
 

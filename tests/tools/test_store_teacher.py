@@ -91,7 +91,7 @@ def test_one_of_several_teachers_is_stored(config, tmp_path):
     model.distill.loss_deep = dict(model.distill.loss_kd, teacher='deep')
     content.dump(str(config))
     output = run('tools/store_teacher.py', config, code=1)
-    assert sentence(output).startswith('error: there are the teachers small, deep: set stored_of ')
+    assert sentence(output).startswith('error: there are the teachers deep, small: set stored_of ')
     run('tools/store_teacher.py', config, '--teacher', 'deep')
     first = stored_path(tmp_path / 'stored', '', 0)
     found = MODELS.build(other['config'])

@@ -114,7 +114,7 @@ class Distiller(nn.Module):
         self.on_non_finite = on_non_finite
         self.skipped: Counter[str] = Counter()
         """Number of steps that a term was left out of, by its name."""
-        self._logs_gradients = False
+        self._logs_next = self._logs_this = False  # gradients of a pass
         self._gradients: dict[str, Tensor] = {}
         self._late_look = LateLook()
         self._has_samples = False
@@ -199,7 +199,7 @@ class Distiller(nn.Module):
 
     def log_gradients(self) -> None:
         """Let the next pass measure the gradients of all terms for the log."""
-        self._logs_gradients = True
+        self._logs_next = True
 
     def begin(self, student: Any) -> dict[str, tuple[str, ...]]:
         """Begin a pass; return the terms whose gradient it measures, with the places where.
@@ -208,6 +208,7 @@ class Distiller(nn.Module):
             student: The distilled model.
         """
         self._gradients = {}
+        self._logs_this, self._logs_next = self._logs_next, False
         if not (self.training and torch.is_grad_enabled()):
             return {}
         on = [term for term in self.terms.values() if term.scale]
@@ -217,7 +218,7 @@ class Distiller(nn.Module):
         return {
             term.name: student.meeting_places(term.tap)
             for term in on
-            if self._logs_gradients or _is_due(term)
+            if self._logs_this or _is_due(term)
         }
 
     @torch.compiler.disable  # it waits for values, and the views change from step to step
@@ -261,15 +262,13 @@ class Distiller(nn.Module):
             if term.scale
         }
         nothing = torch.zeros((), device=student.inputs.device)
-        values = {
-            term.name: term(pairs[term.name]) if pairs[term.name] else nothing
-            for term in terms
-            if term.scale
-        }
+        values = {name: self.terms[name](each) if each else nothing for name, each in pairs.items()}
         if trunk is not None:
             self._measure(trunk, values)
         losses = {
-            term.name: term.scaled(values[term.name]) if term.scale else nothing + term.zero()
+            term.name: term.scaled(values[term.name])
+            if term.name in values
+            else nothing + term.zero()
             for term in terms
         }
         if not losses:
@@ -298,9 +297,8 @@ class Distiller(nn.Module):
             term = self.terms[name]
             if _is_due(term):
                 term.gradient_share.update(own, task)
-            if self._logs_gradients:
+            if self._logs_this:
                 self._gradients[name] = (term.factor * own / task).detach()
-        self._logs_gradients = False
 
     def set_scale(self, address: str, scale: float) -> None:
         """Scale a term, or with ``<term>.<argument>`` the part that this argument weighs.

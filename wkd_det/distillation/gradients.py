@@ -42,6 +42,7 @@ class Trunk:
             if value.requires_grad:
                 self._edges.setdefault(place, []).append(get_gradient_edge(value))
                 self._in_half |= value.dtype == torch.float16
+                self._nothing = torch.zeros((), device=value.device)
 
     def norms(self, terms: Mapping[str, Tensor]) -> dict[str, tuple[Tensor, Tensor]]:
         """Norms of the gradients of each term and of the task where they meet, by name.
@@ -49,23 +50,24 @@ class Trunk:
         Over the batches of all processes, which must all call it; no value is waited for.
 
         Args:
-            terms: Scalar losses by name, those of ``groups`` among them.
+            terms: Scalar losses by name; a term of ``groups`` that had nothing to compare in this
+                batch may be missing.
 
         Raises:
             ValueError: If nothing at a group has a gradient.
         """
-        own = [self.squares(terms[name], [group])[0] for name, group in self.groups.items()]
+        own = [self.squares(terms.get(name), [group])[0] for name, group in self.groups.items()]
         sums = torch.stack(own + self.squares(self.task, list(self.groups.values())))
         all_reduce(sums, 'sum')
         return dict(zip(self.groups, zip(*sums.sqrt().chunk(2))))
 
-    def squares(self, loss: Tensor, groups: Sequence[Sequence[str]]) -> list[Tensor]:
+    def squares(self, loss: Tensor | None, groups: Sequence[Sequence[str]]) -> list[Tensor]:
         """Sum of the squared gradient of a loss at each group of places; float32 scalars.
 
         The graph stays, and neither parameters nor the hooks on them (DDP's) see anything.
 
         Args:
-            loss: Scalar.
+            loss: Scalar; None for nothing, whose gradient is 0.
             groups: Places of each group; of several maps all values count alike.
 
         Raises:
@@ -81,7 +83,7 @@ class Trunk:
                 )
         found: Iterable[Tensor | None] = [None] * len(edges)
         factor = _HALF_FACTOR if self._in_half else 1.0
-        if loss.requires_grad:
+        if isinstance(loss, Tensor) and loss.requires_grad:
             found = torch.autograd.grad(
                 loss,
                 edges,
@@ -94,7 +96,7 @@ class Trunk:
         for place in places:
             each = [next(gradients) for _ in self._edges.get(place, ())]
             parts = [(one.float() / factor).square().sum() for one in each if one is not None]
-            sums[place] = sum(parts, torch.zeros((), device=loss.device))
+            sums[place] = sum(parts, self._nothing)
         return [sum(sums[place] for place in group) for group in groups]
 
 

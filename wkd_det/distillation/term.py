@@ -168,12 +168,12 @@ class Term(nn.Module):
 
     @property
     def factor(self) -> float | Tensor:
-        """What :meth:`forward` is multiplied by in this step: scale, and weight by gradients."""
+        """Scale in this step, times the weight where it follows from gradients."""
         share = self.gradient_share
         return self.scale if share is None else self.scale * share.weight()
 
     def scaled(self, value: Tensor) -> Tensor:
-        """What a value of :meth:`forward` adds to the losses of this step."""
+        """A value of :meth:`forward` times the factor, as it is added to the losses."""
         # An empty comparison bypasses a connector; DDP still wants its gradient, which is 0.
         return self.factor * value + self.zero()
 
