@@ -297,7 +297,7 @@ class Distiller(nn.Module):
             term = self.terms[name]
             if _is_due(term):
                 term.gradient_share.update(own, task)
-            if self._logs_this:
+            if self._logs_this and trunk.task.requires_grad:  # not without labels
                 self._gradients[name] = (term.factor * own / task).detach()
 
     def set_scale(self, address: str, scale: float) -> None:
