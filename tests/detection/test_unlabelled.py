@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from mmdet.models.roi_heads import SparseRoIHead
 from mmdet.registry import MODELS
 from mmengine.config import Config, ConfigDict
 from mmengine.structures import InstanceData
@@ -12,6 +13,7 @@ from torch import nn
 from commands import ROOT
 from wkd_det.detection.detectors import distilled
 from wkd_det.detection.mixed_views import MixedStudentView, MixedTeacherView
+from wkd_det.detection.unlabelled import Unlabelled
 from wkd_det.distillation.rows import Rows
 from wkd_det.testing import (
     distilled_config,
@@ -513,6 +515,25 @@ def test_a_teacher_that_proposes_nothing(tmp_path):
     message = '^distill.loss_wkd_f reads RoIs, which the RPN of the teacher proposes in images wi.*'
     with pytest.raises(ValueError, match=message + 'and FastRCNN has none: use terms on maps'):
         build(config, unlabelled=dict())
+
+
+def test_a_student_of_proposals_of_its_own(config):
+    """As Sparse R-CNN has them."""
+    model = build(config)
+    model.roi_head.__class__ = SparseRoIHead
+    teacher = model.distiller.teacher.module
+    message = '^distill.loss_wkd_l reads RoIs, and those of the student DistilledFasterRCNN are its'
+    with pytest.raises(ValueError, match=message):
+        Unlabelled().check_networks(model, teacher, model.distiller.terms)
+
+
+def test_maps_with_several_branches(model):
+    """As TridentNet has them."""
+    model.backbone.num_branch = 3
+    with pytest.raises(
+        ValueError, match='^the maps of a DistilledFasterRCNN hold each image once f'
+    ):
+        loss_of(model, *given(model, mixed([0])))
 
 
 def test_a_detector_that_goes_its_own_way(model, monkeypatch):
