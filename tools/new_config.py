@@ -376,9 +376,10 @@ class Catalogue:
         header = Header.of(path)
         link = f'[{path.stem}]({Path(os.path.relpath(path, folder)).as_posix()})'
         expected = header.fields['Expected']
-        bases = {base.resolve() for base in _bases(path)}
-        for pair in self.pairs:
-            if pair.path.resolve() in bases:
+        pairs = {pair.path.resolve(): pair for pair in self.pairs}
+        for base in _with_bases(path):  # of a pair that changes another one, the former first
+            pair = pairs.get(base.resolve())
+            if pair is not None:
                 method = header.fields['Method'].partition(':')[0]
                 cells = [link, method, pair.name, pair.schedule, pair.teacher, expected]
                 return (path.parent, pair.name, pair.schedule, path.name), cells

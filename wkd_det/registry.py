@@ -102,7 +102,10 @@ REGISTERED = {
         'DigitsDataset': 'classification.datasets',
         'ImageFolderDataset': 'classification.datasets',
         'ImageNetDataset': 'classification.datasets',
+        'UnlabelledImagesDataset': 'classification.unlabelled',
+        'WithoutLabels': 'classification.unlabelled',
     },
+    'DATA_SAMPLERS': {'SourceSampler': 'runtime.source_sampler'},
     'FUNCTIONS': {'collate_images': 'classification.data'},
     'HOOKS': {
         'ChannelsLastHook': 'hooks.channels_last',
@@ -120,7 +123,10 @@ REGISTERED = {
     },
     'OPTIM_WRAPPERS': {'CPUAmpOptimWrapper': 'hooks.cpu_amp'},
 }
-"""Names by registry. The distilled detectors are found with MMDetection's own: see ``register``."""
+"""Names by registry. What extends MMDetection is found with its own types: see ``register``."""
+
+DETECTION_DATASETS = {'UnlabelledDataset': 'detection.unlabelled_data'}
+"""Data sets of detectors."""
 
 TAPS = {
     'backbone': 'detection.taps.maps:BackboneTap',
@@ -156,6 +162,8 @@ RENAMED = {
 """Types by the names they had before 0.2; these work until 0.3, with a warning."""
 
 DETECTORS = 'wkd_det.detection.detectors'
+EXTENDING = {'MODELS': DETECTORS, 'DATASETS': 'wkd_det.detection.unlabelled_data'}
+"""Modules by registry whose types extend MMDetection's."""
 
 
 def load(name: str, home: str) -> Any:
@@ -186,8 +194,8 @@ def register() -> None:
     """Put every name into the registries of mmengine and, where it is there, of MMDetection.
 
     All scopes fall back to mmengine's root, so classifiers need nothing of MMDetection. The
-    distilled detectors subclass MMDetection's: their module becomes one of the places in which
-    its registry looks at its first use.
+    distilled detectors and data sets of detectors subclass MMDetection's: their modules become
+    places in which its registries look at their first use.
     """
     import mmengine.registry
 
@@ -205,10 +213,12 @@ def register() -> None:
     _replace_amp(roots)
     _name_scope(roots[-1])
     for root in roots[1:]:
-        if DETECTORS not in root.MODELS._locations:
-            root.MODELS._locations.append(DETECTORS)
-            if root.MODELS._imported:
-                import_module(DETECTORS)
+        for kind, place in EXTENDING.items():
+            registry = getattr(root, kind)
+            if place not in registry._locations:
+                registry._locations.append(place)
+                if registry._imported:
+                    import_module(place)
 
 
 def _name_scope(root: Any) -> None:

@@ -12,7 +12,9 @@ TABLES = {
     'Taps of detectors': registry.TAPS,
     'Taps of classifiers': registry.CLASSIFIER_TAPS,
     'Classifiers': registry.CLASSIFIERS,
-    'Data sets': registry.REGISTERED['DATASETS'],
+    'Data sets of detectors': registry.DETECTION_DATASETS,
+    'Data sets of classifiers': registry.REGISTERED['DATASETS'],
+    'Samplers': registry.REGISTERED['DATA_SAMPLERS'],
     'Hooks': registry.REGISTERED['HOOKS'],
 }
 

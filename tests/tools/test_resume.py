@@ -5,13 +5,13 @@ import re
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from mmengine.runner import Runner
 
 import tiny_training
 from commands import run_apart
+from sameness import same
 from tiny_training import config_of, prepare, run_of, train
 
 STEPS, STOP = 8, 4
@@ -23,19 +23,6 @@ def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp('resume')
     prepare(path, images=6)
     return path
-
-
-def same(one, other):
-    """Bit for bit, through dicts, lists and tensors."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, other)
-    if isinstance(one, np.ndarray):
-        return np.array_equal(one, other)
-    if isinstance(one, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
-    if isinstance(one, (list, tuple)):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
 
 
 def interrupted_and_not(folder, change):

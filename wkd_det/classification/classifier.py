@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from wkd_det import registry
 from wkd_det.classification.targets import UNLABELLED, Targets
 from wkd_det.ops.checks import check_nonnegative, plain_number
+from wkd_det.ops.processes import mean_of_processes
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.state import load_strictly, weights_of
 
@@ -126,7 +127,8 @@ class Classifier(BaseModel):
         ``auxiliary_weight`` and ``ce_weight``, are ``loss_auxiliary``.
 
         Convention:
-            - Mean over the images of a process that have a label; 0 with a graph if none has.
+            - Mean over the images that have a label; 0 with a graph if none has. Each such image
+              has the same weight in every process, however many of them a process has.
             - Of two views the cross entropies are summed, as MLKD has them: ``ce_weight=0.1``
               gives its objective. The network runs once per view.
 
@@ -171,7 +173,8 @@ class Classifier(BaseModel):
         each = F.cross_entropy(
             logits, labels, ignore_index=UNLABELLED, label_smoothing=smoothing, reduction='none'
         )
-        return each.sum() / targets.labelled.sum().clamp(min=1)
+        count = mean_of_processes(targets.labelled.sum().float())
+        return each.sum() / count.where(count > 0, 1)
 
     def own_keys(self, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the weights of a classifier, from its own or those of a bare network."""

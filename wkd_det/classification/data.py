@@ -81,6 +81,9 @@ class ImageDataset(Dataset):
             None if strong_transforms is None else _chain(strong_transforms, 'strong_transforms')
         )
 
+    def full_init(self) -> None:
+        """Do nothing: the data set is there; mmengine's ``ConcatDataset`` calls it."""
+
     def read(self, index: int) -> tuple[Image.Image, int]:
         """Return image and label.
 

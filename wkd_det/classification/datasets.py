@@ -235,13 +235,13 @@ class _NamedFolders(ImageFolder):
             hidden = any(part.startswith('.') for part in inside)
             return not hidden and has_file_allowed_extension(path, IMG_EXTENSIONS)
 
-        super().__init__(root, loader=_read_rgb, is_valid_file=is_shown_image)
+        super().__init__(root, loader=read_rgb, is_valid_file=is_shown_image)
 
     def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
         return list(self._labels), self._labels
 
 
-def _read_rgb(path: str) -> Image.Image:
+def read_rgb(path: str) -> Image.Image:
     """Return an image file as 8-bit RGB.
 
     Raises:

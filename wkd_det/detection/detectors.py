@@ -24,8 +24,10 @@ from torch import Tensor, nn
 
 from wkd_det.detection.dry_run import SIZE, DryRun, detector_parts, dry_run
 from wkd_det.detection.geometry import PLACES, num_classes
+from wkd_det.detection.mixed_views import MixedStudentView, MixedTeacherView
 from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.teacher_view import DetectorTeacherView, TeacherInput
+from wkd_det.detection.unlabelled import Unlabelled, is_labelled
 from wkd_det.distillation.model import DistilledModel
 from wkd_det.distillation.module_tap import ModuleTap
 from wkd_det.distillation.recording import module_of
@@ -41,17 +43,52 @@ class DistilledMixin(DistilledModel):
     :func:`~wkd_det.detection.detectors.distilled` puts it before a detector class. Options,
     teacher and checkpoints: :class:`~wkd_det.distillation.model.DistilledModel`.
 
+    Args:
+        *args, **kwargs: Arguments of the detector, and ``teacher``, ``distill`` and
+            ``on_non_finite`` of :class:`~wkd_det.distillation.model.DistilledModel`.
+        unlabelled: Let batches hold images without labels, on which only the terms count; options
+            of :class:`~wkd_det.detection.unlabelled.Unlabelled`. None refuses such images.
+
     Attributes:
         model_config: Model config of the plain detector, as it was given.
+
+    Raises:
+        TypeError, KeyError, ValueError: If a section is wrong, or no term counts images without
+            labels.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, unlabelled: Mapping[str, Any] | None = None, **kwargs: Any
+    ) -> None:
         # Before the detector builds itself: terms are built at its end and read the widths.
         self.model_config = ConfigDict(kwargs, type=type(self).__name__)
         self._teacher_inputs: dict[str, TeacherInput] = {}
         self._dry_runs: list[tuple[Mapping[str, Any] | None, DryRun]] = []
+        self.unlabelled = None if unlabelled is None else Unlabelled.from_config(unlabelled)
         super().__init__(*args, **kwargs)
         self._dry_runs.clear()  # for who copies the model
+        if self.unlabelled is not None and self._missing_teacher is None:
+            self.unlabelled.check_terms(
+                self, {} if self.distiller is None else self.distiller.terms
+            )
+
+    def loss(self, inputs: Tensor, targets: Sequence[Any]) -> dict[str, Any]:
+        """Losses of the detector, of labelled images alone, and those of the terms.
+
+        Args:
+            inputs: The batch, shape ``(N, C, H, W)``.
+            targets: The data sample of each image; ``labelled=False`` in its metainfo says that it
+                has no labels.
+
+        Raises:
+            ValueError: If an image has no labels, and ``unlabelled`` is not set.
+        """
+        if self.unlabelled is None and not all(map(is_labelled, targets)):
+            raise ValueError(
+                'an image of the batch has no labels: set unlabelled=dict() in the model, and '
+                'terms that count such images in distill'
+            )
+        return super().loss(inputs, targets)
 
     def find_tap(self, section: str, name: Any) -> Callable[..., Tap]:
         modules = [known for known, _ in self.named_modules() if known]
@@ -110,9 +147,17 @@ class DistilledMixin(DistilledModel):
         self, inputs: Tensor, targets: Sequence[Any]
     ) -> tuple[DetectorStudentView, dict[str, DetectorTeacherView]]:
         distiller = self.distiller
-        student = DetectorStudentView(self, inputs, targets, distiller.student_modules)
-        return student, {
-            name: DetectorTeacherView(
+        mixed = not all(map(is_labelled, targets))
+        student: DetectorStudentView
+        if mixed:
+            student = MixedStudentView(
+                self, inputs, targets, distiller.student_modules, section=self.unlabelled
+            )
+        else:
+            student = DetectorStudentView(self, inputs, targets, distiller.student_modules)
+        kind = MixedTeacherView if mixed else DetectorTeacherView
+        teachers = {
+            name: kind(
                 distiller.teachers[name],
                 self._teacher_inputs[name],
                 student,
@@ -120,6 +165,9 @@ class DistilledMixin(DistilledModel):
             )
             for name in distiller.live_teachers
         }
+        if mixed:
+            student.proposer = teachers.get(self.unlabelled.proposer(distiller.terms))
+        return student, teachers
 
     def _load_teacher(self, name: str) -> Teacher:
         teacher = super()._load_teacher(name)
@@ -128,6 +176,9 @@ class DistilledMixin(DistilledModel):
             teacher.module.data_preprocessor,
             repeats=self._repeats_grey(teacher),
         )
+        if self.unlabelled is not None:
+            terms = {key: one for key, one in self.distiller.terms.items() if one.teacher == name}
+            self.unlabelled.check_networks(self, teacher.module, terms)
         return teacher
 
 

@@ -16,6 +16,7 @@ from mmengine.registry import init_default_scope
 
 from wkd_det import registry
 from wkd_det.detection.detectors import DistilledMixin
+from wkd_det.detection.unlabelled_data import labelled_alone
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.config import keyword_names, read_config
 from wkd_det.runtime.files import write_together
@@ -94,9 +95,9 @@ def plain_config(config: Mapping[str, Any]) -> Config:
     """Return the config of the student alone.
 
     A type of this package becomes the first registered type that it extends and loses its own
-    options; hooks of this package that extend none are left out, and so are ``custom_imports`` of
-    this package and the settings of one run (``work_dir``, ``load_from``, ``resume``,
-    ``launcher``).
+    options. Left out are hooks of this package that extend none, data sets without labels, for
+    which the plain student has no use, ``custom_imports`` of this package, and the settings of one
+    run (``work_dir``, ``load_from``, ``resume``, ``launcher``).
 
     Raises:
         ValueError: If another section uses a type that only this package has.
@@ -105,6 +106,8 @@ def plain_config(config: Mapping[str, Any]) -> Config:
     for key in _OF_THE_RUN:
         plain.pop(key, None)
     imports = dict(plain.pop('custom_imports', None) or {})
+    if isinstance(plain.get('train_dataloader'), Mapping):
+        plain['train_dataloader'] = labelled_alone(plain['train_dataloader'])
     if others := [name for name in _imports(imports) if name.split('.')[0] != _PACKAGE]:
         plain['custom_imports'] = dict(imports, imports=others)
     hooks = plain.pop('custom_hooks', None) or []

@@ -83,6 +83,11 @@ class DetectorStudentView(StudentView):
     def output(self, module: str) -> Tensor:
         return self._outputs[module]
 
+    @property
+    def stage_numbers(self) -> list[int]:
+        """Stages of the box head that were run."""
+        return list(self.stages)
+
     def stage(self, index: int) -> RoIStage:
         """A stage; without RoIs where a Cascade has stopped before it for want of them."""
         if index not in self.stages:

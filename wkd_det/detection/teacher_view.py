@@ -296,8 +296,8 @@ class DetectorTeacherView(TeacherView):
         if part in PLACES:
             self._maps(part)
         elif part == 'roi_head':
-            for index, stage in self._student.stages.items():
-                self._raw(stage.rois, index)
+            for index in self._student.stage_numbers:
+                self._raw(self._student.stage(index).rois, index)
         else:  # a dense head
             maps = self._maps(roi_place(self.module))
             computing = self._teacher.computing(self.inputs)

@@ -254,16 +254,17 @@ class Distiller(nn.Module):
                     f'distill.{term.name}: {type(term.loss).__name__} needs the label of every '
                     "training sample: add dict(type='SampleTableHook') to custom_hooks"
                 )
-        # A term scaled to 0 asks for nothing: when all are, no teacher runs.
+        # A term scaled to 0 asks for nothing: when all are, no teacher runs. One that asks for
+        # labels gets no pairs from a batch without any.
         pairs = {
             term.name: term.read(student, teachers.get(term.teacher))
             for term in terms
             if term.scale
         }
-        values = {name: self.terms[name](each) for name, each in pairs.items()}
+        nothing = torch.zeros((), device=student.inputs.device)
+        values = {name: self.terms[name](each) if each else nothing for name, each in pairs.items()}
         if trunk is not None:
             self._measure(trunk, values)
-        nothing = torch.zeros((), device=student.inputs.device)
         losses = {
             term.name: term.scaled(values[term.name])
             if term.name in values
@@ -296,7 +297,7 @@ class Distiller(nn.Module):
             term = self.terms[name]
             if _is_due(term):
                 term.gradient_share.update(own, task)
-            if self._logs_this:
+            if self._logs_this and trunk.task.requires_grad:  # not without labels
                 self._gradients[name] = (term.factor * own / task).detach()
 
     def set_scale(self, address: str, scale: float) -> None:

@@ -113,15 +113,18 @@ class DistilledModel:
         for teacher in teachers.values():
             teacher.start()
         meetings = self.distiller.begin(self)
-        with student.recording(), trunk_of(self.network_of(self), meetings) as trunk:
-            losses = super().loss(inputs, targets)
+        with trunk_of(self.network_of(self), meetings) as trunk:
+            losses = student.run(super().loss, targets)
         if meetings:
-            trunk.task, _ = super().parse_losses(losses)
+            # A batch without labels has no losses of the task.
+            trunk.task = super().parse_losses(losses)[0] if losses else inputs.new_zeros(())
         terms = self.distiller(student, teachers, trunk if meetings else None)
         for name, value in terms.items():
             if name in losses:
                 raise KeyError(f'distill.{name}: {type(self).__name__} has a loss of that name')
             losses[name] = value
+        if student.passed_by is not None:
+            losses[name] = losses[name] + student.passed_by
         return losses
 
     def find_tap(self, section: str, name: Any) -> Callable[..., Tap]:

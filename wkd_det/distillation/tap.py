@@ -83,6 +83,9 @@ class Tap:
     reads_alone: ClassVar[bool] = False
     """Whether it can do without a teacher: :meth:`bind`, :meth:`attach` and :meth:`read` get None
     for it then, and the pairs have no ``teacher``."""
+    reads_labels: bool = False
+    """Whether it reads what is known of labelled samples only, e.g. boxes of objects; it gets the
+    view of these then."""
     gives: ClassVar[tuple[str, ...]] = ()
     """Extras that its pairs hold; see :mod:`wkd_det.distillation.extras`."""
     weights: Sequence[float] | None = None

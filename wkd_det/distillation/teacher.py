@@ -23,7 +23,7 @@ from wkd_det.runtime.class_names import checkpoint_class_names
 from wkd_det.runtime.config import check_keys, keyword_names, near_matches, read_config
 from wkd_det.runtime.state import load_strictly, weights_of
 
-_OF_A_STUDENT = ('teacher', 'teachers', 'distill', 'on_non_finite')
+_OF_A_STUDENT = ('teacher', 'teachers', 'distill', 'on_non_finite', 'unlabelled')
 ONLY = 'teacher'
 """Name of the teacher of a section ``teacher``, which is the only one."""
 _Known = TypeVar('_Known')

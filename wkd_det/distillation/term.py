@@ -16,6 +16,7 @@ from wkd_det.costs.matrix import BACKGROUND
 from wkd_det.distillation.connecting import borrow_connectors, build_connectors
 from wkd_det.distillation.extras import EXTRAS, extras_of
 from wkd_det.distillation.gradient_share import GradientShare, split_weight
+from wkd_det.distillation.rows import chosen_rows
 from wkd_det.distillation.tap import TAPS, Binding, Tap
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.distillation.told import told
@@ -80,6 +81,11 @@ class Term(nn.Module):
             return True
         return any(EXTRAS[name].compares_classes for name in self.extras)
 
+    @property
+    def reads_labels(self) -> bool:
+        """Whether samples without a label do not count: its loss or its tap asks for labels."""
+        return 'target' in self.loss.needs or self.tap.reads_labels
+
     def modules_of(self, owner: str) -> set[str]:
         """Modules of the ``'student'`` or the ``'teacher'`` that are recorded for this term."""
         if owner == 'teacher' and not self.needs_teacher:
@@ -124,11 +130,16 @@ class Term(nn.Module):
     def read(self, student: StudentView, teacher: TeacherView | None) -> list[Pair]:
         """Keyword arguments of the loss, one dict per comparison.
 
-        Samples without a label are left out where the loss needs labels.
+        Samples without a label are left out where loss or tap need labels; none where all are.
 
         Raises:
             ValueError: If pixels do not count and the loss counts all of them.
         """
+        if self.reads_labels:
+            student = student.labelled_part()
+            if student is None:
+                return []
+            teacher = None if teacher is None else teacher.on_part(student)
         known = teacher if self.tap.needs_teacher else None
         pairs = self.tap.read(student, known, self.connectors)
         with _said_of(f'distill.{self.name}: {type(self.loss).__name__}'):
@@ -142,7 +153,7 @@ class Term(nn.Module):
             )
         return [
             {
-                key: value if rows is None else _chosen(value, rows, len(labelled))
+                key: value if rows is None else chosen_rows(value, rows, len(labelled))
                 for key, value in {**pair, **extras}.items()
                 if key not in self._unasked
             }
@@ -394,15 +405,6 @@ def _unasked(loss: nn.Module) -> frozenset[str]:
     if any(one.kind is one.VAR_KEYWORD for one in arguments.values()):
         return frozenset()
     return frozenset((*EXTRAS, 'mask')) - arguments.keys()
-
-
-def _chosen(value: Any, rows: Tensor, count: int) -> Any:
-    """Rows of what has one per sample, also within lists; all else as it is."""
-    if isinstance(value, Tensor):
-        return value[rows] if value.dim() > 0 and len(value) == count else value
-    if isinstance(value, (list, tuple)):
-        return [_chosen(one, rows, count) for one in value]
-    return value
 
 
 def _borrows(config: Any) -> bool:

@@ -97,6 +97,9 @@ class StudentView(View):
         inputs: The batch, shape ``(N, C, H, W)``.
     """
 
+    passed_by: Tensor | None = None
+    """0 with gradients of 0 for parameters that no sample of the batch uses; None without such."""
+
     def __init__(self, module: nn.Module, inputs: Tensor) -> None:
         super().__init__(module)
         self.inputs = inputs
@@ -116,6 +119,23 @@ class StudentView(View):
     def labelled(self) -> Tensor | None:
         """Samples that have a label, bool ``(N,)``; None where all of them must have one."""
         return None
+
+    def run(self, loss: Callable[[Tensor, Any], dict[str, Any]], targets: Any) -> dict[str, Any]:
+        """Losses of the task; the student runs in it, and what terms read is recorded.
+
+        Args:
+            loss: The plain model's, of a batch and its targets.
+            targets: Those of this batch.
+        """
+        with self.recording():
+            return loss(self.inputs, targets)
+
+    def labelled_part(self) -> StudentView | None:
+        """The view of the samples that have a label; None where none has one.
+
+        The view itself where all have one, or where :meth:`labelled` says which.
+        """
+        return self
 
     @abstractmethod
     def recording(self) -> AbstractContextManager[None]:
@@ -137,6 +157,10 @@ class TeacherView(View):
         take turns in the same memory. Behind the graph each gets fresh pages, which costs up to a
         tenth of a step on a CPU.
         """
+
+    def on_part(self, student: StudentView) -> TeacherView:
+        """The view of the samples of a :meth:`StudentView.labelled_part`."""
+        return self
 
     def fitted(self, module: str, features: Tensor) -> Tensor:
         """The map of a module, ``(N, C, H, W)``, as a batch of the student's size would give it."""

@@ -15,7 +15,7 @@ from typing import Any
 from mmengine.config import Config
 
 import wkd_det
-from wkd_det.registry import DETECTORS, REGISTERED, RENAMED, TAPS, find
+from wkd_det.registry import DETECTION_DATASETS, DETECTORS, REGISTERED, RENAMED, TAPS, find
 from wkd_det.runtime.config import read_config
 from wkd_det.runtime.found import mmcv_operators, version_of
 
@@ -118,6 +118,7 @@ def _homes() -> dict[str, Path]:
     homes = {name: home for names in REGISTERED.values() for name, home in names.items()}
     homes.update({old: homes[new] for old, new in RENAMED.items()})
     homes.update(TAPS)
+    homes.update(DETECTION_DATASETS)
     files = {name: _file(f'wkd_det.{home.partition(":")[0]}') for name, home in homes.items()}
     amp = find('AmpOptimWrapper', 'OPTIM_WRAPPERS').__module__  # replaced on CPUs
     return dict(files, AmpOptimWrapper=_file(amp)) if _is_ours(amp) else files

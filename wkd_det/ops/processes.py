@@ -44,6 +44,17 @@ def copy_from_first(tensor: Tensor) -> None:
         distributed.broadcast(tensor, src=0)
 
 
+@torch.no_grad()
+def mean_of_processes(tensor: Tensor) -> Tensor:
+    """Return the mean of a tensor over all processes, no gradient; every process must call it."""
+    processes = _process_count()
+    if processes == 1:
+        return tensor.detach()
+    total = tensor.detach().clone()
+    distributed.all_reduce(total)
+    return total / processes
+
+
 def _process_count() -> int:
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_world_size()

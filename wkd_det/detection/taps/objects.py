@@ -43,6 +43,8 @@ class ImitationTap(PyramidTap):
         Imitation, CVPR 2019, section 3.2 (threshold 0.5).
     """
 
+    reads_labels = True
+
     def __init__(
         self,
         *,
@@ -126,6 +128,7 @@ class InstanceTap(PyramidTap):
     """
 
     yields: ClassVar[str] = 'instances'
+    reads_labels = True
 
     def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
         slots = super().bind(student, teacher).slots

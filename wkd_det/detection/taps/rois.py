@@ -58,6 +58,7 @@ class RoITap(Tap):
         count = len(stage) if isinstance(stage, Sequence) else 1
         check_weights('stage_weights', stage_weights, count, 'stage')
         self.rois = rois
+        self.reads_labels = rois == 'foreground'  # no other image says which RoIs these are
         self.stage = stage
         self.teacher_stage = teacher_stage
         self.weights = stage_weights
