@@ -60,9 +60,31 @@ class DistilledModel:
         check_on_non_finite(on_non_finite)
         super().__init__(*args, **kwargs)
         self.distiller: Distiller | None = None
+        self._on_non_finite = on_non_finite
         self._teacher_source = None if teacher is None else TeacherSource.from_config(teacher)
         self._missing_teacher: Exception | None = None
         self._names_in_training: NamesInTraining | None = None
+        self.set_terms(distill)
+
+    @property
+    def teacher_source(self) -> TeacherSource | None:
+        """Where the teacher comes from when training starts; None without a teacher."""
+        return self._teacher_source
+
+    def set_terms(self, distill: Mapping[str, Any] | None) -> None:
+        """Build the terms of a section ``distill`` in place of those there are.
+
+        The constructor does so once. Before training, others may be tried on the same student.
+
+        Args:
+            distill: Terms by name; None or empty for none.
+
+        Raises:
+            TypeError, KeyError, ValueError: If a term is wrong, or the networks do not fit it;
+                there are no terms then.
+        """
+        self.distiller = None
+        self._names_in_training = None
         if not distill:
             return
         source = self._teacher_source
@@ -73,9 +95,10 @@ class DistilledModel:
             self._missing_teacher = error
             return
         with torch.random.fork_rng(devices=[]):  # the student's initialisation stays the plain one
-            self.distiller = Distiller(distill, self, teacher_config, on_non_finite=on_non_finite)
+            distiller = Distiller(distill, self, teacher_config, on_non_finite=self._on_non_finite)
         if source is not None and source.classes == 'any':
-            self.distiller.refuse_classes("teacher.classes='any' compares no classes")
+            distiller.refuse_classes("teacher.classes='any' compares no classes")
+        self.distiller = distiller
 
     def init_weights(self) -> None:
         """Initialise the student, then load the teacher: training is about to start."""
