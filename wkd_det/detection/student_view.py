@@ -11,13 +11,11 @@ import torch
 from mmdet.structures.bbox import bbox2roi, get_box_tensor
 from torch import Tensor, nn
 
-from wkd_det.detection.geometry import image_mask, without_image
+from wkd_det.detection.geometry import PLACES, image_mask, without_image
 from wkd_det.detection.heads import HeadOutput, RoIStage, can_record, run_box_head
 from wkd_det.detection.pooling import LevelRows, pooled
 from wkd_det.distillation.recording import Recorded, recording, replaced
 from wkd_det.distillation.view import StudentView
-
-PLACES = ('backbone', 'neck')
 
 
 class DetectorStudentView(StudentView):

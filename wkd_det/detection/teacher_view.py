@@ -11,10 +11,11 @@ import torch.nn.functional as F
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
-from wkd_det.detection.geometry import fitted_maps, level_strides, on_device, without_image
+from wkd_det.detection.dry_run import dry_run
+from wkd_det.detection.geometry import PLACES, fitted_maps, on_device, without_image
 from wkd_det.detection.heads import HeadOutput, run_box_head
 from wkd_det.detection.pooling import pooled
-from wkd_det.detection.student_view import PLACES, DetectorStudentView
+from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.distillation.images import check_pixels
 from wkd_det.distillation.recording import Recorded, module_of, recording
 from wkd_det.distillation.teacher import Teacher
@@ -161,9 +162,12 @@ class DetectorTeacherView(TeacherView):
         return self.once(('maps of taps', place), lambda: self._maps_of_taps(place))
 
     def _maps_of_taps(self, place: str) -> tuple[Tensor, ...]:
-        strides = level_strides(self.module) if place == 'neck' else None
         maps = without_image(self.module, place, self._maps(place))
-        return fitted_maps(self._teacher.given(maps), *self._batch_sizes(), strides)
+        maps, (own, other) = self._teacher.given(maps), self._batch_sizes()
+        if own == other:
+            return maps
+        levels = self._teacher.once('levels', lambda: dry_run(self.module).places).get(place)
+        return fitted_maps(maps, own, other, levels and levels.strides)
 
     def fitted(self, module: str, features: Tensor) -> Tensor:
         if module.startswith('roi_head.'):  # one row per RoI

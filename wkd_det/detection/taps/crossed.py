@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from wkd_det.connectors import Connector
-from wkd_det.detection.geometry import level_widths, roi_levels
+from wkd_det.detection.geometry import roi_levels
 from wkd_det.detection.heads import HeadOutput, require_plain_forward, roi_extractor
 from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.taps.rois import RoIHeadTap, RoILogitsTap, RoIOffsetsTap
@@ -44,8 +44,9 @@ class CrossedTap(RoIHeadTap):
 
     def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
         binding = super().bind(student, teacher)
-        own = level_widths(student.model_config, 'neck')
-        other = level_widths(teacher, 'neck')
+        own, other = (
+            run.levels('neck').channels for run in (student.dry_run(), student.dry_run(teacher))
+        )
         if self.head == 'teacher':
             count = max(roi_levels(teacher, stage) for _, stage in self.stages)
             pairs = list(zip(own, other))
