@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -88,8 +88,17 @@ class Bench:
         self.pair = pair
         self.model: DistilledModel = registry.build(pair.model(**options))
         self.model.to(self.device).train()
+        source = self.model.teacher_source
+        # One for all methods: the dry run of the teacher is that of this config.
+        self.teacher_config = None if source is None else source.model_config()
 
-    def try_method(self, method: Method, *, samples: int | None = None) -> Trial:
+    def set_rule(self, rule: str) -> None:
+        """Match the classes of student and teacher by another rule."""
+        self.model.teacher_source.classes = rule
+
+    def try_method(
+        self, method: Method, *, samples: int | None = None, adapt: bool = True
+    ) -> Trial:
         """Build a method's terms on the pair and compute them once, as the first step does.
 
         Where it is refused it is tried again with what the refusal may ask for.
@@ -97,9 +106,10 @@ class Bench:
         Args:
             method: Fitted to the pair.
             samples: Number of training images, for methods that keep something of each.
+            adapt: Whether it may be changed.
         """
         first = self._once(method, samples)
-        if first.fits:
+        if first.fits or not adapt:
             return first
         tried = [first]
         for _ in range(3):
@@ -133,8 +143,11 @@ class Bench:
             size=self.size,
             strong='strong_transforms' in method.dataset,
         )
-        loaded = nullcontext() if source is None else replaced(source, 'load', lambda: self.teacher)
-        with loaded:
+        with ExitStack() as stack:
+            if source is not None:
+                stack.enter_context(replaced(source, 'load', lambda: self.teacher))
+                known = self.teacher_config
+                stack.enter_context(replaced(source, 'model_config', lambda: known))
             model.set_terms(method.distill)
             model.to(self.device).train()
             distiller = model.distiller

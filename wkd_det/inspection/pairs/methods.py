@@ -77,6 +77,7 @@ class Facts:
 def fitted(method: Method, facts: Facts) -> Method:
     """Return a method with the options that follow from a pair.
 
+    - The backbone stands for the neck where one of the two has no neck.
     - ``levels`` and ``teacher_levels`` name levels of equal strides: those that the file means, or
       as many of those that both networks have.
     - ``stage``, ``stage_weights`` and ``teacher_stage`` of cascades: all stages of the student for
@@ -91,7 +92,7 @@ def fitted(method: Method, facts: Facts) -> Method:
     distill = copy.deepcopy(method.distill)
     changes: list[str] = []
     for name, term in distill.items():
-        for change in (_levels, _stages, _widths, _samples):
+        for change in (_place, _levels, _stages, _widths, _samples):
             changes += [f'{name}: {text}' for text in change(term, facts)]
     hooks = [_hook(one, facts) for one in method.hooks]
     return replace(method.changed(distill, *changes), hooks=hooks)
@@ -116,6 +117,12 @@ def remedies(method: Method, message: str) -> Iterator[Method]:
         changed = [name for name in named or distill if change(distill[name])]
         if changed:
             yield method.changed(distill, *(f'{name}: {text}' for name in changed))
+
+
+def _place(term: dict[str, Any], facts: Facts) -> Iterator[str]:
+    if term.get('tap') == 'neck' and facts.places.pyramid == 'backbone':
+        term['tap'] = 'backbone'
+        yield 'tap=backbone'
 
 
 def _levels(term: dict[str, Any], facts: Facts) -> Iterator[str]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from torch import nn
 
+from wkd_det.distillation.empty import empty_copy
 from wkd_det.distillation.layouts import hints_of, layout_of
 from wkd_det.distillation.model import DistilledModel
-from wkd_det.inspection.pairs.outputs import Outputs, outputs_of
+from wkd_det.distillation.recording import INPUT, Recorded, recording
 
-_MODULES = 10  # named rows of modules; the others are counted
+_HEAD = 'roi_head.bbox_head'
+_MODULES = 8  # rows of modules; the others are counted
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Side:
     """Level or module there."""
     width: int
     """Channels, or length of a vector."""
-    stride: int | None = None
+    stride: float | None = None
     size: tuple[int, int] | None = None
     """Height and width; None of vectors."""
 
@@ -48,151 +52,189 @@ class Places:
     """Modules by name, coarse ones."""
     counts: tuple[int, int]
     """Number of modules that can be tapped by name, in student and teacher."""
-    strides: tuple[list[int] | None, list[int] | None]
-    """Strides of the levels of the neck, or of the backbone where there is no neck."""
+    strides: tuple[list[float], list[float]]
+    """Strides of the levels of ``pyramid``."""
+    pyramid: str = 'neck'
+    """Where the levels of a detector are compared: the neck, or the backbone where one of the two
+    has no neck."""
+    stopped: list[str] = field(default_factory=list)
+    """Parts that an empty image does not reach, with the reason."""
 
 
-def places_of(model: DistilledModel, teacher: nn.Module | None, size: int) -> Places:
-    """Find the places of a pair.
+def places_of(
+    model: DistilledModel, teacher: nn.Module | None, teacher_config: Mapping[str, Any] | None
+) -> Places:
+    """Find the places of a pair by a dry run of both networks.
 
     Args:
         model: The distilled model.
         teacher: The teacher's model; None without one.
-        size: Side of the image in pixels; a multiple of the largest stride.
+        teacher_config: Its model config.
     """
-    networks = [model.network_of(model), None if teacher is None else model.network_of(teacher)]
-    own, other = (None if one is None else outputs_of(model, one, size) for one in networks)
-    detection = hasattr(model, 'backbone')
-    rows = _of_detectors(own, other) if detection else _of_classifiers(model, networks, own, other)
-    modules, counts = _modules(networks, own, other)
-    return Places(size, rows, modules, counts, tuple(_strides(one) for one in (own, other)))
+    if hasattr(model, 'dry_run'):
+        return _of_detectors(model, teacher_config)
+    return _of_classifiers(model, teacher)
 
 
-def _strides(outputs: Outputs | None) -> list[int] | None:
-    if outputs is None:
-        return None
-    maps = outputs.maps('neck') or outputs.maps('backbone')
-    strides = [outputs.stride(shape[1]) for shape in maps]
-    return strides if strides and None not in strides else None
-
-
-def _of_detectors(own: Outputs, other: Outputs | None) -> list[PlaceRow]:
-    rows = []
+def _of_detectors(model: DistilledModel, teacher_config: Mapping[str, Any] | None) -> Places:
+    runs = [model.dry_run()]
+    if teacher_config is not None:
+        runs.append(model.dry_run(teacher_config))
+    size = runs[0].image[-1]
+    rows, strides = [], []
     for place in ('backbone', 'neck'):
-        rows += _levels(place, own, other)
-    stages = max(len(_heads(one)) for one in (own, other) if one is not None)
-    for stage in range(stages):
-        sides = [_roi_sides(one, stage) if one is not None else {} for one in (own, other)]
-        rows += [
-            PlaceRow(tap, sides[0].get(tap), sides[1].get(tap))
-            for tap in ('roi_feats', 'roi_logits', 'roi_offsets')
-            if any(tap in side for side in sides)
-        ]
-    return rows
+        rows += _paired(place, [_levels(run, place) for run in runs])
+    pyramid = 'neck' if all('neck' in run.places for run in runs) else 'backbone'
+    for run in runs:
+        levels = run.places.get(pyramid)
+        strides.append([] if levels is None else list(levels.strides))
+    heads = [_heads(run) for run in runs]
+    for stage in range(max(map(len, heads))):
+        sides = [_roi_sides(run, heads[i], stage) for i, run in enumerate(runs)]
+        for tap in ('roi_feats', 'roi_logits', 'roi_offsets'):
+            rows += _paired(tap, [{0: side[tap]} if tap in side else {} for side in sides])
+    modules = [_module_sides(run.network, run.modules, run.image[-1]) for run in runs]
+    stopped = [
+        f'{owner}: {part}: {reason}'
+        for owner, run in zip(('student', 'teacher'), runs)
+        for part, reason in run.stopped.items()
+    ]
+    return replace(_places(size, rows, modules, strides), pyramid=pyramid, stopped=stopped)
 
 
-def _levels(place: str, own: Outputs, other: Outputs | None) -> list[PlaceRow]:
-    """Rows of the levels of the backbone or the neck; levels of one stride share a row."""
-    sides = [_level_sides(place, one) for one in (own, other)]
-    strides = sorted({stride for side in sides for stride in side})
-    return [PlaceRow(place, sides[0].get(one), sides[1].get(one)) for one in strides]
+def _of_classifiers(model: DistilledModel, teacher: nn.Module | None) -> Places:
+    networks = [model.network_of(one) for one in (model, teacher) if one is not None]
+    shapes = [_module_shapes(model, network) for network in networks]
+    size, found = model.probe_size, []
+    for owner, network, known in zip(('student', 'teacher'), networks, shapes):
+        places = model.places_of(owner, network)
+        sides: dict[str, Side] = {}
+        for name in places.names():
+            place = places.of(name)
+            for index, module in enumerate([place] if isinstance(place, str) else place):
+                label = name if isinstance(place, str) else f'{name}[{index}]'
+                side = _side(module, network, known, size)
+                if side is not None:
+                    sides[label] = side
+        if '' in known:
+            sides['logits'] = Side('', known[''][-1])
+        found.append(sides)
+    rows = [
+        PlaceRow(name, *_two([side.get(name) for side in found]))
+        for name in dict.fromkeys(name for side in found for name in side)
+    ]
+    modules = [_module_sides(*each, size) for each in zip(networks, shapes)]
+    return _places(size, rows, modules, [])
 
 
-def _level_sides(place: str, outputs: Outputs | None) -> dict[int, Side]:
-    found = {}
-    for level, (width, *size) in enumerate(outputs.maps(place) if outputs else ()):
-        stride = outputs.stride(size[0])
-        key = outputs.size // max(size[0], 1)
-        while key in found:  # two levels of one stride
-            key += 1
-        found[key] = Side(f'level {level}', width, stride, tuple(size))
-    return found
+def _places(
+    size: int,
+    rows: list[PlaceRow],
+    modules: Sequence[dict[str, Side]],
+    strides: Sequence[list[float]],
+) -> Places:
+    coarse = dict.fromkeys(name for side in modules for name in _coarse(side))
+    named = [PlaceRow(name, *_two([side.get(name) for side in modules])) for name in coarse]
+    counts = _two([len(side) for side in modules])
+    own, other = _two(list(strides))
+    return Places(
+        size=size,
+        rows=rows,
+        modules=named[:_MODULES],
+        counts=(counts[0], counts[1] or 0),
+        strides=(own or [], other or []),
+    )
 
 
-def _heads(outputs: Outputs) -> list[str]:
-    """Names of the box heads of a detector's stages."""
-    head = 'roi_head.bbox_head'
-    if head in outputs.shapes:
-        return [head]
-    stages = sorted(name for name in outputs.shapes if name.rpartition('.')[0] == head)
-    return [name for name in stages if name.rpartition('.')[2].isdigit()]
+def _two(values: list[Any]) -> tuple[Any, Any]:
+    """What is known of student and teacher; None for a side that is not there."""
+    own, other, *_ = [*values, None, None]
+    return own, other
 
 
-def _roi_sides(outputs: Outputs, stage: int) -> dict[str, Side]:
-    heads = _heads(outputs)
+def _paired(tap: str, sides: Sequence[dict[Any, Side]]) -> list[PlaceRow]:
+    """Rows of sides by their keys, e.g. strides; what has the same key shares a row."""
+    keys = sorted({key for side in sides for key in side})
+    return [PlaceRow(tap, *_two([side.get(key) for side in sides])) for key in keys]
+
+
+def _levels(run: Any, place: str) -> dict[tuple[float, int], Side]:
+    """Levels of a place by stride, and by their number among those of this stride."""
+    levels = run.places.get(place)
+    sides: dict[tuple[float, int], Side] = {}
+    for index in range(0 if levels is None else len(levels.channels)):
+        stride = levels.strides[index]
+        key = (stride, sum(known[0] == stride for known in sides))
+        sides[key] = Side(f'level {index}', levels.channels[index], stride, levels.sizes[index])
+    return sides
+
+
+def _heads(run: Any) -> list[str]:
+    """Names of the box heads of a detector, one a stage."""
+    roi_head = getattr(run.network, 'roi_head', None)
+    heads = getattr(roi_head, 'bbox_head', None)
+    if heads is None:
+        return []
+    stages = len(heads) if isinstance(heads, nn.ModuleList) else 0
+    return [f'{_HEAD}.{index}' for index in range(stages)] if stages else [_HEAD]
+
+
+def _roi_sides(run: Any, heads: Sequence[str], stage: int) -> dict[str, Side]:
     if stage >= len(heads):
         return {}
-    label = f'stage {stage}' if len(heads) > 1 else 'RoIs'
+    name = heads[stage]
+    label = f'stage {stage}' if len(heads) > 1 else 'on RoIs'
     sides = {}
-    vectors = [shape for shape in outputs.shapes[heads[stage]] if len(shape) == 2]
-    for tap, shape in zip(('roi_logits', 'roi_offsets'), vectors):
-        sides[tap] = Side(label, shape[1])
-    given = outputs.inputs.get(heads[stage])
+    given = run.modules.get(f'{name}{INPUT}')
     if given is not None and len(given) == 4:
-        sides['roi_feats'] = Side(label, given[1], None, given[2:])
+        sides['roi_feats'] = Side(label, given[1], None, tuple(given[2:]))
+    for tap, part in (('roi_logits', 'fc_cls'), ('roi_offsets', 'fc_reg')):
+        shape = run.modules.get(f'{name}.{part}')
+        if shape is not None:
+            sides[tap] = Side(label, shape[-1])
     return sides
 
 
-def _of_classifiers(
-    model: DistilledModel, networks: Sequence[nn.Module | None], own: Outputs, other: Outputs | None
-) -> list[PlaceRow]:
-    names: dict[str, None] = {}
-    found: list[dict[str, Side]] = []
-    for owner, network, outputs in zip(('student', 'teacher'), networks, (own, other)):
-        sides: dict[str, Side] = {}
-        if network is not None:
-            places = model.places_of(owner, network)
-            for name in places.names():
-                sides.update(_place_sides(name, places.of(name), network, outputs))
-            logits = outputs.shapes.get('')
-            if logits:
-                sides['logits'] = Side('', logits[0][-1])
-        names.update(dict.fromkeys(sides))
-        found.append(sides)
-    return [PlaceRow(name, found[0].get(name), found[1].get(name)) for name in names]
+def _module_shapes(model: DistilledModel, network: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Shapes of what the modules of a classifier return, and with ``:input`` are given."""
+    empty = empty_copy(network).eval()
+    names = ['', *(name for name, _ in empty.named_modules() if name)]
+    names += [f'{name}{INPUT}' for name in names if name]
+    recorded = Recorded()
+    image = model.probe_image(empty)
+    with torch.no_grad(), recording(empty, names, into=recorded), suppress(Exception):
+        model.run_probe(empty, image)
+    shapes = {}
+    for name in names:
+        with suppress(ValueError):
+            shapes[name] = tuple(recorded[name].shape)
+    return shapes
 
 
-def _place_sides(name: str, place: Any, network: nn.Module, outputs: Outputs) -> dict[str, Side]:
-    modules = [place] if isinstance(place, str) else list(place)
-    sides = {}
-    for index, module in enumerate(modules):
-        side = _module_side(module, network, outputs)
-        if side is not None:
-            sides[name if isinstance(place, str) else f'{name}[{index}]'] = side
-    return sides
+def _module_sides(
+    network: nn.Module, shapes: Mapping[str, tuple[int, ...]], size: int
+) -> dict[str, Side]:
+    """Modules that can be tapped by their name."""
+    names = [name for name in shapes if name and not name.endswith(INPUT)]
+    sides = {name: _side(name, network, shapes, size) for name in names}
+    return {name: side for name, side in sides.items() if side is not None}
 
 
-def _module_side(module: str, network: nn.Module, outputs: Outputs) -> Side | None:
+def _side(
+    module: str, network: nn.Module, shapes: Mapping[str, tuple[int, ...]], size: int
+) -> Side | None:
     """The map that the output of a module stands for; None if it is no map, tokens or vector."""
-    shape = outputs.shape_at(module)
-    if shape is None:
+    if module not in shapes:
         return None
     try:
-        layout = layout_of(module, shape, hints_of(network))
+        layout = layout_of(module, shapes[module], hints_of(network))
     except ValueError:
         return None
     if layout.kind == 'vector':
         return Side(module, layout.channels)
-    return Side(
-        module, layout.channels, outputs.stride(layout.height), (layout.height, layout.width)
-    )
-
-
-def _modules(
-    networks: Sequence[nn.Module | None], own: Outputs, other: Outputs | None
-) -> tuple[list[PlaceRow], tuple[int, int]]:
-    """Rows of the coarse modules that can be tapped by name, and how many there are of all."""
-    sides: list[dict[str, Side]] = []
-    for network, outputs in zip(networks, (own, other)):
-        found = {}
-        for name in () if network is None else outputs.tappable():
-            side = _module_side(name, network, outputs)
-            if side is not None:
-                found[name] = side
-        sides.append(found)
-    coarse = dict.fromkeys(name for side in sides for name in _coarse(side))
-    rows = [PlaceRow(name, sides[0].get(name), sides[1].get(name)) for name in coarse]
-    return rows[:_MODULES], (len(sides[0]), len(sides[1]))
+    stride = size / layout.height
+    stride = int(stride) if stride.is_integer() else round(stride, 1)
+    return Side(module, layout.channels, stride, (layout.height, layout.width))
 
 
 def _coarse(names: Iterable[str]) -> list[str]:
