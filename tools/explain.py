@@ -11,10 +11,12 @@ command itself.
 from __future__ import annotations
 
 import argparse
+import io
 import shlex
 import sys
 import tempfile
 import warnings
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -75,6 +77,8 @@ def _instead_of(error: Exception) -> str | None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from mmengine.logging import MMLogger
+
     import wkd_det  # noqa: F401  registers everything
     from cpu_processes import prepare_cpu_processes
     from wkd_det.inspection.pairs.explained import explain
@@ -85,7 +89,9 @@ def _run(arguments: argparse.Namespace) -> int:
     pair = open_pair(arguments.student, arguments.teacher, arguments.checkpoint)
     methods = _methods(pair.is_detection)
     _check(arguments, pair, [method.name for method in methods])
-    with tempfile.TemporaryDirectory() as folder:
+    MMLogger.get_current_instance().setLevel('ERROR')
+    # Readers of annotations print what they do.
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         found = explain(
             pair,
             methods,

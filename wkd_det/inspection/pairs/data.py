@@ -34,14 +34,6 @@ class Data:
         """Number of training images; None where they are not there."""
         return len(self.sets['train']) if 'train' in self.sets else None
 
-    @property
-    def notes(self) -> list[str]:
-        """What is missing, one sentence for each split."""
-        return [
-            f'the data of the split {split!r} are not there: {what}'
-            for split, what in self.missing.items()
-        ]
-
     def names(self, splits: tuple[str, ...] = ('val', 'train')) -> list[str] | None:
         """Return the class names of the first of some splits that says them.
 
@@ -79,7 +71,7 @@ def open_data(config: Config) -> Data:
                 data.sets[split] = registry.build(loader.dataset, 'DATASETS')
             missing = _missing_annotations(config.get(f'{split}_evaluator'))
         except (FileNotFoundError, NotADirectoryError) as error:
-            missing = ' '.join(str(error).split())
+            missing = f'no {error.filename}' if error.filename else ' '.join(str(error).split())
         except Exception:
             missing = None
         if missing is not None:
@@ -99,5 +91,5 @@ def _missing_annotations(evaluator: Any) -> str | None:
     for one in evaluator if isinstance(evaluator, list) else [evaluator or {}]:
         path = one.get('ann_file')
         if isinstance(path, str) and '://' not in path and not os.path.exists(path):
-            return f'No such file: {path}'
+            return f'no {path}'
     return None

@@ -53,33 +53,40 @@ def _pair(found: Explanation) -> list[str]:
 def _places(found: Explanation) -> list[str]:
     places = found.places
     title = f'Places to tap (channels, stride, size for an image of {places.size} x {places.size})'
-    lines = [title, *_side_by_side(places.rows)]
+    both = found.pair.teacher is not None
+    lines = [title, *_side_by_side(places.rows, both=both)]
     own, other = places.counts
     lines.append(
         f'Modules by name, with their tap: {own} in the student'
         + ('' if found.pair.teacher is None else f', {other} in the teacher')
         + '; the coarse ones:'
     )
-    lines += _side_by_side(places.modules)
+    lines += _side_by_side(places.modules, both=both, labels=False)
     for reason in places.stopped:
         lines += _wrapped(f'not reached by an empty image: {reason}', '  ')
     return lines
 
 
-def _side_by_side(rows: Sequence[PlaceRow]) -> list[str]:
-    cells = [('tap', *_SIDE, *_SIDE)]
-    cells += [(row.tap, *_cells(row.student), *_cells(row.teacher)) for row in rows]
-    lines = _table(cells, right=(2, 3, 6, 7))
-    start = lines[0].index('student') if lines and 'student' in lines[0] else None
-    return lines if start is None else lines
-
-
-_SIDE = ('where', 'channels', 'stride', 'size')
+def _side_by_side(rows: Sequence[PlaceRow], *, both: bool, labels: bool = True) -> list[str]:
+    """A table of places, with a line above that says whose columns are whose."""
+    columns = ['where', 'channels', 'stride', 'size'] if labels else ['channels', 'stride', 'size']
+    skipped = 0 if labels else 1
+    cells = [['tap', *columns, *(columns if both else [])]]
+    for row in rows:
+        sides = [row.student, row.teacher] if both else [row.student]
+        cells.append([row.tap, *(cell for side in sides for cell in _cells(side)[skipped:])])
+    numbers = [index for index, name in enumerate(cells[0]) if name in ('channels', 'stride')]
+    lines = _table(cells, right=numbers)
+    if both and lines:
+        start = lines[0].index(columns[0])
+        second = lines[0].index(columns[0], start + 1)
+        lines.insert(0, f'{"":{start}}{"student":{second - start}}teacher')
+    return lines
 
 
 def _cells(side: Side | None) -> tuple[str, str, str, str]:
     if side is None:
-        return '-', '', '', ''
+        return '-', '-', '', ''
     stride = '' if side.stride is None else f'{side.stride:g}'
     size = '' if side.size is None else f'{side.size[0]} x {side.size[1]}'
     return side.label, str(side.width), stride, size
@@ -141,12 +148,12 @@ def _cost(cost: Cost, found: Explanation) -> list[str]:
     if cost.student_seconds is not None:
         cells.append(('student, losses, forward', _seconds(cost.student_seconds)))
     if cost.student_bytes is not None:
-        cells.append(('student, kept for its backward pass', _megabytes(cost.student_bytes)))
+        cells.append(('student, kept for its backward pass', _bytes(cost.student_bytes)))
     if cost.teacher_seconds is not None:
         what = 'backbone and neck' if found.pair.is_detection else 'forward'
         cells.append((f'teacher, {what}', _seconds(cost.teacher_seconds)))
     if cost.teacher_bytes is not None:
-        cells.append(('teacher, weights', _megabytes(cost.teacher_bytes)))
+        cells.append(('teacher, weights', _bytes(cost.teacher_bytes)))
     lines += _table(cells)
     if cost.problem is not None:
         lines += _wrapped(f'not measured: {cost.problem}', '  ')
@@ -172,7 +179,7 @@ def _methods(found: Explanation) -> list[str]:
 
 def _fit(trial: Trial) -> list[str]:
     method = trial.method
-    memory = ', '.join(f'{name} {_megabytes(size)}' for name, size in trial.memory.items())
+    memory = ', '.join(f'{name} {_bytes(size)}' for name, size in trial.memory.items())
     lines = _wrapped(f'{method.name:<17}{memory}', '  ', 19)
     if method.changes:
         lines += _wrapped('with ' + '; '.join(method.changes), ' ' * 19)
@@ -193,7 +200,9 @@ def _by_reason(trials: Iterable[Trial]) -> dict[str, list[Trial]]:
 
 
 def _verdict(found: Explanation) -> list[str]:
-    lines = [line for note in found.data.notes for line in _wrapped(f'note: {note}', '')]
+    missing = '; '.join(f'{split}: {what}' for split, what in found.data.missing.items())
+    lines = _wrapped(f'Without its data ({missing}), what depends on them was left out.', '')
+    lines = lines if missing else []
     if found.chosen is None and found.refusal is None:
         return [*lines, 'No teacher and no method: nothing to train yet.']
     if found.refusal is not None:
@@ -204,8 +213,6 @@ def _verdict(found: Explanation) -> list[str]:
         text = f'{name} trains as soon as the teacher has weights: --checkpoint FILE.'
     else:
         text = f'{name} trains: everything before the first step has been run.'
-    if found.data.missing:
-        text += ' What depends on the data was left out.'
     return [*lines, *_wrapped(text, '')]
 
 
@@ -247,8 +254,8 @@ def _millions(count: int | None) -> str:
     return f'{(count or 0) / 1e6:.2f} M'
 
 
-def _megabytes(size: int) -> str:
-    return f'{size / 2**20:.1f} MB'
+def _bytes(size: int) -> str:
+    return f'{size / 2**20:.1f} MB' if size >= 2**20 / 10 else f'{size / 2**10:.0f} kB'
 
 
 def _seconds(seconds: float) -> str:

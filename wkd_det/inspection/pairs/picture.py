@@ -1,0 +1,234 @@
+"""The picture of a pair: places of both networks as boxes, terms as arrows between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wkd_det.inspection.pairs.explained import Explanation
+from wkd_det.inspection.pairs.places import PlaceRow, Side
+from wkd_det.inspection.text import literal
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_ROW = 0.62  # inches between rows
+_BOX = (3.0, 0.46)  # width and height of a box
+_GAP = 4.6  # between the columns
+_LABEL = 0.17  # of an inch between labels of one row
+_NAME_AT = 0.25  # of an arrow: near the student, where arrows do not cross yet
+_FAINT = '#9a9a9a'
+_FILLS = dict(backbone='#e8eef7', neck='#e6f3ea', roi='#fbeee0', other='#f1ebf6')
+_TERMS = ('#1f5fa8', '#c2571a', '#2c7a3f', '#8a3b8f', '#a8202d', '#6b5b14', '#157a7e')
+
+
+@dataclass(frozen=True)
+class _Arrow:
+    """A term between a row of the student and one of the teacher."""
+
+    term: str
+    student: int | None
+    teacher: int | None
+
+
+def draw_pair(found: Explanation) -> Figure:
+    """Draw the places of student and teacher in two columns, and the terms of the chosen method.
+
+    Channels, stride and size stand in the boxes; an arrow goes from the student's place to the
+    one of the teacher that a term compares it with.
+
+    Args:
+        found: What is known of the pair.
+    """
+    from matplotlib.figure import Figure
+
+    terms = {} if found.chosen is None else found.chosen.method.distill
+    rows = _rows(found, terms)
+    arrows = [arrow for name, term in terms.items() for arrow in _arrows(name, term, rows)]
+    both = found.pair.teacher is not None
+    width = 2 * _BOX[0] + _GAP if both else _BOX[0]
+    height = _ROW * len(rows)
+    figure = Figure(figsize=(width + 0.8, height + 1.7))
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set_xlim(-0.4, width + 0.4)
+    axis.set_ylim(-height - 0.5, 1.2)
+    axis.set_axis_off()
+    columns = [(0.0, 'student', found.pair.type.removeprefix('Distilled'))]
+    if both:
+        kind = str(found.pair.teacher_config().model.type)
+        columns.append((_BOX[0] + _GAP, 'teacher', kind))
+    for left, owner, kind in columns:
+        _column(axis, rows, left, owner, kind)
+    colours = {name: _TERMS[index % len(_TERMS)] for index, name in enumerate(terms)}
+    if both:
+        _draw_arrows(axis, arrows, colours)
+    title = 'no method chosen' if found.chosen is None else found.chosen.method.title
+    axis.text(width / 2, 0.95, literal(title), ha='center', va='center', fontsize=10)
+    axis.text(
+        width / 2,
+        -height - 0.25,
+        f'channels | stride | height x width, for an image of {found.places.size} pixels',
+        ha='center',
+        va='center',
+        fontsize=7.5,
+        color=_FAINT,
+    )
+    return figure
+
+
+def _rows(found: Explanation, terms: Mapping[str, Any]) -> list[PlaceRow]:
+    """The rows that are drawn: all places, and the modules that a term names."""
+    named = {term.get('tap') for term in terms.values()}
+    places = {row.tap for row in found.places.rows}
+    return [
+        *found.places.rows,
+        *(row for row in found.places.modules if row.tap in named - places),
+    ]
+
+
+def _column(axis: Axes, rows: Sequence[PlaceRow], left: float, owner: str, kind: str) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    axis.text(
+        left + _BOX[0] / 2,
+        0.42,
+        literal(f'{owner}: {kind}'),
+        ha='center',
+        va='center',
+        fontsize=9,
+        weight='bold',
+    )
+    for index, row in enumerate(rows):
+        side = getattr(row, owner)
+        bottom = -_ROW * index - _BOX[1]
+        if side is None:
+            axis.text(
+                left + _BOX[0] / 2, bottom + _BOX[1] / 2, '-', ha='center', color=_FAINT, fontsize=9
+            )
+            continue
+        box = FancyBboxPatch(
+            (left + 0.04, bottom + 0.04),
+            _BOX[0] - 0.08,
+            _BOX[1] - 0.08,
+            boxstyle='round,pad=0.03',
+            facecolor=_fill(row.tap),
+            edgecolor='#555555',
+            linewidth=0.7,
+        )
+        axis.add_patch(box)
+        middle = bottom + _BOX[1] / 2
+        axis.text(left + 0.1, middle, literal(_name(row, side)), va='center', fontsize=7.5)
+        axis.text(
+            left + _BOX[0] - 0.1, middle, _numbers(side), va='center', ha='right', fontsize=7.5
+        )
+
+
+def _draw_arrows(axis: Axes, arrows: Sequence[_Arrow], colours: Mapping[str, str]) -> None:
+    """Arrows between the columns; labels of arrows that leave one row stand above each other."""
+    seen: dict[int, int] = {}
+    counts: dict[int, int] = {}
+    for arrow in arrows:
+        counts[_start(arrow)] = counts.get(_start(arrow), 0) + 1
+    for arrow in arrows:
+        start = _start(arrow)
+        place = seen.get(start, 0)
+        seen[start] = place + 1
+        shift = (place - (counts[start] - 1) / 2) * _LABEL
+        colour = colours[arrow.term]
+        own = -_ROW * start - _BOX[1] / 2 - shift
+        end = arrow.student if arrow.teacher is None else arrow.teacher
+        other = -_ROW * (start if end is None else end) - _BOX[1] / 2 - shift
+        axis.annotate(
+            '',
+            xy=(_BOX[0] + _GAP, other),
+            xytext=(_BOX[0], own),
+            arrowprops=dict(arrowstyle='-|>', color=colour, linewidth=1.1, shrinkA=2, shrinkB=2),
+        )
+        axis.text(
+            _BOX[0] + _GAP * _NAME_AT,
+            own + (other - own) * _NAME_AT,
+            literal(arrow.term.removeprefix('loss_')),
+            ha='center',
+            va='center',
+            fontsize=7,
+            color=colour,
+            bbox=dict(facecolor='white', edgecolor='none', pad=1.0),
+        )
+
+
+def _start(arrow: _Arrow) -> int:
+    return arrow.student if arrow.student is not None else arrow.teacher
+
+
+def _arrows(name: str, term: Mapping[str, Any], rows: Sequence[PlaceRow]) -> list[_Arrow]:
+    """The rows that a term compares, by its tap and its options."""
+    tap = str(term.get('tap'))
+    levels = term.get('levels')
+    if tap in ('neck', 'backbone', 'pyramid', 'imitation', 'instances'):
+        place = 'backbone' if tap == 'backbone' else 'neck'
+        return _of_levels(name, rows, place, levels, term.get('teacher_levels') or levels)
+    known = {
+        'crossed_logits': 'roi_logits',
+        'crossed_offsets': 'roi_offsets',
+        'roi_boxes': 'roi_offsets',
+    }
+    wanted: list[tuple[str, str]] = [(known.get(tap, tap), term.get('teacher_tap', tap))]
+    for option, other in (('modules', 'teacher_modules'), ('module', 'teacher_module')):
+        given = term.get(option)
+        if given is not None:
+            theirs = term.get(other) or given
+            listed = [[one] if isinstance(one, str) else list(one) for one in (given, theirs)]
+            wanted = list(zip(*listed))
+    found = []
+    for own, other in wanted:
+        own_rows = _with_tap(rows, own, 'student')
+        other = own if other == tap else other
+        other_rows = _with_tap(rows, other, 'teacher')
+        found += [_Arrow(name, *each) for each in zip(own_rows, other_rows)]
+    return found
+
+
+def _of_levels(
+    name: str, rows: Sequence[PlaceRow], place: str, own: Any, other: Any
+) -> list[_Arrow]:
+    sides = []
+    for owner, levels in (('student', own), ('teacher', other)):
+        at = {
+            getattr(row, owner).label: index
+            for index, row in enumerate(rows)
+            if row.tap == place and getattr(row, owner) is not None
+        }
+        chosen = range(len(at)) if levels is None else levels
+        sides.append([at[f'level {level}'] for level in chosen if f'level {level}' in at])
+    return [_Arrow(name, *each) for each in zip(*sides)]
+
+
+def _with_tap(rows: Sequence[PlaceRow], tap: str, owner: str) -> list[int]:
+    """Rows of a tap or a place; those of a place of several modules are ``name[index]``."""
+    return [
+        index
+        for index, row in enumerate(rows)
+        if getattr(row, owner) is not None
+        and (row.tap == tap or row.tap.partition('[')[0] == tap or getattr(row, owner).label == tap)
+    ]
+
+
+def _fill(tap: str) -> str:
+    return next((fill for start, fill in _FILLS.items() if tap.startswith(start)), _FILLS['other'])
+
+
+def _name(row: PlaceRow, side: Side) -> str:
+    if not side.label or side.label == row.tap:
+        return row.tap
+    return f'{row.tap}  {side.label}'
+
+
+def _numbers(side: Side) -> str:
+    parts = [str(side.width)]
+    if side.stride is not None:
+        parts.append(f'{side.stride:g}')
+    if side.size is not None:
+        parts.append(f'{side.size[0]} x {side.size[1]}')
+    return ' | '.join(parts)
