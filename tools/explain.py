@@ -161,7 +161,10 @@ def _write(arguments: argparse.Namespace, found: Any) -> None:
         command=command,
         force=arguments.force,
     )
-    print(f'wrote {arguments.write}; python -m wkd_det train {arguments.write} trains it')
+    if found.trains:
+        print(f'wrote {arguments.write}: python -m wkd_det train {arguments.write} trains it')
+    else:
+        print(f'wrote {arguments.write}, which does not train yet')
 
 
 def _tell(text: str) -> None:

@@ -28,6 +28,8 @@ def sentence_of(error: BaseException) -> str:
     ours = ours_among(error)
     if ours is not None and ours.args:
         return ' '.join(str(ours.args[0]).split())
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return f'no such file: {error.filename}'
     if isinstance(error, OSError):
         return ' '.join(str(error).split())
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

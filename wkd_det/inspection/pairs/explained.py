@@ -236,6 +236,8 @@ def training_config(found: Explanation, folder: Path) -> Config:
         out = folder / 'written.py'
         text = config_text(pair, found.chosen.method, out, size=found.size, command='explain')
         config = loaded(text, folder)
+        if pair.teacher is not None:  # its paths as the user names them, for messages
+            config.model.teacher.update(pair.teacher)
     if pair.teacher is not None and not pair.teacher.get('checkpoint'):
         config.model.teacher.checkpoint = str(folder / 'random.pth')
     return config

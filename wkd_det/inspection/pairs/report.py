@@ -182,7 +182,12 @@ def _fit(trial: Trial) -> list[str]:
     memory = ', '.join(f'{name} {_bytes(size)}' for name, size in trial.memory.items())
     lines = _wrapped(f'{method.name:<17}{memory}', '  ', 19)
     if method.changes:
-        lines += _wrapped('with ' + '; '.join(method.changes), ' ' * 19)
+        changes: dict[str, list[str]] = {}
+        for change in method.changes:
+            term, _, text = change.partition(': ')
+            changes.setdefault(term, []).append(text)
+        text = '; '.join(f'{term}: {", ".join(parts)}' for term, parts in changes.items())
+        lines += _wrapped(f'with {text}', ' ' * 19)
     return lines
 
 
