@@ -160,9 +160,10 @@ def _stages(term: dict[str, Any], facts: Facts) -> Iterator[str]:
     if own is not None:
         whole = tap != 'roi_feats'
         term['stage'] = list(range(own)) if whole else 0
+        yield f'stage={term["stage"]}'
         if whole and facts.stage_weights is not None:
             term['stage_weights'] = list(facts.stage_weights)
-        yield f'stage={term["stage"]}'
+            yield f'stage_weights={term["stage_weights"]}'
     if other is not None and own != other:
         last = other - 1
         stage = term.get('stage', 0)
@@ -221,11 +222,13 @@ def _with_connector(term: dict[str, Any]) -> bool:
 
 def _with_resize(term: dict[str, Any]) -> bool:
     connector = term.get('connector')
-    if not isinstance(connector, dict) or connector.get('resize'):
+    if isinstance(connector, str) or 'logits' in str(term.get('tap')):
         return False
-    if connector.get('type') not in ('ConvConnector', 'ABFConnector'):
+    if connector is None or connector.get('type') not in ('ConvConnector', 'ABFConnector'):
         term['connector'] = dict(type='ConvConnector', kernel_size=1, norm_cfg=None, resize=True)
         return True
+    if connector.get('resize'):
+        return False
     connector['resize'] = True
     return True
 

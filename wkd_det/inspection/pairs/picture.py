@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wkd_det.inspection.pairs.explained import Explanation
-from wkd_det.inspection.pairs.places import PlaceRow, Side
+from wkd_det.inspection.pairs.places import PlaceRow, Side, shortened
 from wkd_det.inspection.text import literal
 
 if TYPE_CHECKING:
@@ -16,9 +16,22 @@ if TYPE_CHECKING:
 
 _ROW = 0.62  # inches between rows
 _BOX = (3.0, 0.46)  # width and height of a box
+_MODULE = 32  # characters of the name of a module
 _GAP = 4.6  # between the columns
 _LABEL = 0.17  # of an inch between labels of one row
 _NAME_AT = 0.25  # of an arrow: near the student, where arrows do not cross yet
+_LEVEL_TAPS = ('neck', 'backbone', 'pyramid', 'imitation', 'instances')
+_PLACES_OF_TAPS = dict(
+    branch='stages',
+    class_activation='pooled_map',
+    crossed_features='stages',
+    crossed_logits='logits',
+    crossed_offsets='roi_offsets',
+    pyramid='stages',
+    roi_boxes='roi_offsets',
+    stages='stages',
+)
+"""Where taps read whose name is not that of their place."""
 _FAINT = '#9a9a9a'
 _FILLS = dict(backbone='#e8eef7', neck='#e6f3ea', roi='#fbeee0', other='#f1ebf6')
 _TERMS = ('#1f5fa8', '#c2571a', '#2c7a3f', '#8a3b8f', '#a8202d', '#6b5b14', '#157a7e')
@@ -119,7 +132,17 @@ def _column(axis: Axes, rows: Sequence[PlaceRow], left: float, owner: str, kind:
         )
         axis.add_patch(box)
         middle = bottom + _BOX[1] / 2
-        axis.text(left + 0.1, middle, literal(_name(row, side)), va='center', fontsize=7.5)
+        module = side.label if side.label and side.label != row.tap else ''
+        above = 0.09 if module else 0.0
+        axis.text(left + 0.1, middle + above, literal(row.tap), va='center', fontsize=7.5)
+        axis.text(
+            left + 0.1,
+            middle - 0.1,
+            literal(shortened(module, _MODULE)),
+            va='center',
+            fontsize=6.5,
+            color='#555555',
+        )
         axis.text(
             left + _BOX[0] - 0.1, middle, _numbers(side), va='center', ha='right', fontsize=7.5
         )
@@ -165,29 +188,24 @@ def _start(arrow: _Arrow) -> int:
 def _arrows(name: str, term: Mapping[str, Any], rows: Sequence[PlaceRow]) -> list[_Arrow]:
     """The rows that a term compares, by its tap and its options."""
     tap = str(term.get('tap'))
-    levels = term.get('levels')
-    if tap in ('neck', 'backbone', 'pyramid', 'imitation', 'instances'):
+    detection = any(row.tap == 'backbone' for row in rows)
+    if tap in _LEVEL_TAPS and detection:
         place = 'backbone' if tap == 'backbone' else 'neck'
+        levels = term.get('levels')
         return _of_levels(name, rows, place, levels, term.get('teacher_levels') or levels)
-    known = {
-        'crossed_logits': 'roi_logits',
-        'crossed_offsets': 'roi_offsets',
-        'roi_boxes': 'roi_offsets',
-    }
-    wanted: list[tuple[str, str]] = [(known.get(tap, tap), term.get('teacher_tap', tap))]
-    for option, other in (('modules', 'teacher_modules'), ('module', 'teacher_module')):
-        given = term.get(option)
-        if given is not None:
-            theirs = term.get(other) or given
-            listed = [[one] if isinstance(one, str) else list(one) for one in (given, theirs)]
-            wanted = list(zip(*listed))
-    found = []
-    for own, other in wanted:
-        own_rows = _with_tap(rows, own, 'student')
-        other = own if other == tap else other
-        other_rows = _with_tap(rows, other, 'teacher')
-        found += [_Arrow(name, *each) for each in zip(own_rows, other_rows)]
-    return found
+    own: Any = _PLACES_OF_TAPS.get(tap, tap)
+    if detection and own == 'logits':
+        own = 'roi_logits'
+    for option in ('modules', 'module'):
+        own = term.get(option) or own
+    other: Any = 'logits' if tap == 'branch' else own
+    for option in ('teacher_tap', 'teacher_modules', 'teacher_module'):
+        other = term.get(option) or other
+    left = _with_taps(rows, own, 'student')
+    right = _with_taps(rows, other, 'teacher')
+    if len(right) == 1:
+        right *= len(left)
+    return [_Arrow(name, *each) for each in zip(left, right)]
 
 
 def _of_levels(
@@ -205,24 +223,26 @@ def _of_levels(
     return [_Arrow(name, *each) for each in zip(*sides)]
 
 
-def _with_tap(rows: Sequence[PlaceRow], tap: str, owner: str) -> list[int]:
-    """Rows of a tap or a place; those of a place of several modules are ``name[index]``."""
-    return [
-        index
-        for index, row in enumerate(rows)
-        if getattr(row, owner) is not None
-        and (row.tap == tap or row.tap.partition('[')[0] == tap or getattr(row, owner).label == tap)
-    ]
+def _with_taps(rows: Sequence[PlaceRow], names: Any, owner: str) -> list[int]:
+    """Rows of taps, places or modules; those of a place of several are ``name[index]``."""
+    found = []
+    for name in [names] if isinstance(names, str) else names:
+        fitting = [
+            index
+            for index, row in enumerate(rows)
+            if getattr(row, owner) is not None and row.tap.partition('[')[0] == name
+        ]
+        of_modules = [
+            index
+            for index, row in enumerate(rows)
+            if getattr(row, owner) is not None and getattr(row, owner).label == name
+        ]
+        found += fitting or of_modules[:1]
+    return found
 
 
 def _fill(tap: str) -> str:
     return next((fill for start, fill in _FILLS.items() if tap.startswith(start)), _FILLS['other'])
-
-
-def _name(row: PlaceRow, side: Side) -> str:
-    if not side.label or side.label == row.tap:
-        return row.tap
-    return f'{row.tap}  {side.label}'
 
 
 def _numbers(side: Side) -> str:

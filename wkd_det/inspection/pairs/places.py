@@ -245,3 +245,15 @@ def _coarse(names: Iterable[str]) -> list[str]:
         for name in names
         if name.count('.') <= 1 and any(one.startswith(f'{name}.') for one in names)
     ]
+
+
+def shortened(name: str, most: int) -> str:
+    """Return a name, or its end where it is longer than ``most`` characters.
+
+    >>> shortened('layer1.0.relu2:input', 14)
+    '..relu2:input'
+    """
+    if len(name) <= most:
+        return name
+    end = name[2 - most :]
+    return f'..{end.lstrip(".")}'

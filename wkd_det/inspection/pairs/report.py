@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from wkd_det.inspection.pairs.bench import Trial
 from wkd_det.inspection.pairs.explained import Cost, Explanation
 from wkd_det.inspection.pairs.names import Classes
-from wkd_det.inspection.pairs.places import PlaceRow, Side
+from wkd_det.inspection.pairs.places import PlaceRow, Side, shortened
 from wkd_det.ops.checks import listed
 
 _WIDTH = 100
+_TAP, _LABEL = 26, 14  # characters of a tap and of a module
 _NAMES = 8  # class names that are written out
 
 
@@ -52,7 +53,9 @@ def _pair(found: Explanation) -> list[str]:
 
 def _places(found: Explanation) -> list[str]:
     places = found.places
-    title = f'Places to tap (channels, stride, size for an image of {places.size} x {places.size})'
+    title = (
+        f'Places to tap (width in channels; sizes for an image of {places.size} x {places.size})'
+    )
     both = found.pair.teacher is not None
     lines = [title, *_side_by_side(places.rows, both=both)]
     own, other = places.counts
@@ -69,13 +72,14 @@ def _places(found: Explanation) -> list[str]:
 
 def _side_by_side(rows: Sequence[PlaceRow], *, both: bool, labels: bool = True) -> list[str]:
     """A table of places, with a line above that says whose columns are whose."""
-    columns = ['where', 'channels', 'stride', 'size'] if labels else ['channels', 'stride', 'size']
+    columns = ['where', 'width', 'stride', 'size'] if labels else ['width', 'stride', 'size']
     skipped = 0 if labels else 1
     cells = [['tap', *columns, *(columns if both else [])]]
     for row in rows:
         sides = [row.student, row.teacher] if both else [row.student]
-        cells.append([row.tap, *(cell for side in sides for cell in _cells(side)[skipped:])])
-    numbers = [index for index, name in enumerate(cells[0]) if name in ('channels', 'stride')]
+        found = [cell for side in sides for cell in _cells(side)[skipped:]]
+        cells.append([shortened(row.tap, _TAP), *found])
+    numbers = [index for index, name in enumerate(cells[0]) if name in ('width', 'stride')]
     lines = _table(cells, right=numbers)
     if both and lines:
         start = lines[0].index(columns[0])
@@ -89,7 +93,7 @@ def _cells(side: Side | None) -> tuple[str, str, str, str]:
         return '-', '-', '', ''
     stride = '' if side.stride is None else f'{side.stride:g}'
     size = '' if side.size is None else f'{side.size[0]} x {side.size[1]}'
-    return side.label, str(side.width), stride, size
+    return shortened(side.label, _LABEL), str(side.width), stride, size
 
 
 def _classes(classes: Classes) -> list[str]:

@@ -103,8 +103,15 @@ def _model(pair: Pair, method: Method, out: Path, size: int) -> dict[str, Any]:
         if not teacher.get('checkpoint'):
             teacher['checkpoint'] = _Source('None')
         model['teacher'] = teacher
-    model['distill'] = method.distill
+    model['distill'] = {name: _ordered(term) for name, term in method.distill.items()}
     return model
+
+
+def _ordered(term: Mapping[str, Any]) -> dict[str, Any]:
+    """A term as readers expect it: where, with which options, how connected, how compared."""
+    last = [name for name in ('connector', 'loss') if name in term]
+    names = [*(name for name in term if name not in last), *last]
+    return {name: term[name] for name in names}
 
 
 def _imports(pair: Pair) -> dict[str, Any]:
