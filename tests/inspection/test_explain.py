@@ -102,17 +102,17 @@ MISTAKES = {
         BASE + 'optim_wrapper = dict(optimizer=dict(lrr=1))',
         "kd would not train: TypeError: AdamW.__init__() got an unexpected keyword argument 'lrr'",
     ),
-    'classes': (
-        BASE + "val_dataloader = dict(dataset=dict(metainfo=dict(classes=tuple('abcdefghij'))))",
-        'kd would not train: ',
+    'training data': (
+        BASE + "train_dataloader = dict(dataset=dict(metainfo=dict(classes=tuple('abcdefghij'))))",
+        "kd would not train: the training data have the classes ['a', 'b', 'c', 'd', ",
     ),
     'number of classes': (
         BASE + 'model = dict(roi_head=dict(bbox_head=dict(num_classes=3)))',
-        'kd would not train: ',
+        "kd would not train: teacher.classes='any' compares no classes, and distill.loss_kd ",
     ),
     'start': (
         BASE + "load_from = 'nowhere.pth'",
-        'kd would not train: ',
+        'kd would not train: nowhere.pth can not be found',
     ),
     'hook': (
         BASE + "custom_hooks = [dict(type='TermScheduleHook', terms=['loss_x'], by_epoch=False)]",

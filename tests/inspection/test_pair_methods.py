@@ -1,4 +1,4 @@
-"""Methods fitted to a pair: what follows from strides, stages, widths and the length of training."""
+"""Methods fitted to a pair: what follows from strides, stages, widths and length of training."""
 
 from __future__ import annotations
 

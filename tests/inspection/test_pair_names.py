@@ -15,7 +15,7 @@ def test_equal_classes():
     classes = compare_classes(4, 4, COCO, COCO)
     assert (classes.rule, classes.refusals, classes.same_order) == ('same', {}, True)
     assert classes.shared == COCO
-    assert not (classes.missing or classes.additional or classes.spelt_otherwise)
+    assert classes.missing == classes.additional == classes.spelt_otherwise == []
 
 
 def test_another_order_and_another_spelling():

@@ -209,9 +209,10 @@ def _rehearse(found: Explanation, folder: Path) -> None:
     """Start the training of the chosen method, and note why it ends before its first step."""
     try:
         config = training_config(found, folder)
+        opened_otherwise = bool(found.chosen.method.dataset)
         rehearse(
             config,
-            found.data,
+            open_data(config) if opened_otherwise else found.data,
             names=found.names,
             count=1 if found.pair.is_detection else found.count,
             size=found.size,
