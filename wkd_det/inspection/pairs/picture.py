@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,8 @@ _ROW = 0.62  # inches between rows
 _BOX = (3.0, 0.46)  # width and height of a box
 _MODULE = 32  # characters of the name of a module
 _GAP = 4.6  # between the columns
-_LABEL = 0.17  # of an inch between labels of one row
-_NAME_AT = 0.25  # of an arrow: near the student, where arrows do not cross yet
+_APART = 0.17  # of an inch, between arrows that begin in one row
+_LETTER = 0.066  # of an inch, the width of a letter
 _LEVEL_TAPS = ('neck', 'backbone', 'pyramid', 'imitation', 'instances')
 _PLACES_OF_TAPS = dict(
     branch='stages',
@@ -42,8 +43,8 @@ class _Arrow:
     """A term between a row of the student and one of the teacher."""
 
     term: str
-    student: int | None
-    teacher: int | None
+    student: int
+    teacher: int
 
 
 def draw_pair(found: Explanation) -> Figure:
@@ -149,40 +150,27 @@ def _column(axis: Axes, rows: Sequence[PlaceRow], left: float, owner: str, kind:
 
 
 def _draw_arrows(axis: Axes, arrows: Sequence[_Arrow], colours: Mapping[str, str]) -> None:
-    """Arrows between the columns; labels of arrows that leave one row stand above each other."""
-    seen: dict[int, int] = {}
-    counts: dict[int, int] = {}
-    for arrow in arrows:
-        counts[_start(arrow)] = counts.get(_start(arrow), 0) + 1
-    for arrow in arrows:
-        start = _start(arrow)
-        place = seen.get(start, 0)
-        seen[start] = place + 1
-        shift = (place - (counts[start] - 1) / 2) * _LABEL
+    """Arrows between the columns; their names stand where they begin, so that none meet."""
+    if not arrows:
+        return
+    names = [arrow.term.removeprefix('loss_') for arrow in arrows]
+    left = _BOX[0] + 0.1
+    begin = left + 0.1 + _LETTER * max(map(len, names))
+    counts = Counter(arrow.student for arrow in arrows)
+    seen: Counter[int] = Counter()
+    for arrow, name in zip(arrows, names):
+        count = counts[arrow.student]
+        shift = (seen[arrow.student] - (count - 1) / 2) * min(_APART, _BOX[1] / count)
+        seen[arrow.student] += 1
         colour = colours[arrow.term]
-        own = -_ROW * start - _BOX[1] / 2 - shift
-        end = arrow.student if arrow.teacher is None else arrow.teacher
-        other = -_ROW * (start if end is None else end) - _BOX[1] / 2 - shift
+        own, other = (-_ROW * row - _BOX[1] / 2 - shift for row in (arrow.student, arrow.teacher))
+        axis.text(left, own, literal(name), va='center', fontsize=7, color=colour)
         axis.annotate(
             '',
             xy=(_BOX[0] + _GAP, other),
-            xytext=(_BOX[0], own),
-            arrowprops=dict(arrowstyle='-|>', color=colour, linewidth=1.1, shrinkA=2, shrinkB=2),
+            xytext=(begin, own),
+            arrowprops=dict(arrowstyle='-|>', color=colour, linewidth=1.1, shrinkA=0, shrinkB=2),
         )
-        axis.text(
-            _BOX[0] + _GAP * _NAME_AT,
-            own + (other - own) * _NAME_AT,
-            literal(arrow.term.removeprefix('loss_')),
-            ha='center',
-            va='center',
-            fontsize=7,
-            color=colour,
-            bbox=dict(facecolor='white', edgecolor='none', pad=1.0),
-        )
-
-
-def _start(arrow: _Arrow) -> int:
-    return arrow.student if arrow.student is not None else arrow.teacher
 
 
 def _arrows(name: str, term: Mapping[str, Any], rows: Sequence[PlaceRow]) -> list[_Arrow]:
