@@ -7,12 +7,11 @@ import mmdet
 import pytest
 import torch
 from mmdet.registry import MODELS
-from mmengine.config import ConfigDict
 from torch import nn
 
 from wkd_det.detection.dry_run import dry_run
 from wkd_det.runtime.config import read_config
-from wkd_det.testing import tiny_detector, tiny_faster_rcnn
+from wkd_det.testing import tiny_c4, tiny_detector, tiny_faster_rcnn
 
 BACKBONE = [8, 16, 32, 64]
 FPN = dict(type='FPN', in_channels=BACKBONE, out_channels=12, num_outs=5)
@@ -101,24 +100,10 @@ def test_modules_that_run_once_have_shapes_and_others_reasons():
 
 
 def test_a_box_head_behind_a_shared_head():
-    run = dry_run(c4())
+    run = dry_run(tiny_c4())
     assert 'roi_head' not in run.stopped
-    assert run.shape('roi_head.shared_head') == (1, 64, 4, 4)
+    assert run.shape('roi_head.shared_head') == (1, 512, 4, 4)
     assert run.levels('backbone').strides == (16,)
-
-
-def c4():
-    """A tiny Faster R-CNN without a neck, whose RoIs go through the last stage of a ResNet."""
-    model = tiny_faster_rcnn()
-    del model['neck']
-    model.backbone.update(num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,))
-    model.rpn_head.update(in_channels=32, feat_channels=32)
-    model.rpn_head.anchor_generator.update(scales=[2, 4], strides=[16])
-    roi_head = model.roi_head
-    roi_head.shared_head = ConfigDict(type='ResLayer', depth=18, stage=3, stride=2, dilation=1)
-    roi_head.bbox_roi_extractor.update(out_channels=32, featmap_strides=[16])
-    roi_head.bbox_head.update(in_channels=64, roi_feat_size=4)
-    return model
 
 
 def test_a_place_that_is_not_there():
@@ -163,6 +148,14 @@ def test_operators_without_a_meta_form_run_once_on_the_cpu(no_meta_form, built):
     assert run.levels('neck').channels == (12,)
     assert run.levels('neck').strides == (32,)
     assert all(one.is_meta for one in run.network.parameters())
+
+
+def test_a_network_without_weights_runs_on_the_meta_device_only(no_meta_form):
+    with torch.device('meta'):
+        network = MODELS.build(with_neck(dict(type='NoMetaForm', out_channels=12)))
+    run = dry_run(network)
+    assert run.device == 'meta'
+    assert run.stopped['neck'] == 'NotImplementedError: no such operator here'
 
 
 def test_operators_that_run_nowhere_are_named(no_meta_form):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from wkd_det import registry
 from wkd_det.detection.geometry import PLACES, without_image
+from wkd_det.detection.heads import image_context
 from wkd_det.distillation.empty import empty_copy, empty_network
 from wkd_det.distillation.images import image_channels
 from wkd_det.distillation.recording import INPUT, Recorded, recording
@@ -52,7 +53,7 @@ class DryRun:
     refused: Mapping[str, str]
     """Reasons why modules that ran cannot be tapped, by name."""
     stopped: Mapping[str, str]
-    """Reasons why parts did not run: of ``PLACES``, of dense heads, or ``'roi_head'``."""
+    """Reasons why parts did not run: of ``PLACES``, of dense heads and of the RoI head."""
 
     def levels(self, place: str) -> Levels:
         """Maps of the backbone or the neck.
@@ -109,14 +110,24 @@ def dry_run(model: nn.Module | Mapping[str, Any]) -> DryRun:
         that run once.
     """
     empty = empty_copy(model) if isinstance(model, nn.Module) else empty_network(model)
-    empty.eval().float()  # a teacher may compute in another type
-    for device in ('meta', 'cpu', *(['cuda'] if torch.cuda.is_available() else [])):
-        network = empty if device == 'meta' else _with_weights(model).to(device).eval().float()
+    empty.float()  # a teacher may compute in another type
+    for device in _devices(model):
+        network = empty if device == 'meta' else _with_weights(model).to(device)
         for size in _SIZES:
             found = replace(_run(network, device, size), network=empty)
-            if all(place in found.places for place in PLACES if _has(empty, place)):
+            missing = [one for one in PLACES if _has(empty, one) and one not in found.places]
+            if not missing:
                 return found
+            if found.stopped.get(missing[0], '').startswith(NotImplementedError.__name__):
+                break  # the operator is missing here, whatever the size
     return found
+
+
+def _devices(model: nn.Module | Mapping[str, Any]) -> list[str]:
+    """Devices to try, one after the other."""
+    if isinstance(model, nn.Module) and any(one.is_meta for one in model.parameters()):
+        return ['meta']  # it has no weights to run with
+    return ['meta', 'cpu', *(['cuda'] if torch.cuda.is_available() else [])]
 
 
 def detector_parts(network: nn.Module, image: Tensor) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -140,6 +151,7 @@ def detector_parts(network: nn.Module, image: Tensor) -> Iterator[tuple[str, Cal
         if name.endswith('_head') and name != 'roi_head':
             yield name, partial(part, tuple(maps))
     if getattr(network, 'with_roi_head', False):
+        yield 'image_context', partial(image_context, network.roi_head, tuple(maps))
         yield 'roi_head', partial(_run_box_heads, network.roi_head, image.device)
 
 
@@ -230,6 +242,9 @@ def _has(network: nn.Module, place: str) -> bool:
 def _with_weights(model: nn.Module | Mapping[str, Any]) -> nn.Module:
     """A detector of its own with some weights, of which only the shapes count."""
     if isinstance(model, nn.Module):
-        return copy.deepcopy(model)
-    with torch.random.fork_rng(devices=[]):
-        return registry.build(copy.deepcopy(model))
+        network = copy.deepcopy(model)
+    else:
+        with torch.random.fork_rng(devices=[]), torch.device('cpu'):
+            network = registry.build(copy.deepcopy(model))
+    network.eval()
+    return network.float()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -34,24 +34,9 @@ def without_image(model: nn.Module, place: str, maps: tuple[Tensor, ...]) -> tup
     return maps[1:] if hands_on else maps
 
 
-def roi_width(model: Any, stage: int) -> int:
-    """Channels of the RoI features, read from a detector or its model config."""
-    extractor = _get(_get(model, 'roi_head'), 'bbox_roi_extractor')
-    if isinstance(extractor, (list, tuple, nn.ModuleList)):
-        extractor = extractor[stage]
-    return _get(extractor, 'out_channels')
-
-
-def roi_levels(model: Mapping[str, Any], stage: int) -> int:
-    """Number of the neck's levels that RoIs are read from, of a detector's model config."""
-    extractor = model['roi_head']['bbox_roi_extractor']
-    if isinstance(extractor, (list, tuple)):
-        extractor = extractor[stage]
-    return len(extractor['featmap_strides'])
-
-
-def _get(owner: Any, name: str) -> Any:
-    return owner.get(name) if isinstance(owner, Mapping) else getattr(owner, name, None)
+def roi_place(model: nn.Module) -> str:
+    """The place that a two-stage detector reads its RoIs from: its neck, if it has one."""
+    return 'neck' if model.with_neck else 'backbone'
 
 
 def image_mask(

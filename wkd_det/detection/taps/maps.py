@@ -84,9 +84,7 @@ class MapTap(Tap):
         )
         return Binding(slots=slots, joins_levels=True)
 
-    def attach(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
-    ) -> None:
+    def check(self, connectors: Sequence[Connector]) -> None:
         own, other = self.strides
         each = len(connectors) == len(self.levels) and not _spans_levels(connectors)
         for index, (level, teacher_level) in enumerate(zip(self.levels, self.teacher_levels)):
