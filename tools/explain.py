@@ -161,7 +161,10 @@ def _write(arguments: argparse.Namespace, found: Any) -> None:
         command=command,
         force=arguments.force,
     )
-    if found.trains:
+    teacher = found.pair.teacher
+    if found.trains and teacher is not None and not teacher.get('checkpoint'):
+        print(f'wrote {arguments.write}, whose model.teacher.checkpoint is to be set')
+    elif found.trains:
         print(f'wrote {arguments.write}: python -m wkd_det train {arguments.write} trains it')
     else:
         print(f'wrote {arguments.write}, which does not train yet')

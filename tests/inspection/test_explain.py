@@ -138,8 +138,10 @@ def test_weights_that_are_missing_or_of_another_network(pair):
     output = explain(*with_teacher(pair, checkpoint='other.pth'), *options, code=1)
     assert 'its weights do not load: teacher.checkpoint ' in output
     assert 'kd would not train: teacher.checkpoint ' in output
-    output = explain(*with_teacher(pair)[:3], *options)
-    assert sentence(output) == 'kd trains as soon as the teacher has weights: --checkpoint FILE.'
+    output = explain(*with_teacher(pair)[:3], *options, '--write', pair / 'open.py')
+    assert 'kd trains as soon as the teacher has weights: --checkpoint FILE.\n' in output
+    said = f'wrote {pair}/open.py, whose model.teacher.checkpoint is to be set'
+    assert sentence(output) == said
 
 
 def test_classes_that_the_teacher_has_among_others(pair):

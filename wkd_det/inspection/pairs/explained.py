@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 from mmengine.config import Config
 
@@ -218,8 +219,22 @@ def _rehearse(found: Explanation, folder: Path) -> None:
             size=found.size,
             folder=folder / 'work',
         )
+    except URLError as error:
+        wanted = ', '.join(_pretrained(found.pair.config.model.to_dict())) or 'a file'
+        found.refusal = f'{wanted} cannot be fetched from this machine: {error.reason}'
     except Exception as error:
         found.refusal = sentence_of(error)
+
+
+def _pretrained(section: Any) -> list[str]:
+    """Checkpoints that parts of a model begin with."""
+    if isinstance(section, Mapping):
+        own = section.get('checkpoint') if section.get('type') == 'Pretrained' else None
+        parts = [one for value in section.values() for one in _pretrained(value)]
+        return [own, *parts] if isinstance(own, str) else parts
+    if isinstance(section, (list, tuple)):
+        return [one for value in section for one in _pretrained(value)]
+    return []
 
 
 def training_config(found: Explanation, folder: Path) -> Config:

@@ -197,7 +197,7 @@ def _roi_sides(run: Any, heads: Sequence[str], stage: int) -> dict[str, Side]:
 
 def _module_shapes(model: DistilledModel, network: nn.Module) -> dict[str, tuple[int, ...]]:
     """Shapes of what the modules of a classifier return, and with ``:input`` are given."""
-    empty = empty_copy(network).eval()
+    empty = empty_copy(network)
     names = ['', *(name for name, _ in empty.named_modules() if name)]
     names += [f'{name}{INPUT}' for name in names if name]
     recorded = Recorded()
