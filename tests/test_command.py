@@ -100,6 +100,13 @@ def test_runs_the_tools_of_the_package(wkd_det):
     assert output.startswith('scenes: train 2 scenes with ')
 
 
+def test_explains_and_gives_the_code_of_a_mistake(wkd_det):
+    output, code = wkd_det('explain', 'wkd_det::mini/wkd-lf.py', '--method', 'kd')
+    assert (output, code) == ('', 2)
+    output, code = wkd_det('explain', 'nowhere.py')
+    assert (output, code) == ('', 'error: no such file: nowhere.py')
+
+
 # Names of configs
 
 
@@ -129,3 +136,15 @@ def test_a_base_of_the_package_builds_as_its_own_file_does(tmp_path):
     plain = MODELS.build(read_config(name).model)
     assert type(model) is type(plain)
     assert [*model.state_dict()] == [*plain.state_dict()]
+
+
+def test_batches_of_a_base_of_the_package_are_collated(tmp_path):
+    """mmengine leaves the scope of the base among the options of the function."""
+    from mmengine.runner import Runner
+
+    name = 'wkd_det::classification/digits/baseline/resnet8.py'
+    (tmp_path / 'own.py').write_text(f'_base_ = {name!r}')
+    loader = Runner.build_dataloader(Config.fromfile(tmp_path / 'own.py').val_dataloader, seed=0)
+    images, labels = next(iter(loader))
+    assert images.shape[1:] == (3, 32, 32)
+    assert len(images) == len(labels) == 200

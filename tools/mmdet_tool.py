@@ -14,8 +14,7 @@ import wkd_det  # noqa: F401  registers everything and lets torch read mmengine'
 from cpu_processes import prepare_cpu_processes
 from new_config import Catalogue
 from wkd_det.runtime.config import config_file
-
-_OURS = str(Path(wkd_det.__file__).parent)
+from wkd_det.runtime.mistakes import ours_among
 
 
 def run(name: str) -> None:
@@ -47,19 +46,7 @@ def mistakes_in_one_sentence() -> Iterator[None]:
     except FileNotFoundError as error:
         sys.exit(f'error: {Catalogue().instead_of(str(error)) or error}')
     except (ConnectionError, FloatingPointError, KeyError, TypeError, ValueError) as error:
-        ours = _ours_among(error)
+        ours = ours_among(error)
         if ours is None:
             raise
         sys.exit(f'error: {ours.args[0] if ours.args else ours}')
-
-
-def _ours_among(error: BaseException | None) -> BaseException | None:
-    """Return the exception that wkd_det raised: this one, or one that it wraps; else None."""
-    while error is not None:
-        trace = error.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        if trace is not None and trace.tb_frame.f_code.co_filename.startswith(_OURS):
-            return error
-        error = error.__cause__ or error.__context__
-    return None

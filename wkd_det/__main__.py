@@ -22,6 +22,7 @@ SHIPPED = Path(__file__).parent / '.mim'
 CONFIGS = SHIPPED / 'configs'
 TOOLS = {
     'demo': 'train a teacher, a plain and a distilled detector on data that it makes itself',
+    'explain': 'say of a student and a teacher, before training, what fits and what would fail',
     'train': 'train a config',
     'test': 'test a config with a checkpoint',
     'new_config': 'write the config of any method for any pair (give --out)',

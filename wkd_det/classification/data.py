@@ -165,11 +165,18 @@ def _chain(configs: Sequence[Mapping[str, Any]], name: str) -> Callable[[Image.I
 
 def collate_images(
     samples: list[tuple[Tensor, int] | Sample | None],
+    *,
+    _scope_: str | None = None,
 ) -> list[Tensor] | dict[str, Tensor]:
     """Return images ``(N, C, H, W)`` and labels ``(N,)``; skipped images are left out.
 
     Where samples have more than that, a dict of ``images``, ``labels``, and ``indices``
     ``(N,)``, ``strong`` ``(N, C, H, W)`` or ``stored``, a dict of outputs ``(N, ...)``.
+
+    Args:
+        samples: As the data set gives them.
+        _scope_: Not used; mmengine leaves it among the options of a config whose base is one of a
+            package, such as ``wkd_det::classification/digits/baseline/resnet8.py``.
 
     Raises:
         ValueError: If no image is left.

@@ -16,7 +16,7 @@ from wkd_det.distillation.gradients import trunk_of
 from wkd_det.distillation.images import first_convolution, image_channels, repeats_grey
 from wkd_det.distillation.places import Places
 from wkd_det.distillation.tap import Tap
-from wkd_det.distillation.teacher import Teacher, teacher_sources
+from wkd_det.distillation.teacher import Teacher, TeacherSource, teacher_sources
 from wkd_det.distillation.view import StudentView, TeacherView
 
 
@@ -64,9 +64,31 @@ class DistilledModel:
         check_on_non_finite(on_non_finite)
         super().__init__(*args, **kwargs)
         self.distiller: Distiller | None = None
+        self._on_non_finite = on_non_finite
         self._teacher_sources = teacher_sources(teacher, teachers)
         self._missing_teacher: Exception | None = None
         self._names_in_training: list[NamesInTraining] = []
+        self.set_terms(distill)
+
+    @property
+    def teacher_sources(self) -> Mapping[str, TeacherSource]:
+        """Where teachers come from when training starts, by name; empty without one."""
+        return self._teacher_sources
+
+    def set_terms(self, distill: Mapping[str, Any] | None) -> None:
+        """Build the terms of a section ``distill`` in place of those there are.
+
+        The constructor does so once. Before training, others may be tried on the same student.
+
+        Args:
+            distill: Terms by name; None or empty for none.
+
+        Raises:
+            TypeError, KeyError, ValueError: If a term is wrong, or the networks do not fit it;
+                there are no terms then.
+        """
+        self.distiller = None
+        self._names_in_training = []
         if not distill:
             return
         sources = self._teacher_sources
@@ -77,11 +99,12 @@ class DistilledModel:
             self._missing_teacher = error
             return
         with torch.random.fork_rng(devices=[]):  # the student's initialisation stays the plain one
-            self.distiller = Distiller(distill, self, configs, on_non_finite=on_non_finite)
+            distiller = Distiller(distill, self, configs, on_non_finite=self._on_non_finite)
         for name, source in sources.items():
             if source.classes == 'any':
                 reason = f"{source.section}.classes='any' compares no classes"
-                self.distiller.refuse_classes(name, reason)
+                distiller.refuse_classes(name, reason)
+        self.distiller = distiller
 
     def init_weights(self) -> None:
         """Initialise the student, then load the teachers: training is about to start."""

@@ -1,1 +1,1 @@
-"""Pictures of trained networks and of class distances, and the instruments behind them."""
+"""Pictures of trained networks and of class distances, the instruments behind them, and pairs."""

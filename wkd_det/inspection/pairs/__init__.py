@@ -1,0 +1,1 @@
+"""What can be known of a student and its teacher before training: the command ``explain``."""
