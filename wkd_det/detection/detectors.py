@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import torch
 from mmdet.models.detectors import (
     ATSS,
     FCOS,
@@ -24,12 +22,13 @@ from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
 from torch import Tensor, nn
 
+from wkd_det.detection.dry_run import SIZE, DryRun, detector_parts, dry_run
 from wkd_det.detection.geometry import num_classes
 from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.teacher_view import DetectorTeacherView, TeacherInput
 from wkd_det.distillation.model import DistilledModel
 from wkd_det.distillation.module_tap import ModuleTap
-from wkd_det.distillation.recording import Recorded, module_of, recording
+from wkd_det.distillation.recording import module_of
 from wkd_det.distillation.tap import Tap
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.distillation.term import find_tap, tap_names
@@ -50,7 +49,9 @@ class DistilledMixin(DistilledModel):
         # Before the detector builds itself: terms are built at its end and read the widths.
         self.model_config = ConfigDict(kwargs, type=type(self).__name__)
         self._teacher_input: TeacherInput | None = None
+        self._dry_runs: list[tuple[Mapping[str, Any] | None, DryRun]] = []
         super().__init__(*args, **kwargs)
+        self._dry_runs.clear()  # for who copies the model
 
     def find_tap(self, section: str, name: Any) -> Callable[..., Tap]:
         modules = [known for known, _ in self.named_modules() if known]
@@ -65,41 +66,37 @@ class DistilledMixin(DistilledModel):
     def num_classes_of(self, model: nn.Module) -> int | None:
         return num_classes(model)
 
+    def dry_run(self, teacher: Mapping[str, Any] | None = None) -> DryRun:
+        """Dry run of the student, or of a teacher; one for all terms while they are built.
+
+        Args:
+            teacher: Model config of the teacher.
+        """
+        for model, run in self._dry_runs:
+            if model is teacher:
+                return run
+        run = dry_run(self if teacher is None else teacher)
+        self._dry_runs.append((teacher, run))
+        return run
+
+    def empty_copy(self, teacher: Mapping[str, Any] | None = None) -> nn.Module:
+        return self.dry_run(teacher).network
+
     @property
     def probe_size(self) -> int:
-        return _PROBE_SIZE
+        return SIZE
 
     def probe(self, network: nn.Module, modules: Sequence[str]) -> dict[str, tuple[int, ...]]:
-        network.eval()
-        image = self.probe_image(network)
-        recorded = Recorded(single=True)
-        with torch.no_grad(), recording(network, modules, into=recorded):
-            self.run_probe(network, image)
-            if any(name.startswith('roi_head.') for name in modules):
-                _run_box_heads(network.roi_head)
-        return {name: tuple(recorded[name].shape) for name in modules if name in recorded}
+        known = (run for _, run in self._dry_runs if run.network is network)
+        run = next(known, None) or dry_run(network)
+        shapes = {name: run.shape(name) for name in modules}
+        return {name: shape for name, shape in shapes.items() if shape is not None}
 
     def run_probe(self, network: nn.Module, image: Tensor) -> None:
-        # An operator may have no shapes on the meta device; what ran before it is known.
-        with suppress(NotImplementedError, RuntimeError):
-            maps = network.extract_feat(image)
-            for name in ('rpn_head', 'bbox_head'):
-                if hasattr(network, name):
-                    getattr(network, name)(maps)
+        network.extract_feat(image)
 
     def probe_parts(self, network: nn.Module, image: Tensor) -> Iterator[Callable[[], Any]]:
-        maps: list[Any] = []
-
-        def features() -> list[Any]:
-            maps.extend(network.extract_feat(image))
-            return maps
-
-        yield features
-        for name in ('rpn_head', 'bbox_head'):
-            if hasattr(network, name):
-                yield partial(getattr(network, name), tuple(maps))
-        if getattr(network, 'with_roi_head', False):
-            yield partial(_run_box_heads, network.roi_head, image.device)
+        return (run for _, run in detector_parts(network, image))
 
     def _views(
         self, inputs: Tensor, targets: Sequence[Any]
@@ -122,21 +119,6 @@ class DistilledMixin(DistilledModel):
                 repeats=self._repeats_grey(teacher),
             )
         return teacher
-
-
-_PROBE_SIZE = 256  # pixels; all strides divide it
-
-
-def _run_box_heads(roi_head: nn.Module, device: torch.device | str = 'meta') -> list[Any]:
-    """Run the box head of each stage on one empty RoI, and return the outputs."""
-    extractors, heads = roi_head.bbox_roi_extractor, roi_head.bbox_head
-    if not isinstance(heads, nn.ModuleList):
-        extractors, heads = [extractors], [heads]
-    outputs = []
-    for extractor, head in zip(extractors, heads):
-        size = extractor.roi_layers[0].output_size
-        outputs.append(head(torch.zeros(1, extractor.out_channels, *size, device=device)))
-    return outputs
 
 
 def distilled(detector: type[BaseDetector]) -> type[BaseDetector]:

@@ -1,15 +1,16 @@
-"""Geometry of detectors: widths, strides and numbers of classes, masks and sizes of maps."""
+"""Geometry of detectors: numbers of classes, masks and sizes of maps."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmdet.registry import MODELS
 from torch import Tensor, nn
+
+PLACES = ('backbone', 'neck')
+"""Parts of a detector whose outputs are maps of whole images, level by level."""
 
 
 def num_classes(model: nn.Module) -> int | None:
@@ -19,45 +20,6 @@ def num_classes(model: nn.Module) -> int | None:
     if isinstance(head, nn.ModuleList):
         head = head[0]
     return getattr(head, 'num_classes', None)
-
-
-def level_widths(model: Mapping[str, Any], place: str) -> list[int]:
-    """Channels of each level of the backbone or the neck.
-
-    Args:
-        model: Model config of a detector.
-        place: ``'neck'`` or ``'backbone'``.
-
-    Raises:
-        ValueError: If the widths are not to be read there.
-    """
-    kind = model.get('type')
-    necks = model.get('neck')
-    if necks is None:
-        raise ValueError(f'{kind} has no neck, from which the widths are read')
-    if not isinstance(necks, (list, tuple)):  # some detectors chain them, e.g. FPN and DyHead
-        necks = [necks]
-    sources = _listed(_option(necks[0], 'in_channels'))
-    if place == 'backbone':
-        widths = sources
-    else:
-        width = _last(necks, 'out_channels')
-        count = _last(necks, 'num_outs') or len(sources)
-        widths = _listed(width) * (1 if isinstance(width, (list, tuple)) else count)
-    if not widths or not all(isinstance(width, int) for width in widths):
-        kinds = ' and '.join(str(neck.get('type')) for neck in necks)
-        raise ValueError(f'the {place} widths of {kind} cannot be read from its {kinds}')
-    return widths
-
-
-def level_strides(model: nn.Module) -> list[int] | None:
-    """Strides of the neck's levels, or None where the detector does not state them."""
-    for name in ('rpn_head', 'bbox_head'):
-        generator = getattr(getattr(model, name, None), 'prior_generator', None)
-        strides = getattr(generator, 'strides', None)
-        if strides is not None:
-            return [stride[0] if isinstance(stride, tuple) else stride for stride in strides]
-    return None
 
 
 def without_image(model: nn.Module, place: str, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -72,44 +34,9 @@ def without_image(model: nn.Module, place: str, maps: tuple[Tensor, ...]) -> tup
     return maps[1:] if hands_on else maps
 
 
-def roi_width(model: Any, stage: int) -> int:
-    """Channels of the RoI features, read from a detector or its model config."""
-    extractor = _get(_get(model, 'roi_head'), 'bbox_roi_extractor')
-    if isinstance(extractor, (list, tuple, nn.ModuleList)):
-        extractor = extractor[stage]
-    return _get(extractor, 'out_channels')
-
-
-def roi_levels(model: Mapping[str, Any], stage: int) -> int:
-    """Number of the neck's levels that RoIs are read from, of a detector's model config."""
-    extractor = model['roi_head']['bbox_roi_extractor']
-    if isinstance(extractor, (list, tuple)):
-        extractor = extractor[stage]
-    return len(extractor['featmap_strides'])
-
-
-def _last(necks: list[Mapping[str, Any]], name: str) -> Any:
-    """The option of the last neck that has it."""
-    values = (_option(neck, name) for neck in reversed(necks))
-    return next((value for value in values if value is not None), None)
-
-
-def _option(section: Mapping[str, Any], name: str) -> Any:
-    """The option of a section, or the default of its type."""
-    if name in section:
-        return section[name]
-    cls = MODELS.get(section.get('type'))
-    parameter = inspect.signature(cls).parameters.get(name) if cls is not None else None
-    missing = parameter is None or parameter.default is parameter.empty
-    return None if missing else parameter.default
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _get(owner: Any, name: str) -> Any:
-    return owner.get(name) if isinstance(owner, Mapping) else getattr(owner, name, None)
+def roi_place(model: nn.Module) -> str:
+    """The place that a two-stage detector reads its RoIs from: its neck, if it has one."""
+    return 'neck' if model.with_neck else 'backbone'
 
 
 def image_mask(
@@ -144,7 +71,7 @@ def fitted_maps(
     maps: Sequence[Tensor],
     own: tuple[int, int],
     other: tuple[int, int],
-    strides: Sequence[int] | None = None,
+    strides: Sequence[float] | None = None,
 ) -> tuple[Tensor, ...]:
     """Maps of a batch of one size as a batch of another size would have them.
 
@@ -197,10 +124,10 @@ def _stride(lengths: tuple[int, int], sizes: tuple[int, int], below: int | None)
     return next((one for one in candidates if one and fits(one)), None)
 
 
-def _map_length(own: int, other: int, length: int, stride: int | None) -> int:
+def _map_length(own: int, other: int, length: int, stride: float | None) -> int:
     """Length of the map of ``own`` pixels if ``other`` pixels give ``length``."""
     if stride is not None and length == -(-other // stride):
-        return -(-own // stride)
+        return int(-(-own // stride))
     if stride is not None and length == other // stride:
-        return max(own // stride, 1)
+        return max(int(own // stride), 1)
     return int(-(-own // (other / length)))

@@ -7,17 +7,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import torch
-from mmdet.structures.bbox import bbox2roi, get_box_tensor
+from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor, nn
 
-from wkd_det.detection.geometry import image_mask, without_image
-from wkd_det.detection.heads import HeadOutput, RoIStage, can_record, run_box_head
+from wkd_det.detection.classifiers import class_logits
+from wkd_det.detection.geometry import PLACES, image_mask, without_image
+from wkd_det.detection.heads import HeadOutput, can_record, of_stage, run_box_head
 from wkd_det.detection.pooling import LevelRows, pooled
+from wkd_det.detection.recorded import RoIStage, Sampled, recorded_stage
 from wkd_det.distillation.recording import Recorded, recording, replaced
 from wkd_det.distillation.view import StudentView
 
-PLACES = ('backbone', 'neck')
+
+def _branches(module: nn.Module) -> int:
+    """How often the maps of a detector hold each image of the batch."""
+    backbone = getattr(module, 'backbone', None)
+    joined = module.training or getattr(backbone, 'test_branch_idx', None) == -1
+    return getattr(backbone, 'num_branch', 1) if joined else 1
 
 
 class DetectorStudentView(StudentView):
@@ -26,6 +32,9 @@ class DetectorStudentView(StudentView):
     Nothing of the student is run again: module hooks record the maps, and attributes on the RoI
     head instance record the arguments and results of its ``loss`` and ``bbox_loss``, so sampling,
     RoIs and labels are the student's own.
+
+    The maps of a TridentNet hold the images of the batch once for each branch; what is said of
+    images here is said of all of these.
 
     Args:
         module: The student.
@@ -42,7 +51,7 @@ class DetectorStudentView(StudentView):
         modules: Sequence[str] = (),
     ) -> None:
         super().__init__(module, inputs)
-        self.samples = samples
+        self.samples = list(samples) * _branches(module)
         self.level_rows = LevelRows()
         """Levels of RoIs in this step, which both networks share."""
         self.proposals: list[Tensor] = []
@@ -55,7 +64,7 @@ class DetectorStudentView(StudentView):
 
     @property
     def image_sizes(self) -> list[tuple[int, int]]:
-        """Height and width of each image without padding."""
+        """Height and width of each image of the maps without padding."""
         return [tuple(sample.img_shape[:2]) for sample in self.samples]
 
     @property
@@ -88,7 +97,9 @@ class DetectorStudentView(StudentView):
 
     def head(self, maps: tuple[Tensor, ...], rois: Tensor, stage: int = 0) -> HeadOutput:
         """Logits and offsets of the student's own box head on other maps."""
-        return run_box_head(self.module, maps, rois, stage, self.level_rows)
+        raw = run_box_head(self.module, maps, rois, stage, self.level_rows)
+        head = of_stage(self.module.roi_head.bbox_head, stage)
+        return HeadOutput(class_logits(head, raw.logits), raw.offsets)
 
     def pooled(self, extractor: nn.Module, maps: Sequence[Tensor], rois: Tensor) -> Tensor:
         """RoIAlign of maps of the neck, shape ``(R, C, H, W)``."""
@@ -103,23 +114,19 @@ class DetectorStudentView(StudentView):
         """
         if rois == 'all':
             return None
-        return self.once(('chosen', stage), lambda: self._foreground(stage))
+        return self.stage(stage).foreground
 
     def chosen_rois(self, stage: int, rois: str) -> Tensor:
         """The RoIs of these rows, shape ``(R, 5)``; the same tensor for every tap."""
         rows, every = self.chosen(stage, rois), self.stage(stage).rois
         return every if rows is None else self.once(('chosen rois', stage), lambda: every[rows])
 
-    def _foreground(self, stage: int) -> Tensor:
-        recorded = self.stage(stage)
-        return (recorded.labels < recorded.logits.shape[1] - 1).nonzero().squeeze(1)
-
     def image_mask(self, place: str, features: Tensor) -> Tensor | None:
         if place.startswith('roi_head.'):  # one row per RoI
             return None
-        sizes = self.image_sizes
+        sizes = self.image_sizes[: len(features)]
         return self.once(
-            ('mask', tuple(features.shape[-2:])),
+            ('mask', len(sizes), tuple(features.shape[-2:])),
             lambda: image_mask(tuple(self.inputs.shape[-2:]), sizes, features),
         )
 
@@ -167,32 +174,17 @@ class DetectorStudentView(StudentView):
 
     def _recorded_bbox_loss(self, roi_head: nn.Module) -> Callable:
         original = roi_head.bbox_loss
-        # StandardRoIHead: (x, sampling_results); CascadeRoIHead: (stage, x, sampling_results)
+        # StandardRoIHead: (x, sampling_results); CascadeRoIHead: (stage, x, sampling_results);
+        # SparseRoIHead: (stage, x, results_list, ...), which samples inside
         signature = inspect.signature(original)
 
         def bbox_loss(*args: Any, **kwargs: Any) -> dict[str, Any]:
-            result = original(*args, **kwargs)
             given = signature.bind(*args, **kwargs).arguments
-            sampling_results = given['sampling_results']
-            self.stages[given.get('stage', 0)] = RoIStage(
-                rois=bbox2roi([sampled.priors for sampled in sampling_results]),
-                labels=_labels(sampling_results, result['cls_score'].shape[1] - 1),
-                logits=result['cls_score'],
-                offsets=result['bbox_pred'],
-                features=result.get('bbox_feats'),
-            )
+            sampled = [Sampled.of(one) for one in given.get('sampling_results', ())]
+            result = original(*args, **kwargs)
+            stage = given.get('stage', 0)
+            head = of_stage(roi_head.bbox_head, stage)
+            self.stages[stage] = recorded_stage(roi_head, head, sampled, given, result)
             return result
 
         return bbox_loss
-
-
-def _labels(sampling_results: list[Any], background: int) -> Tensor:
-    """Classes in the row order of ``bbox2roi``: the positives of an image, then its negatives."""
-    labels = []
-    for sampled in sampling_results:
-        negatives = sampled.neg_priors.shape[0]
-        labels += [
-            sampled.pos_gt_labels,
-            sampled.pos_gt_labels.new_full((negatives,), background),
-        ]
-    return torch.cat(labels)

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
+from itertools import count
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
-from wkd_det.detection.geometry import fitted_maps, level_strides, on_device, without_image
-from wkd_det.detection.heads import HeadOutput, run_box_head
+from wkd_det.detection.classifiers import class_logits
+from wkd_det.detection.dry_run import dry_run
+from wkd_det.detection.geometry import (
+    PLACES,
+    fitted_maps,
+    on_device,
+    roi_place,
+    without_image,
+)
+from wkd_det.detection.heads import (
+    HeadOutput,
+    image_context,
+    is_sparse,
+    of_stage,
+    run_box_head,
+    run_sparse_head,
+)
 from wkd_det.detection.pooling import pooled
-from wkd_det.detection.student_view import PLACES, DetectorStudentView
+from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.distillation.images import check_pixels
 from wkd_det.distillation.recording import Recorded, module_of, recording
 from wkd_det.distillation.teacher import Teacher
@@ -143,12 +159,14 @@ class DetectorTeacherView(TeacherView):
         self._modules = modules
         self._outputs = Recorded(single=True)
         self._heads: list[tuple[Tensor, int, HeadOutput]] = []
+        self._sparse_logits: list[Tensor] = []
 
     @cached_property
     @torch.no_grad()
     def inputs(self) -> Tensor:
         """The batch as the teacher's own preprocessor would make it, shape ``(N, C, H', W')``."""
-        return self._teacher_input(self._student.inputs, self._student.image_sizes)
+        batch = self._student.inputs
+        return self._teacher_input(batch, self._student.image_sizes[: len(batch)])
 
     @property
     def _laid_out(self) -> Tensor:
@@ -161,9 +179,12 @@ class DetectorTeacherView(TeacherView):
         return self.once(('maps of taps', place), lambda: self._maps_of_taps(place))
 
     def _maps_of_taps(self, place: str) -> tuple[Tensor, ...]:
-        strides = level_strides(self.module) if place == 'neck' else None
         maps = without_image(self.module, place, self._maps(place))
-        return fitted_maps(self._teacher.given(maps), *self._batch_sizes(), strides)
+        maps, (own, other) = self._for_each_branch(self._teacher.given(maps)), self._batch_sizes()
+        if own == other:
+            return maps
+        levels = self._teacher.once('levels', lambda: dry_run(self.module).places).get(place)
+        return fitted_maps(maps, own, other, levels and levels.strides)
 
     def fitted(self, module: str, features: Tensor) -> Tensor:
         if module.startswith('roi_head.'):  # one row per RoI
@@ -190,40 +211,75 @@ class DetectorTeacherView(TeacherView):
             rois: RoIs of the student, shape ``(R, 5)``.
             stage: Stage of a Cascade teacher; other teachers have stage 0 only.
         """
-        for seen, seen_stage, output in self._heads:
-            if seen is rois and seen_stage == stage:
-                return output
-        with torch.no_grad(), self._recording('roi_head'):
-            output = self._run_head(self._maps_of_rois(), rois, stage)
-        self._heads.append((rois, stage, output))
-        return output
+        raw = self._raw(rois, stage)
+        return self.once(('output', id(raw)), lambda: self._output_of(raw, stage))
 
     def head(self, maps: tuple[Tensor, ...], rois: Tensor, stage: int = 0) -> HeadOutput:
         """Logits and offsets of the teacher's box head on the student's maps.
 
         The teacher's parameters ask for no gradient, but its input gets one.
         """
-        return self._run_head(self._teacher.inference.taken(maps), rois, stage)
+        rows = self._student.level_rows
+        maps = self._teacher.inference.taken(maps)
+        with self._teacher.computing(rois):
+            raw = run_box_head(self.module, maps, rois, stage, rows)
+        return self._output_of(raw, stage)
 
     @torch.no_grad()
     def pooled(self, extractor: nn.Module, rois: Tensor) -> Tensor:
-        """RoIAlign of the neck's maps, shape ``(R, C, H, W)``."""
+        """RoIAlign of the maps that RoIs are read from, shape ``(R, C, H, W)``."""
         rows = self._student.level_rows
         return self._teacher.given(pooled(rows, extractor, self._maps_of_rois(), rois))
 
-    def _run_head(self, maps: tuple[Tensor, ...], rois: Tensor, stage: int) -> HeadOutput:
-        """Output of the box head in the student's classes, from maps in the teacher's type."""
-        with self._teacher.computing(rois):
-            raw = run_box_head(self.module, maps, rois, stage, self._student.level_rows)
+    def _raw(self, rois: Tensor, stage: int) -> HeadOutput:
+        """Output of the box head as it gives it."""
+        for seen, seen_stage, raw in self._heads:
+            if seen is rois and seen_stage == stage:
+                return raw
+        rows = self._student.level_rows
+        with torch.no_grad(), self._recording('roi_head'), self._teacher.computing(rois):
+            if is_sparse(self.module.roi_head):
+                while len(self._sparse_logits) <= stage:
+                    self._sparse_logits.append(next(self._sparse_stages))
+                raw = HeadOutput(self._sparse_logits[stage], None)
+            else:
+                maps, context = self._maps_of_rois(), self._context
+                raw = run_box_head(self.module, maps, rois, stage, rows, context)
+        self._heads.append((rois, stage, raw))
+        return raw
+
+    def _output_of(self, raw: HeadOutput, stage: int) -> HeadOutput:
+        """The same in the student's classes."""
+        head = of_stage(self.module.roi_head.bbox_head, stage)
         logits, offsets = self._teacher.given((raw.logits, raw.offsets))
         if isinstance(offsets, Tensor):  # a SABL head gives buckets, which no tap reads
             offsets = self._teacher.offsets(offsets)
-        return HeadOutput(self._teacher.logits(logits), offsets)
+        return HeadOutput(self._teacher.logits(class_logits(head, logits)), offsets)
+
+    @cached_property
+    def _sparse_stages(self) -> Iterator[Tensor]:
+        """Logits of the stages of a Sparse R-CNN, each on the student's RoIs in this stage."""
+        rois = (self._student.stage(index).rois for index in count())
+        return run_sparse_head(self.module, self._maps_of_rois(), rois, self._student.level_rows)
+
+    @cached_property
+    def _context(self) -> dict[str, Tensor]:
+        """What the box head reads of whole images, the same for all stages."""
+        with self._teacher.computing(self.inputs):
+            return image_context(self.module.roi_head, self._maps_of_rois())
 
     def _maps_of_rois(self) -> tuple[Tensor, ...]:
-        """Maps of the neck as kernels of RoIs read them: in the usual layout."""
-        maps = self._maps('neck')
-        return self.once('maps of RoIs', lambda: tuple(one.contiguous() for one in maps))
+        """Maps that RoIs are read from, as their kernels read them: in the usual layout."""
+        maps = self._maps(roi_place(self.module))
+        return self.once(
+            'maps of RoIs',
+            lambda: self._for_each_branch(tuple(one.contiguous() for one in maps)),
+        )
+
+    def _for_each_branch(self, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Maps of as many images as the student's have, which may have several branches."""
+        times = len(self._student.samples) // len(maps[0])
+        return maps if times <= 1 else tuple(one.repeat(times, 1, 1, 1) for one in maps)
 
     def _maps(self, place: str) -> tuple[Tensor, ...]:
         """Maps of a place in the sizes of the teacher's own batch."""
@@ -241,9 +297,9 @@ class DetectorTeacherView(TeacherView):
             self._maps(part)
         elif part == 'roi_head':
             for index, stage in self._student.stages.items():
-                self.on_rois(stage.rois, index)
+                self._raw(stage.rois, index)
         else:  # a dense head
-            maps = self._maps('neck') if self.module.with_neck else self._maps('backbone')
+            maps = self._maps(roi_place(self.module))
             computing = self._teacher.computing(self.inputs)
             with torch.no_grad(), self._recording(part), computing:
                 getattr(self.module, part)(maps)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from wkd_det.distillation.classes import NamesInTraining, match_classes
 from wkd_det.distillation.distiller import Distiller, check_on_non_finite
+from wkd_det.distillation.empty import empty_copy, empty_network
 from wkd_det.distillation.images import first_convolution, image_channels, repeats_grey
 from wkd_det.distillation.places import Places
 from wkd_det.distillation.tap import Tap
@@ -154,6 +154,16 @@ class DistilledModel:
         """
         raise ValueError('it has no single last layer')
 
+    def empty_copy(self, teacher: Mapping[str, Any] | None = None) -> nn.Module:
+        """The network of the student, or of a teacher, on the meta device.
+
+        Args:
+            teacher: Model config of the teacher.
+        """
+        if teacher is None:
+            return empty_copy(self.network_of(self))
+        return self.network_of(empty_network(teacher))
+
     @property
     def probe_size(self) -> int:
         """Side of the images with which networks are probed, in pixels."""
@@ -227,7 +237,7 @@ class DistilledModel:
         network = self.network_of(teacher.module)
 
         def parts() -> Iterable[Callable[[], Any]]:
-            image = self.probe_image(copy.deepcopy(network).to('meta').eval())
+            image = self.probe_image(empty_copy(network).eval())
             like = next(network.parameters())
             return self.probe_parts(network, torch.zeros(image.shape).to(like))
 
@@ -246,6 +256,6 @@ class DistilledModel:
             return False  # as good as always; the way below copies both networks
         channels = []
         for network in (own, other):
-            copied = copy.deepcopy(network).to('meta').eval()
+            copied = empty_copy(network).eval()
             channels.append(self.probe_image(copied).shape[1])
         return repeats_grey(*channels)

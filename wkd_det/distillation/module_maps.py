@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from wkd_det import registry
 from wkd_det.distillation.layouts import hints_of, layout_of
 from wkd_det.distillation.view import View
 
@@ -23,11 +20,7 @@ def empty_copies(
         student: The distilled model.
         teacher: Model config of the teacher; None without one.
     """
-    own = copy.deepcopy(student.network_of(student)).to('meta')
-    if teacher is None:
-        return own, None
-    with torch.device('meta'):
-        return own, student.network_of(registry.build(teacher))
+    return student.empty_copy(), None if teacher is None else student.empty_copy(teacher)
 
 
 class ModuleMaps:

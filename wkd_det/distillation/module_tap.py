@@ -99,9 +99,7 @@ class ModulesTap(Tap):
         """Levels of a pyramid that a pair stands for, for terms that borrow its connector."""
         return ()
 
-    def attach(
-        self, student: nn.Module, teacher: nn.Module | None, connectors: Sequence[Connector]
-    ) -> None:
+    def check(self, connectors: Sequence[Connector]) -> None:
         if not self.same_size or not self.needs_teacher:
             return
         sizes, targets = self._own.sizes, self._other.sizes

@@ -104,6 +104,18 @@ class Tap:
         """
         return Binding()
 
+    def check(self, connectors: Sequence[Connector]) -> None:
+        """Refuse connectors that do not bring the student's maps to the size of the teacher's.
+
+        Called when the model is built, after :meth:`bind`.
+
+        Args:
+            connectors: Those that were built for the slots.
+
+        Raises:
+            ValueError: With both sizes.
+        """
+
     def attach(
         self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
     ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -53,6 +53,7 @@ class Teacher:
         self.inference = inference or Inference()
         self.order = ClassOrder()
         self._batch_type: torch.dtype | None = None
+        self._found: dict[Hashable, Any] = {}
 
     def __deepcopy__(self, memo: dict) -> Teacher:
         return self
@@ -73,6 +74,12 @@ class Teacher:
                 self.module.to(inputs.device)
         elif (own.device, own.dtype) != (inputs.device, inputs.dtype):
             self.module.to(inputs.device, inputs.dtype)
+
+    def once(self, key: Hashable, find: Callable[[], Any]) -> Any:
+        """A fact about the network, which is found out when it is first asked for."""
+        if key not in self._found:
+            self._found[key] = find()
+        return self._found[key]
 
     def prepare(
         self,

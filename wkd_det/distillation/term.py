@@ -294,6 +294,8 @@ def build_term(
         if _borrows(config)
         else build_connectors(section, config.get('connector'), binding, mixes_widths)
     )
+    with _said_of(section):
+        tap.check(connectors)
     facts = told(student, tap.yields, binding, connectors, keyword_names(cls))
     loss = build_strict(f'{section}.loss', config['loss'], _losses(tap.yields), **facts)
     loss = adopt_loss(loss, tap.yields)

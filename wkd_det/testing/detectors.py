@@ -99,6 +99,26 @@ def tiny_faster_rcnn(
     )
 
 
+def tiny_c4(*, num_classes: int = 4) -> ConfigDict:
+    """Return the model config of a Faster R-CNN without a neck, on three stages of a ResNet-18.
+
+    Its RoIs go through the fourth stage, whose widths cannot be chosen.
+
+    Args:
+        num_classes: Number of object classes.
+    """
+    model = tiny_faster_rcnn(num_classes=num_classes, base_channels=64)
+    del model['neck']
+    model.backbone.update(num_stages=3, strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,))
+    model.rpn_head.update(in_channels=256, feat_channels=16)
+    model.rpn_head.anchor_generator.update(scales=[2, 4], strides=[16])
+    roi_head = model.roi_head
+    roi_head.shared_head = ConfigDict(type='ResLayer', depth=18, stage=3, stride=2, dilation=1)
+    roi_head.bbox_roi_extractor.update(out_channels=256, featmap_strides=[16])
+    roi_head.bbox_head.update(in_channels=512, roi_feat_size=4)
+    return model
+
+
 def save_detector(
     config: ConfigDict, path: Path, *, class_names: list[str] | None = None, seed: int = 1
 ) -> nn.Module:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from wkd_det.connectors import Connector
-from wkd_det.detection.geometry import level_widths, roi_levels
+from wkd_det.detection.geometry import roi_place
 from wkd_det.detection.heads import HeadOutput, require_plain_forward, roi_extractor
 from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.taps.rois import RoIHeadTap, RoILogitsTap, RoIOffsetsTap
@@ -44,28 +44,27 @@ class CrossedTap(RoIHeadTap):
 
     def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
         binding = super().bind(student, teacher)
-        own = level_widths(student.model_config, 'neck')
-        other = level_widths(teacher, 'neck')
-        if self.head == 'teacher':
-            count = max(roi_levels(teacher, stage) for _, stage in self.stages)
-            pairs = list(zip(own, other))
-        else:
-            count = max(roi_levels(student.model_config, stage) for stage, _ in self.stages)
-            pairs = list(zip(other, own))
+        runs = student.dry_run(), student.dry_run(teacher)
+        own, other = (run.levels(roi_place(run.network)).channels for run in runs)
+        reads = ('student', 'teacher').index(self.head)
+        pairs = list(zip(own, other) if reads else zip(other, own))
+        count = max(
+            roi_extractor(runs[reads].network, stages[reads], self.head).num_inputs
+            for stages in self.stages
+        )
         if len(pairs) < count:
             raise ValueError(
-                f"the {self.head}'s head reads {count} levels of the neck, and only {len(pairs)} "
-                'are there in both networks'
+                f"the {self.head}'s head reads {count} levels, and only {len(pairs)} are there in "
+                'both networks'
             )
         slots = tuple(Slot(*widths, (level,)) for level, widths in enumerate(pairs[:count]))
         projects = 'student' if self.head == 'teacher' else 'teacher'
         return replace(binding, slots=slots, projects=projects)
 
-    def attach(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
-    ) -> None:
-        super().attach(student, teacher, connectors)
+    def _check(self, student: nn.Module, teacher: nn.Module) -> None:
+        super()._check(student, teacher)
         require_plain_forward(student, 'student')
+        require_plain_forward(teacher, 'teacher')
         for stage, teacher_stage in self.stages:
             own = list(roi_extractor(student, stage, 'student').featmap_strides)
             other = list(roi_extractor(teacher, teacher_stage, 'teacher').featmap_strides)
@@ -96,10 +95,11 @@ class CrossedTap(RoIHeadTap):
 
 
 def _projected(source: View, target: View, connectors: Sequence[Connector]) -> tuple[Tensor, ...]:
-    """Maps of one network's neck in the widths and sizes of the other's."""
-    sizes = [tuple(features.shape[-2:]) for features in target.maps('neck')]
+    """Maps that one network's RoIs come from in the widths and sizes of the other's."""
+    sizes = [tuple(features.shape[-2:]) for features in target.maps(roi_place(target.module))]
+    place = roi_place(source.module)
     return tuple(
-        source.projected('neck', level, connector, sizes[level])
+        source.projected(place, level, connector, sizes[level])
         for level, connector in enumerate(connectors)
     )
 

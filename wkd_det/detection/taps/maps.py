@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from wkd_det.connectors import Connector
-from wkd_det.detection.geometry import level_strides, level_widths
 from wkd_det.distillation.tap import Binding, Slot, Tap, common_part
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
 from wkd_det.ops.checks import check_weights, is_integer
@@ -58,10 +57,13 @@ class MapTap(Tap):
         self.levels = levels
         self.teacher_levels = levels if teacher_levels is None else teacher_levels
         self.weights = level_weights
+        self.strides: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
+        """Of all levels of the student and of the teacher, known once both networks are."""
 
     def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
-        own = level_widths(student.model_config, self.place)
-        other = level_widths(teacher, self.place)
+        levels = [run.levels(self.place) for run in (student.dry_run(), student.dry_run(teacher))]
+        self.strides = tuple(one.strides for one in levels)
+        own, other = (one.channels for one in levels)
         if self.levels is None:
             if len(own) != len(other):
                 raise ValueError(
@@ -82,21 +84,17 @@ class MapTap(Tap):
         )
         return Binding(slots=slots, joins_levels=True)
 
-    def attach(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
-    ) -> None:
-        own, other = level_strides(student), level_strides(teacher)
-        if self.place != 'neck' or own is None or other is None:
-            return  # the shapes are compared at the first batch
+    def check(self, connectors: Sequence[Connector]) -> None:
+        own, other = self.strides
         each = len(connectors) == len(self.levels) and not _spans_levels(connectors)
         for index, (level, teacher_level) in enumerate(zip(self.levels, self.teacher_levels)):
             connector = connectors[index] if each else None
             if own[level] != other[teacher_level] and not (connector and connector.resizes):
                 raise ValueError(
-                    f'neck level {level} has stride {own[level]} in the student and level '
+                    f'{self.place} level {level} has stride {own[level]} in the student and level '
                     f'{teacher_level} has {other[teacher_level]} in the teacher (all strides: '
-                    f'{own} and {other}): choose others with levels and teacher_levels, or use a '
-                    'connector with resize=True'
+                    f'{list(own)} and {list(other)}): choose others with levels and '
+                    'teacher_levels, or use a connector with resize=True'
                 )
 
     def read(

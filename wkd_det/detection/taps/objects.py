@@ -55,15 +55,13 @@ class ImitationTap(PyramidTap):
             raise ValueError(f'threshold must lie in [0, 1), got {threshold!r}')
         self.threshold = threshold
 
-    def attach(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
-    ) -> None:
-        super().attach(student, teacher, connectors)
+    def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
         head = getattr(student, 'rpn_head', None) or getattr(student, 'bbox_head', None)
         if not isinstance(getattr(head, 'prior_generator', None), AnchorGenerator):
             raise ValueError(
                 f'imitation needs anchors: the {type(student).__name__} of the student has none'
             )
+        return super().bind(student, teacher)
 
     def read(
         self,

@@ -10,7 +10,7 @@ from mmdet.models.roi_heads.roi_extractors import SingleRoIExtractor
 from torch import nn
 
 from wkd_det.connectors import Connector, IdentityConnector
-from wkd_det.detection.geometry import roi_width
+from wkd_det.detection.geometry import roi_place
 from wkd_det.detection.heads import roi_extractor
 from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.taps.rois import RoITap
@@ -28,21 +28,16 @@ class RoIPooler:
         teacher: RoI extractor of the teacher.
         size: Height and width of the pooled features; the student's own if None.
         at_map: The student's maps have the teacher's width when they are pooled.
-
-    Raises:
-        ValueError: If an extractor is no ``SingleRoIExtractor``.
     """
 
     def __init__(
         self,
-        student: nn.Module,
-        teacher: nn.Module,
+        student: SingleRoIExtractor,
+        teacher: SingleRoIExtractor,
         *,
         size: int | None,
         at_map: bool,
     ) -> None:
-        _require_single(student, 'student')
-        _require_single(teacher, 'teacher')
         size = size or _size(student)
         self.is_own_size = size == _size(student)
         self.student = _sized(student, size, teacher.out_channels if at_map else None)
@@ -113,9 +108,15 @@ class RoIFeatsTap(RoITap):
 
     def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
         super().bind(student, teacher)
-        widths = {
-            (roi_width(student, own), roi_width(teacher, other)) for own, other in self.stages
-        }
+        other = student.dry_run(teacher).network
+        extractors = [
+            (roi_extractor(student, stage, 'student'), roi_extractor(other, at, 'teacher'))
+            for stage, at in self.stages
+        ]
+        for pair in extractors:
+            for owner, extractor in zip(('student', 'teacher'), pair):
+                _require_single(extractor, owner)
+        widths = {tuple(one.out_channels for one in pair) for pair in extractors}
         if len(widths) > 1:
             raise ValueError(
                 f'stages share a connector, but their widths differ: {sorted(widths)}; write one '
@@ -130,7 +131,6 @@ class RoIFeatsTap(RoITap):
     def attach(
         self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
     ) -> None:
-        super().attach(student, teacher, connectors)
         # Losses across unequal widths have no connector that changes them.
         widens = not isinstance(connectors[0], IdentityConnector)
         self.poolers = [
@@ -150,10 +150,11 @@ class RoIFeatsTap(RoITap):
         connectors: Sequence[Connector],
     ) -> list[Pair]:
         (connector,) = connectors
-        maps = student.maps('neck')
+        place = roi_place(student.module)
+        maps = student.maps(place)
         if self.connector_at == 'map':
             count = max(pooler.student.num_inputs for pooler in self.poolers)
-            maps = tuple(student.projected('neck', level, connector) for level in range(count))
+            maps = tuple(student.projected(place, level, connector) for level in range(count))
         pairs = []
         for (stage, _), pooler in zip(self.stages, self.poolers):
             recorded = student.stage(stage)

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from wkd_det.connectors import Connector
+from wkd_det.detection.classifiers import classifier_rows, require_classifier
 from wkd_det.detection.heads import (
     HeadOutput,
     box_head,
     can_record,
     require_offsets,
-    require_plain_forward,
+    require_own_rois,
     require_same_coding,
     stage_pairs,
 )
@@ -64,20 +65,23 @@ class RoITap(Tap):
         """Stages of student and teacher, known once both networks are."""
 
     def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
-        self.stages = stage_pairs(student, teacher, self.stage, self.teacher_stage)
-        return Binding()
-
-    def attach(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
-    ) -> None:
-        for owner, model in (('student', student), ('teacher', teacher)):
-            if not model.with_neck:
-                raise ValueError(f'RoIs are read from the neck, and the {owner} has none')
+        other = student.dry_run(teacher).network
+        self.stages = stage_pairs(student, other, self.stage, self.teacher_stage)
         if not can_record(student.roi_head):
             raise ValueError(
                 f'the RoIs of a {type(student.roi_head).__name__} cannot be read: use the tap '
                 'neck or backbone'
             )
+        self._check(student, other)
+        return Binding()
+
+    def _check(self, student: nn.Module, teacher: nn.Module) -> None:
+        """Refuse networks that do not fit in the stages that are compared.
+
+        Args:
+            student: The student.
+            teacher: The teacher on the meta device.
+        """
 
 
 def _is_choice(value: Any) -> bool:
@@ -91,11 +95,8 @@ class RoIHeadTap(RoITap):
 
     compares_classes: ClassVar[bool] = True
 
-    def attach(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
-    ) -> None:
-        super().attach(student, teacher, connectors)
-        require_plain_forward(teacher, 'teacher')
+    def _check(self, student: nn.Module, teacher: nn.Module) -> None:
+        require_own_rois(student, teacher, self.stages)
 
     def read(
         self,
@@ -132,6 +133,9 @@ class RoIHeadTap(RoITap):
 
 class RoILogitsTap(RoIHeadTap):
     """Class logits of both box heads on the RoIs that the student has sampled.
+
+    They are logits of a softmax over classes and background, whatever the classifiers are; see
+    :mod:`wkd_det.detection.classifiers`.
 
     Args:
         rois: ``'all'`` sampled RoIs or those assigned to an object (``'foreground'``).
@@ -174,24 +178,17 @@ class RoILogitsTap(RoIHeadTap):
             )
         return replace(binding, num_classes=count, background=self.background)
 
-    def attach(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
-    ) -> None:
-        super().attach(student, teacher, connectors)
+    def _check(self, student: nn.Module, teacher: nn.Module) -> None:
+        super()._check(student, teacher)
         for stage, teacher_stage in self.stages:
-            _require_softmax(box_head(student, stage, 'student'), 'student')
-            _require_softmax(box_head(teacher, teacher_stage, 'teacher'), 'teacher')
+            require_classifier(box_head(student, stage, 'student'), 'student')
+            require_classifier(box_head(teacher, teacher_stage, 'teacher'), 'teacher')
 
     def class_rows(self, teacher: nn.Module) -> Tensor:
         # Several stages share one class cost: that of the last, most selective one.
         head = box_head(teacher, self.stages[-1][1], 'teacher')
-        classifier = getattr(head, 'fc_cls', None)
-        if getattr(classifier, 'weight', None) is None:
-            raise ValueError(
-                f'the {type(head).__name__} of the teacher has no fc_cls.weight to compute class '
-                'costs from: take them from a file'
-            )
-        return classifier.weight if self.background else classifier.weight[: head.num_classes]
+        rows = classifier_rows(head)
+        return rows if self.background else rows[: head.num_classes]
 
     def _pair(
         self, student: DetectorStudentView, stage: int, own: HeadOutput, other: HeadOutput
@@ -206,14 +203,6 @@ class RoILogitsTap(RoIHeadTap):
         if not self.background:
             student_logits, teacher_logits = student_logits[:, :-1], teacher_logits[:, :-1]
         return dict(student=student_logits, teacher=teacher_logits, target=labels)
-
-
-def _require_softmax(head: nn.Module, owner: str) -> None:
-    if getattr(head.loss_cls, 'use_sigmoid', False) or head.custom_cls_channels:
-        raise ValueError(
-            f'roi_logits needs a softmax over classes and background; the {owner} uses '
-            f'{type(head.loss_cls).__name__}'
-        )
 
 
 class RoIOffsetsTap(RoIHeadTap):
@@ -240,10 +229,8 @@ class RoIOffsetsTap(RoIHeadTap):
             rois=rois, stage=stage, teacher_stage=teacher_stage, stage_weights=stage_weights
         )
 
-    def attach(
-        self, student: nn.Module, teacher: nn.Module, connectors: Sequence[Connector]
-    ) -> None:
-        super().attach(student, teacher, connectors)
+    def _check(self, student: nn.Module, teacher: nn.Module) -> None:
+        super()._check(student, teacher)
         for stage, teacher_stage in self.stages:
             require_offsets(student, stage, 'student')
             require_offsets(teacher, teacher_stage, 'teacher')

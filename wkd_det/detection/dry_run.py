@@ -1,0 +1,235 @@
+"""Dry run: channels, sizes and strides of every place of a detector, found without its weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wkd_det import registry
+from wkd_det.detection.geometry import PLACES, without_image
+from wkd_det.distillation.empty import empty_copy, empty_network
+from wkd_det.distillation.images import image_channels
+from wkd_det.distillation.recording import INPUT, Recorded, recording
+
+SIZE = 256
+"""Side of the image in pixels; all usual strides divide it."""
+_SIZES = (SIZE, 512, 1024)  # unpadded convolutions leave nothing of a small image (SSD)
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Maps of one place, level by level."""
+
+    channels: tuple[int, ...]
+    sizes: tuple[tuple[int, int], ...]
+    """Height and width for the image of the dry run."""
+    strides: tuple[float, ...]
+    """Pixels of the image for each of the map; whole numbers wherever the image divides so."""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a detector gives for one empty image."""
+
+    network: nn.Module
+    """The detector on the meta device."""
+    kind: str
+    """Name of its class."""
+    image: tuple[int, ...]
+    """Shape of the image, ``(1, C, H, W)``."""
+    device: str
+    """Where it ran: ``'meta'``, or another where an operator has no form there."""
+    places: Mapping[str, Levels]
+    """Those of ``PLACES`` that the detector has, and that ran."""
+    modules: Mapping[str, tuple[int, ...]]
+    """Shapes of what modules return, and with ``:input`` of what they are given, by name."""
+    refused: Mapping[str, str]
+    """Reasons why modules that ran cannot be tapped, by name."""
+    stopped: Mapping[str, str]
+    """Reasons why parts did not run: of ``PLACES``, of dense heads, or ``'roi_head'``."""
+
+    def levels(self, place: str) -> Levels:
+        """Maps of the backbone or the neck.
+
+        Args:
+            place: ``'backbone'`` or ``'neck'``.
+
+        Raises:
+            ValueError: If there are none; with the reason and with what can be tapped.
+        """
+        if place in self.places:
+            return self.places[place]
+        if getattr(self.network, place, None) is None:
+            raise ValueError(
+                f'the {self.kind} has no {place}: use the tap backbone, or a module by its name, '
+                f'e.g. {self._example()!r}'
+            )
+        raise ValueError(
+            f'the maps of the {place} of {self.kind} cannot be found by an empty image '
+            f'({self.stopped.get(place, "it did not run")}): tap a module by its name'
+        )
+
+    def shape(self, module: str) -> tuple[int, ...] | None:
+        """Shape of what a module returns, or is given; None if an empty image does not reach it.
+
+        Args:
+            module: Its name, with or without ``:input`` at the end.
+
+        Raises:
+            ValueError: If it cannot be tapped.
+        """
+        if module in self.refused:
+            raise ValueError(self.refused[module])
+        return self.modules.get(module)
+
+    def _example(self) -> str:
+        maps = [name for name, shape in self.modules.items() if len(shape) == 4]
+        inner = [name for name in maps if name.startswith('backbone.') and INPUT not in name]
+        return min(reversed(inner), key=lambda name: name.count('.'), default='backbone.layer3')
+
+
+def dry_run(model: nn.Module | Mapping[str, Any]) -> DryRun:
+    """Run a detector on one empty image, on the meta device, where nothing is computed.
+
+    Nothing of the model changes, weights are neither made nor read, and the random state stays as
+    it was. Where an operator has no form on the meta device, the detector runs once on the CPU, or
+    on a GPU, with an image of zeros.
+
+    Args:
+        model: A detector, or its model config.
+
+    Returns:
+        Channels, sizes and strides of the backbone and the neck, and the shapes of all modules
+        that run once.
+    """
+    empty = empty_copy(model) if isinstance(model, nn.Module) else empty_network(model)
+    empty.eval().float()  # a teacher may compute in another type
+    for device in ('meta', 'cpu', *(['cuda'] if torch.cuda.is_available() else [])):
+        network = empty if device == 'meta' else _with_weights(model).to(device).eval().float()
+        for size in _SIZES:
+            found = replace(_run(network, device, size), network=empty)
+            if all(place in found.places for place in PLACES if _has(empty, place)):
+                return found
+    return found
+
+
+def detector_parts(network: nn.Module, image: Tensor) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Names of the parts of a detector and functions that run them, one after the other.
+
+    Each function returns the outputs of the part. The first, ``'maps'``, stands for backbone and
+    neck, and must have run before the others.
+
+    Args:
+        network: On the device of the image.
+        image: Shape ``(N, C, H, W)``.
+    """
+    maps: list[Any] = []
+
+    def features() -> list[Any]:
+        maps.extend(network.extract_feat(image))
+        return maps
+
+    yield 'maps', features
+    for name, part in network.named_children():
+        if name.endswith('_head') and name != 'roi_head':
+            yield name, partial(part, tuple(maps))
+    if getattr(network, 'with_roi_head', False):
+        yield 'roi_head', partial(_run_box_heads, network.roi_head, image.device)
+
+
+def detector_image(network: nn.Module, size: int = SIZE) -> Tensor:
+    """An image, on the meta device, as a detector on the meta device takes it."""
+    channels = image_channels(network, network.extract_feat, size)
+    return torch.zeros(1, channels, size, size, device='meta')
+
+
+def _run(network: nn.Module, device: str, size: int) -> DryRun:
+    empty = network if device == 'meta' else empty_copy(network)
+    image = torch.zeros(detector_image(empty, size).shape, device=device)
+    names = [name for name, _ in network.named_modules() if name]
+    names += [f'{name}{INPUT}' for name in names]
+    recorded = Recorded(single=True)
+    with torch.random.fork_rng(devices=[]), recording(network, names, into=recorded):
+        stopped = _run_parts(network, image)
+    reason = stopped.pop('maps', None)
+    places = {}
+    for place in PLACES:
+        if place in recorded:
+            try:
+                places[place] = _levels(without_image(network, place, recorded.latest(place)), size)
+            except ValueError as error:
+                stopped[place] = str(error)
+        elif reason is not None and _has(network, place):
+            stopped[place] = reason
+    modules, refused = {}, {}
+    for name in names:
+        if name in recorded:
+            try:
+                modules[name] = tuple(recorded[name].shape)
+            except ValueError as error:
+                refused[name] = str(error)
+    kind, shape = type(network).__name__, tuple(image.shape)
+    return DryRun(network, kind, shape, device, places, modules, refused, stopped)
+
+
+@torch.no_grad()
+def _run_parts(network: nn.Module, image: Tensor) -> dict[str, str]:
+    """Run all parts, and return the reasons of those that fail."""
+    stopped = {}
+    for part, run in detector_parts(network, image):
+        try:
+            run()
+        except Exception as error:  # whatever its code does without data, or on this device
+            said = str(error).strip().partition('\n')[0]
+            stopped[part] = f'{type(error).__name__}: {said}'
+    return stopped
+
+
+def _levels(maps: Any, size: int) -> Levels:
+    maps = (maps,) if isinstance(maps, Tensor) else tuple(maps)
+    for one in maps:
+        if not isinstance(one, Tensor) or one.dim() != 4:
+            found = tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__
+            raise ValueError(f'it gives a {found}, no map (N, C, H, W)')
+    return Levels(
+        tuple(one.shape[1] for one in maps),
+        tuple(tuple(one.shape[-2:]) for one in maps),
+        tuple(_stride(size, one.shape[-1]) for one in maps),
+    )
+
+
+def _stride(size: int, length: int) -> float:
+    return size // length if size % length == 0 else round(size / length, 1)
+
+
+def _run_box_heads(roi_head: nn.Module, device: torch.device) -> list[Any]:
+    """Run the box head of each stage on one empty RoI, and return the outputs."""
+    extractors, heads = roi_head.bbox_roi_extractor, roi_head.bbox_head
+    if not isinstance(heads, nn.ModuleList):
+        extractors, heads = [extractors], [heads]
+    outputs = []
+    for extractor, head in zip(extractors, heads):
+        size = extractor.roi_layers[0].output_size
+        features = torch.zeros(1, extractor.out_channels, *size, device=device)
+        if roi_head.with_shared_head:
+            features = roi_head.shared_head(features)
+        outputs.append(head(features))
+    return outputs
+
+
+def _has(network: nn.Module, place: str) -> bool:
+    return getattr(network, place, None) is not None
+
+
+def _with_weights(model: nn.Module | Mapping[str, Any]) -> nn.Module:
+    """A detector of its own with some weights, of which only the shapes count."""
+    if isinstance(model, nn.Module):
+        return copy.deepcopy(model)
+    with torch.random.fork_rng(devices=[]):
+        return registry.build(copy.deepcopy(model))

@@ -1,0 +1,59 @@
+"""Networks without weights: on the meta device, where nothing is computed or stored."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from wkd_det import registry
+
+_FACTORIES = (torch.empty, torch.full, torch.ones, torch.rand, torch.randn, torch.zeros)
+"""What parameters are made with. Numbers that code computes with while it builds a network, e.g.
+the rates of a Swin's stochastic depth, are made otherwise and must have values."""
+
+
+class _EmptyParameters(TorchFunctionMode):
+    """A block in which new parameters are on the meta device."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in _FACTORIES:
+            kwargs.setdefault('device', 'meta')
+        return func(*args, **kwargs)
+
+
+def empty_copy(network: nn.Module) -> nn.Module:
+    """A copy of a network on the meta device."""
+    # Told to ``deepcopy`` as copied already, so that no weight is.
+    made: dict[int, Any] = {
+        id(one): nn.Parameter(one.detach().to('meta'), one.requires_grad)
+        for one in network.parameters()
+    }
+    made.update((id(one), one.to('meta')) for one in network.buffers())
+    return copy.deepcopy(network, made)
+
+
+def empty_network(config: Mapping[str, Any]) -> nn.Module:
+    """The network of a model config on the meta device; the random state stays as it was.
+
+    Args:
+        config: With ``type``; left as it is.
+    """
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with _EmptyParameters():
+                network = registry.build(copy.deepcopy(config))
+        except (NotImplementedError, RuntimeError):  # code that reads a parameter
+            network = registry.build(copy.deepcopy(config))
+    return network.to('meta')
