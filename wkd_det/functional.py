@@ -25,6 +25,7 @@ from wkd_det.costs.structure import (
 from wkd_det.losses.ab import ab_loss
 from wkd_det.losses.at import at_loss
 from wkd_det.losses.banks import bank_bytes
+from wkd_det.losses.box_wasserstein import box_wasserstein_loss
 from wkd_det.losses.boxes import offset_loss, squared_offset_distance
 from wkd_det.losses.cat_kd import cat_loss
 from wkd_det.losses.cc import cc_loss
@@ -39,6 +40,7 @@ from wkd_det.losses.icd import attended_loss
 from wkd_det.losses.ickd import ickd_loss
 from wkd_det.losses.ipot import ipot_loss
 from wkd_det.losses.kd import dkd_loss, kd_loss
+from wkd_det.losses.ld import ld_loss
 from wkd_det.losses.mgd import mgd_loss
 from wkd_det.losses.mlkd import mlkd_batch_loss, mlkd_class_loss, mlkd_loss
 from wkd_det.losses.nkd import nkd_loss
@@ -68,6 +70,7 @@ from wkd_det.losses.wsld import wsld_loss
 from wkd_det.losses.zipf import zipf_distribution, zipf_loss
 from wkd_det.ops.cells import cell_mean_and_variance
 from wkd_det.ops.divergences import bures_squared
+from wkd_det.ops.line_transport import line_transport
 from wkd_det.ops.logits import standardize_logits
 from wkd_det.ops.proximal import ipot_plan
 from wkd_det.ops.transport import sinkhorn_cost, sinkhorn_divergence, sinkhorn_plan
@@ -83,6 +86,7 @@ __all__ = [
     'at_loss',
     'attended_loss',
     'bank_bytes',
+    'box_wasserstein_loss',
     'bures_squared',
     'cat_loss',
     'cc_loss',
@@ -116,6 +120,8 @@ __all__ = [
     'kd_loss',
     'label_smoothing_loss',
     'lckt_loss',
+    'ld_loss',
+    'line_transport',
     'matrix_correlation',
     'mgd_loss',
     'mlkd_batch_loss',

@@ -20,6 +20,7 @@ LOSSES = {
     'ABLoss': 'losses.ab',
     'ATLoss': 'losses.at',
     'BoxLoss': 'losses.boxes',
+    'BoxWassersteinLoss': 'losses.box_wasserstein',
     'CATKDLoss': 'losses.cat_kd',
     'CCLoss': 'losses.cc',
     'CRDLoss': 'losses.crd',
@@ -38,6 +39,7 @@ LOSSES = {
     'IPOTLoss': 'losses.ipot',
     'KDLoss': 'losses.kd',
     'LabelSmoothingLoss': 'losses.tfkd',
+    'LDLoss': 'losses.ld',
     'MGDLoss': 'losses.mgd',
     'MLKDLoss': 'losses.mlkd',
     'NKDLoss': 'losses.nkd',
@@ -121,6 +123,7 @@ REGISTERED = {
 
 TAPS = {
     'backbone': 'detection.taps.maps:BackboneTap',
+    'box_distributions': 'detection.taps.dense:BoxDistributionsTap',
     'crossed_logits': 'detection.taps.crossed:CrossedLogitsTap',
     'crossed_offsets': 'detection.taps.crossed:CrossedOffsetsTap',
     'imitation': 'detection.taps.objects:ImitationTap',

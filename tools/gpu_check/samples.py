@@ -241,6 +241,11 @@ class _Maker:
         """Return those that compare boxes, and maps at objects."""
         return {
             'BoxLoss': self._later(self._boxes),
+            'BoxWassersteinLoss': self._later(self._sides, losses.BoxWassersteinLoss),
+            'BoxWassersteinLoss of order 2': self._later(
+                self._sides, _with(losses.BoxWassersteinLoss, order=2)
+            ),
+            'LDLoss': self._later(self._sides, losses.LDLoss),
             'ICDLoss': self._later(self._instances),
             'OffsetLoss': self._later(self._offsets),
         }
@@ -341,6 +346,11 @@ class _Maker:
 
     def _offsets(self) -> Sample:
         return Sample(losses.OffsetLoss(), self._pair(self.sizes.samples, 4))
+
+    def _sides(self, kind: Callable[[], nn.Module]) -> Sample:
+        inputs: dict[str, Any] = self._pair(self.sizes.samples, 4, 17, factor=2.0)
+        weight = torch.rand(self.sizes.samples, generator=self._generator).bfloat16().float()
+        return Sample(kind(), dict(inputs, weight=weight))
 
     def _boxes(self) -> Sample:
         count = self.sizes.samples

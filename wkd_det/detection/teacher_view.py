@@ -13,6 +13,7 @@ from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
 from wkd_det.detection.classifiers import class_logits
+from wkd_det.detection.dense import HEAD, DenseOutput, dense_output, level_strides
 from wkd_det.detection.dry_run import dry_run
 from wkd_det.detection.geometry import (
     PLACES,
@@ -200,6 +201,30 @@ class DetectorTeacherView(TeacherView):
             self._run_part_of(module)
         recorded = self._outputs[module]
         return self.once(('output', module), lambda: self._teacher.given(recorded))
+
+    def dense(self) -> DenseOutput:
+        """Outputs of the teacher's dense head, in the student's classes and sizes."""
+        return self.once('dense', self._dense)
+
+    @torch.no_grad()
+    def _dense(self) -> DenseOutput:
+        if HEAD not in self._outputs:
+            self._run_part_of(HEAD)
+        raw = self._teacher.given(self._outputs.latest(HEAD))
+        output = dense_output(getattr(self.module, HEAD), raw)
+        if not self._teacher.order.is_identity:
+            output.logits = [self._in_order(one) for one in output.logits]
+        sizes = self._batch_sizes()
+        if sizes[0] == sizes[1]:
+            return output
+        strides = level_strides(getattr(self.module, HEAD))
+        return output.mapped(lambda maps: fitted_maps(maps, *sizes, strides))
+
+    def _in_order(self, logits: Tensor) -> Tensor:
+        """Logits ``(N, A, T, H, W)`` in the student's classes."""
+        last = logits.movedim(2, -1)
+        rows = self._teacher.logits(last.flatten(0, -2))
+        return rows.unflatten(0, last.shape[:-1]).movedim(-1, 2)
 
     def logits(self, stage: int = 0) -> Tensor:
         return self.on_rois(self._student.stage(stage).rois, stage).logits

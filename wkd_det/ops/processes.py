@@ -1,4 +1,4 @@
-"""Tensors of all processes of a run: rows put together, and one process's values for all."""
+"""Tensors of all processes of a run: rows put together, means, one process's values for all."""
 
 from __future__ import annotations
 
@@ -42,6 +42,20 @@ def copy_from_first(tensor: Tensor) -> None:
     """Overwrite a tensor by that of the first process, in place; every process must call it."""
     if _process_count() > 1:
         distributed.broadcast(tensor, src=0)
+
+
+@torch.no_grad()
+def mean_over_processes(value: Tensor) -> Tensor:
+    """Return the mean of a number over all processes; every process must call it.
+
+    What is divided by it in each process has, after the mean of the gradients, the gradient that
+    one process with all samples would have.
+    """
+    processes = _process_count()
+    if processes > 1:
+        value = value.detach() / processes
+        distributed.all_reduce(value)
+    return value
 
 
 def _process_count() -> int:
