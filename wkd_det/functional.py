@@ -51,6 +51,7 @@ from wkd_det.losses.pkd import pkd_loss
 from wkd_det.losses.pkt import pkt_loss
 from wkd_det.losses.reviewkd import CONTEXT_GRIDS, hierarchical_context_loss
 from wkd_det.losses.rkd import rkd_loss
+from wkd_det.losses.sigmoid_kd import quality_focal_kd_loss, sigmoid_kd_loss
 from wkd_det.losses.sp import sp_loss
 from wkd_det.losses.srrl import srrl_loss
 from wkd_det.losses.tfkd import label_smoothing_loss, tfkd_loss, tfkd_self_loss
@@ -66,6 +67,7 @@ from wkd_det.losses.wkd_feature import (
     wkd_feature_loss,
 )
 from wkd_det.losses.wkd_logit import transported_histograms, wkd_logit_loss, wkd_transport_plan
+from wkd_det.losses.wkd_sigmoid import wkd_sigmoid_loss
 from wkd_det.losses.wsld import wsld_loss
 from wkd_det.losses.zipf import zipf_distribution, zipf_loss
 from wkd_det.ops.cells import cell_mean_and_variance
@@ -137,8 +139,10 @@ __all__ = [
     'offset_loss',
     'pkd_loss',
     'pkt_loss',
+    'quality_focal_kd_loss',
     'rkd_loss',
     'shrink_covariance',
+    'sigmoid_kd_loss',
     'sinkhorn_cost',
     'sinkhorn_divergence',
     'sinkhorn_plan',
@@ -156,6 +160,7 @@ __all__ = [
     'vid_loss',
     'wkd_feature_loss',
     'wkd_logit_loss',
+    'wkd_sigmoid_loss',
     'wkd_transport_plan',
     'wsld_loss',
     'wttm_loss',

@@ -16,7 +16,7 @@ from wkd_det.detection.detectors import (
     distilled,
 )
 from wkd_det.detection.taps.crossed import CrossedLogitsTap, CrossedOffsetsTap
-from wkd_det.detection.taps.dense import BoxDistributionsTap
+from wkd_det.detection.taps.dense import BoxDistributionsTap, DenseLogitsTap
 from wkd_det.detection.taps.maps import BackboneTap, NeckTap, PyramidTap
 from wkd_det.detection.taps.objects import ImitationTap, InstanceTap
 from wkd_det.detection.taps.roi_features import RoIFeatsTap
@@ -27,6 +27,7 @@ __all__ = [
     'BoxDistributionsTap',
     'CrossedLogitsTap',
     'CrossedOffsetsTap',
+    'DenseLogitsTap',
     'DistilledATSS',
     'DistilledCascadeRCNN',
     'DistilledFCOS',

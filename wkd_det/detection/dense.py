@@ -173,6 +173,30 @@ def num_bins(head: nn.Module, owner: str) -> int:
     return _bins(head)
 
 
+def class_weights(head: nn.Module) -> Tensor:
+    """Weights of the last convolution for each class, shape ``(K, D)``; of all priors together.
+
+    Args:
+        head: A dense head, the last layer of whose classifier has a name that ends in ``cls``.
+
+    Raises:
+        ValueError: If it has no such layer, or several.
+    """
+    named = [module for name, module in head.named_children() if name.endswith('cls')]
+    layers = list(named[0]) if len(named) == 1 and isinstance(named[0], nn.ModuleList) else named
+    rows = [
+        layer.weight.unflatten(0, (-1, head.cls_out_channels)).transpose(0, 1).flatten(1)
+        for layer in layers
+        if isinstance(layer, nn.Conv2d) and layer.out_channels % head.cls_out_channels == 0
+    ]
+    if len(named) != 1 or len(rows) != len(layers):
+        raise ValueError(
+            f'the {type(head).__name__} of the teacher has no single layer of class scores to '
+            'compute class costs from: take them from a file'
+        )
+    return torch.cat(rows, dim=1)
+
+
 def require_assignment(head: nn.Module) -> None:
     """Refuse heads whose assignment of priors to objects cannot be recorded.
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from wkd_det.connectors import Connector
 from wkd_det.detection.dense import (
     HEAD,
+    class_weights,
     dense_head,
     num_bins,
     require_assignment,
@@ -206,3 +207,34 @@ class BoxDistributionsTap(DenseTap):
 
     def _row(self, values: Tensor) -> Tensor:
         return values.unflatten(1, (4, -1))
+
+
+class DenseLogitsTap(DenseTap):
+    """Class logits of both heads, each class by a sigmoid.
+
+    Scores are compared as the head gives them, without centredness, IoU or objectness. TOOD gives
+    probabilities: their logits.
+
+    Args:
+        places, top, weigh_by, average: See :class:`DenseTap`.
+    """
+
+    yields: ClassVar[str] = 'dense_logits'
+    part: ClassVar[str] = 'logits'
+    compares_classes: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        *,
+        places: str = 'all',
+        top: int | None = None,
+        weigh_by: str | None = None,
+        average: str = 'positives',
+    ) -> None:
+        super().__init__(places=places, top=top, weigh_by=weigh_by, average=average)
+
+    def class_rows(self, teacher: nn.Module) -> Tensor:
+        return class_weights(dense_head(teacher, 'teacher'))
+
+    def _bound(self, student: nn.Module, teacher: nn.Module) -> Binding:
+        return Binding(num_classes=student.cls_out_channels)
