@@ -182,7 +182,11 @@ def class_weights(head: nn.Module) -> Tensor:
     Raises:
         ValueError: If it has no such layer, or several.
     """
-    named = [module for name, module in head.named_children() if name.endswith('cls')]
+    named = [
+        module
+        for name, module in head.named_children()
+        if name.endswith('cls') and isinstance(module, (nn.Conv2d, nn.ModuleList))
+    ]
     layers = list(named[0]) if len(named) == 1 and isinstance(named[0], nn.ModuleList) else named
     rows = [
         layer.weight.unflatten(0, (-1, head.cls_out_channels)).transpose(0, 1).flatten(1)
