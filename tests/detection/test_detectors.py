@@ -297,10 +297,10 @@ def test_roi_head_whose_rois_cannot_be_read(teacher_of):
     student = tiny_detector('FasterRCNN')
     model = build(distilled_from(student, teacher_of('FasterRCNN'), {}))
     model.roi_head.bbox_loss = lambda x, boxes: {}
-    distiller = build(distilled_from(student, teacher_of('FasterRCNN'), ROIS)).distiller
+    section = teacher_of('FasterRCNN')
+    tap = build(distilled_from(student, section, ROIS)).distiller.terms['loss_wkd_l'].tap
     with pytest.raises(ValueError, match='RoIs of a StandardRoIHead cannot be read'):
-        distiller.attach(model, distiller.teacher)
-    assert 'loss_cls' not in distiller.terms
+        tap.bind(model, section['config'])
 
 
 def test_any_other_detector_by_one_line(teacher_of):

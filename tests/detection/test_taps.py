@@ -247,7 +247,7 @@ def test_imitation_needs_anchors_and_a_threshold(teacher_section):
     model.rpn_head.prior_generator = object()
     tap = model.distiller.terms['loss_fgfi'].tap
     with pytest.raises(ValueError, match='imitation needs anchors: the DistilledFasterRCNN'):
-        tap.attach(model, model.distiller.teacher.module, [])
+        tap.bind(model, teacher_section['config'])
     term = dict(FGFI['loss_fgfi'], threshold=1.0)
     with pytest.raises(ValueError, match=r'threshold must lie in \[0, 1\), got 1.0'):
         build(teacher_section, dict(loss_fgfi=term))
@@ -446,7 +446,7 @@ def test_rois_from_other_strides_are_refused(teacher_section):
     model.roi_head.bbox_roi_extractor.featmap_strides = [4, 8, 16]
     tap = model.distiller.terms['loss_logits_there'].tap
     with pytest.raises(ValueError, match=r'same strides, got \[4, 8, 16\] in the student'):
-        tap.attach(model, model.distiller.teacher.module, [])
+        tap.bind(model, teacher_section['config'])
 
 
 def test_classes_of_the_teacher_in_another_order(teacher_section, tmp_path, monkeypatch):

@@ -18,7 +18,8 @@ from wkd_det.runtime.class_names import spelling
 class ClassifierCost(CostSource):
     """``1 - cosine`` between the rows of the teacher's last layer, background included.
 
-    Needs nothing prepared. Distances lie in ``[0, 2]``.
+    Needs nothing prepared. Distances lie in ``[0, 2]``. A classifier without a row for background
+    (sigmoids, Seesaw) leaves it equally far from all classes, see :func:`with_unknown_classes`.
 
     Args:
         center: Remove the mean row first, so that what all classes share does not count.
@@ -29,7 +30,12 @@ class ClassifierCost(CostSource):
 
     def __call__(self, table: ClassTable) -> Tensor:
         rows = table.rows().detach().double()
-        return 1 - cosine_interrelation(rows, center=self.center, class_names=table.names)
+        known = rows[:-1] if rows[-1:].isnan().all() else rows
+        names = table.names and table.names[: len(known)]
+        distance = 1 - cosine_interrelation(known, center=self.center, class_names=names)
+        if len(known) == len(rows):
+            return distance
+        return with_unknown_classes(distance, range(len(known)), len(rows))[0]
 
 
 class ConstantCost(CostSource):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from wkd_det import registry
 from wkd_det.detection.geometry import PLACES, without_image
+from wkd_det.detection.heads import image_context
 from wkd_det.distillation.empty import empty_copy, empty_network
 from wkd_det.distillation.images import image_channels
 from wkd_det.distillation.recording import INPUT, Recorded, recording
@@ -52,7 +53,7 @@ class DryRun:
     refused: Mapping[str, str]
     """Reasons why modules that ran cannot be tapped, by name."""
     stopped: Mapping[str, str]
-    """Reasons why parts did not run: of ``PLACES``, of dense heads, or ``'roi_head'``."""
+    """Reasons why parts did not run: of ``PLACES``, of dense heads and of the RoI head."""
 
     def levels(self, place: str) -> Levels:
         """Maps of the backbone or the neck.
@@ -140,6 +141,7 @@ def detector_parts(network: nn.Module, image: Tensor) -> Iterator[tuple[str, Cal
         if name.endswith('_head') and name != 'roi_head':
             yield name, partial(part, tuple(maps))
     if getattr(network, 'with_roi_head', False):
+        yield 'image_context', partial(image_context, network.roi_head, tuple(maps))
         yield 'roi_head', partial(_run_box_heads, network.roi_head, image.device)
 
 

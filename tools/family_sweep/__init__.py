@@ -1,0 +1,1 @@
+"""Parts of the command ``families.py``: a step of each family, plain and distilled."""
