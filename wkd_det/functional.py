@@ -25,6 +25,7 @@ from wkd_det.costs.structure import (
 from wkd_det.losses.ab import ab_loss
 from wkd_det.losses.at import at_loss
 from wkd_det.losses.banks import bank_bytes
+from wkd_det.losses.box_giou import box_giou_loss
 from wkd_det.losses.box_wasserstein import box_wasserstein_loss
 from wkd_det.losses.boxes import offset_loss, squared_offset_distance
 from wkd_det.losses.cat_kd import cat_loss
@@ -88,6 +89,7 @@ __all__ = [
     'at_loss',
     'attended_loss',
     'bank_bytes',
+    'box_giou_loss',
     'box_wasserstein_loss',
     'bures_squared',
     'cat_loss',

@@ -19,6 +19,7 @@ from typing import Any
 LOSSES = {
     'ABLoss': 'losses.ab',
     'ATLoss': 'losses.at',
+    'BoxGIoULoss': 'losses.box_giou',
     'BoxLoss': 'losses.boxes',
     'BoxWassersteinLoss': 'losses.box_wasserstein',
     'CATKDLoss': 'losses.cat_kd',
@@ -127,6 +128,8 @@ REGISTERED = {
 TAPS = {
     'backbone': 'detection.taps.maps:BackboneTap',
     'box_distributions': 'detection.taps.dense:BoxDistributionsTap',
+    'crossed_box_distributions': 'detection.taps.crossed_dense:CrossedBoxDistributionsTap',
+    'crossed_dense_logits': 'detection.taps.crossed_dense:CrossedDenseLogitsTap',
     'crossed_logits': 'detection.taps.crossed:CrossedLogitsTap',
     'crossed_offsets': 'detection.taps.crossed:CrossedOffsetsTap',
     'dense_logits': 'detection.taps.dense:DenseLogitsTap',

@@ -95,6 +95,7 @@ CASES = [
     (functional.sigmoid_kd_loss, logits, (*PAIR, 'weight')),
     (functional.quality_focal_kd_loss, logits, (*PAIR, 'weight')),
     (functional.ld_loss, sides, (*PAIR, 'weight')),
+    (functional.box_giou_loss, sides, (*PAIR, 'weight')),
     (functional.box_wasserstein_loss, sides, (*PAIR, 'weight')),
     (functional.line_transport, histograms, ('source', 'target')),
     (functional.nst_loss, maps, MAPS),
@@ -251,6 +252,7 @@ NUMBERS = {
     partial(losses.WKDSigmoidLoss, cost=1 - torch.eye(3)): dict(
         temperature=2.0, sharpness=1.5, background_distance=0.5, epsilon=0.125, num_iters=4
     ),
+    losses.BoxGIoULoss: dict(loss_weight=0.5),
     losses.LDLoss: dict(temperature=5.0, loss_weight=0.5),
     losses.BoxWassersteinLoss: dict(order=2, temperature=2.0, loss_weight=0.5),
     losses.NSTLoss: dict(loss_weight=0.5),

@@ -1,4 +1,4 @@
-"""LD and the Wasserstein distance of boxes' sides: by hand, MMDetection, POT, gradients, errors."""
+"""LD, the Wasserstein distance and GIoU of boxes' sides: MMDetection, POT, gradients, errors."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from torch.testing import assert_close
+from torchvision.ops import generalized_box_iou_loss
 
-from wkd_det.functional import box_wasserstein_loss, ld_loss
-from wkd_det.losses import BoxWassersteinLoss, LDLoss
+from wkd_det.functional import box_giou_loss, box_wasserstein_loss, ld_loss
+from wkd_det.losses import BoxGIoULoss, BoxWassersteinLoss, LDLoss
+from wkd_det.losses.boxes import generalized_iou_loss
 
 LOSSES = {
     'LD': (ld_loss, LDLoss, {}),
     'W1': (box_wasserstein_loss, BoxWassersteinLoss, {}),
+    'GIoU': (box_giou_loss, BoxGIoULoss, {}),
     'W2': (box_wasserstein_loss, BoxWassersteinLoss, dict(order=2)),
 }
 EACH = pytest.mark.parametrize('name', LOSSES)
@@ -56,6 +59,36 @@ def test_the_unit_is_a_bin_and_a_divergence_knows_none():
         assert_close(box_wasserstein_loss(*pair), torch.tensor(float(wrong)))
         assert_close(box_wasserstein_loss(*pair, order=2), torch.tensor(float(wrong**2)))
         assert_close(ld_loss(*pair, temperature=1.0), torch.tensor(50.0))
+
+
+def test_giou_is_that_of_mmdetection_on_the_boxes_of_its_head():
+    """Its integral and its coder, around any place."""
+    student, teacher = (one.float() for one in sides())
+    head = MODELS.build(dict(type='GFLHead', num_classes=2, in_channels=32, feat_channels=32,
+                             anchor_generator=dict(type='AnchorGenerator', ratios=[1.0],
+                                                   octave_base_scale=8, scales_per_octave=1,
+                                                   strides=[8])))  # fmt: skip
+    centre = torch.tensor([[30.0, 50.0]]).expand(5, -1)
+    boxes = [
+        head.bbox_coder.decode(centre, head.integral(one.flatten(1))) for one in (student, teacher)
+    ]
+    weight = torch.rand(5)
+    expected = MODELS.build(dict(type='GIoULoss'))(*boxes, weight=weight, avg_factor=2.0)
+    assert_close(box_giou_loss(student, teacher, weight=weight, avg_factor=2.0), expected)
+
+
+def test_giou_of_torchvision_and_of_boxes_without_an_area():
+    generator = torch.Generator().manual_seed(0)
+    corner, extent = torch.rand(2, 40, 2, generator=generator, dtype=torch.float64)
+    boxes = torch.cat([2 * corner, 2 * corner + extent + 0.01], dim=1)
+    pair = boxes[:20], boxes[20:]
+    expected = generalized_box_iou_loss(*pair, eps=0)
+    assert_close(generalized_iou_loss(*pair), expected)
+    nothing = torch.zeros(1, 4, requires_grad=True)
+    value = generalized_iou_loss(nothing, nothing.detach())
+    value.backward()
+    assert value.isfinite()
+    assert nothing.grad.isfinite().all()
 
 
 @EACH
@@ -130,12 +163,15 @@ def test_errors(name):
         function(torch.zeros(2, 4, 5), torch.zeros(2, 4, 6), **options)
     with pytest.raises(ValueError, match='at least 2 bins'):
         function(torch.zeros(2, 4, 1), torch.zeros(2, 4, 1), **options)
-    with pytest.raises(ValueError, match='temperature must be positive, got 0'):
-        kind(temperature=0)
+    if name != 'GIoU':
+        with pytest.raises(ValueError, match='temperature must be positive, got 0'):
+            kind(temperature=0)
     with pytest.raises(ValueError, match='loss_weight must not be negative, got -1'):
         kind(loss_weight=-1)
 
 
-def test_errors_of_the_order():
+def test_errors_of_sides_and_order():
+    with pytest.raises(ValueError, match='boxes have 4 sides, got 2'):
+        box_giou_loss(torch.zeros(1, 2, 5), torch.zeros(1, 2, 5))
     with pytest.raises(ValueError, match='order must be 1 or 2, got 3'):
         BoxWassersteinLoss(order=3)

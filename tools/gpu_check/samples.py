@@ -240,6 +240,7 @@ class _Maker:
     def of_objects(self) -> dict[str, Callable[[], Sample]]:
         """Return those that compare boxes, and maps at objects."""
         return {
+            'BoxGIoULoss': self._later(self._sides, losses.BoxGIoULoss),
             'BoxLoss': self._later(self._boxes),
             'BoxWassersteinLoss': self._later(self._sides, losses.BoxWassersteinLoss),
             'BoxWassersteinLoss of order 2': self._later(

@@ -16,6 +16,10 @@ from wkd_det.detection.detectors import (
     distilled,
 )
 from wkd_det.detection.taps.crossed import CrossedLogitsTap, CrossedOffsetsTap
+from wkd_det.detection.taps.crossed_dense import (
+    CrossedBoxDistributionsTap,
+    CrossedDenseLogitsTap,
+)
 from wkd_det.detection.taps.dense import BoxDistributionsTap, DenseLogitsTap
 from wkd_det.detection.taps.maps import BackboneTap, NeckTap, PyramidTap
 from wkd_det.detection.taps.objects import ImitationTap, InstanceTap
@@ -25,6 +29,8 @@ from wkd_det.detection.taps.rois import RoIBoxesTap, RoILogitsTap, RoIOffsetsTap
 __all__ = [
     'BackboneTap',
     'BoxDistributionsTap',
+    'CrossedBoxDistributionsTap',
+    'CrossedDenseLogitsTap',
     'CrossedLogitsTap',
     'CrossedOffsetsTap',
     'DenseLogitsTap',

@@ -10,6 +10,7 @@ from typing import Any
 from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor, nn
 
+from wkd_det.detection.branches import BRANCHES, Features, features_before, repeated
 from wkd_det.detection.classifiers import class_logits
 from wkd_det.detection.dense import (
     HEAD,
@@ -18,7 +19,7 @@ from wkd_det.detection.dense import (
     dense_output,
     recording_targets,
 )
-from wkd_det.detection.geometry import PLACES, image_mask, without_image
+from wkd_det.detection.geometry import PLACES, image_mask, roi_place, without_image
 from wkd_det.detection.heads import HeadOutput, can_record, of_stage, run_box_head
 from wkd_det.detection.places import Places
 from wkd_det.detection.pooling import LevelRows, pooled
@@ -69,7 +70,7 @@ class DetectorStudentView(StudentView):
         self._assigned = Assigned()
         self._maps: dict[str, tuple[Tensor, ...]] = {}
         self._modules = modules
-        self._outputs = Recorded(single=True)
+        self._outputs = Recorded(single=True, repeated=repeated(modules))
 
     @property
     def image_sizes(self) -> list[tuple[int, int]]:
@@ -130,11 +131,22 @@ class DetectorStudentView(StudentView):
         rows, every = self.chosen(stage, rois), self.stage(stage).rois
         return every if rows is None else self.once(('chosen rois', stage), lambda: every[rows])
 
-    def places(self, teacher: DenseOutput) -> Places:
+    def branch_features(self, depth: int) -> Features:
+        """What the branches of the dense head give behind some convolutions, before activation.
+
+        Args:
+            depth: Number of convolutions; 0 for the maps that the head is given.
+        """
+        if depth == 0:
+            return dict.fromkeys(BRANCHES, self.maps(roi_place(self.module)))
+        return dict(zip(BRANCHES, map(self._outputs.every, features_before(depth))))
+
+    def places(self, teacher: DenseOutput, crossed: DenseOutput | None = None) -> Places:
         """Places of the dense head with both networks' outputs.
 
         Args:
             teacher: Outputs of the teacher's dense head, in the student's classes and sizes.
+            crossed: Outputs that stand for the student; its own by default.
 
         Raises:
             ValueError: If the head gives something else than scores of its priors and classes.
@@ -145,7 +157,7 @@ class DetectorStudentView(StudentView):
         inside = [self.image_mask(HEAD, one.flatten(1, 2)) for one in own.logits]
         known = self._assigned.levels or self._assigned.images
         foreground = self._assigned.flat(own.sizes, images) if known else None
-        return Places(own, teacher, inside, foreground)
+        return Places(crossed or own, teacher, inside, foreground)
 
     def image_mask(self, place: str, features: Tensor) -> Tensor | None:
         if place.startswith('roi_head.'):  # one row per RoI

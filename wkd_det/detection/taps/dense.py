@@ -93,7 +93,7 @@ class DenseTap(Tap):
         teacher: DetectorTeacherView,
         connectors: Sequence[Connector],
     ) -> list[Pair]:
-        places = student.once('places', lambda: student.places(teacher.dense()))
+        places = self._places(student, teacher)
         own, other = (places.values(owner, self.part) for owner in ('student', 'teacher'))
         weight = None if self.weigh_by is None else places.scores(self.weigh_by)
         if self.places == 'all':
@@ -110,6 +110,10 @@ class DenseTap(Tap):
         for owner in ('student', 'teacher'):
             pair[owner] = self._row(pair[owner])
         return [pair]
+
+    def _places(self, student: DetectorStudentView, teacher: DetectorTeacherView) -> Places:
+        """Places with the outputs that are compared; the same for all taps on these."""
+        return student.once('places', lambda: student.places(teacher.dense()))
 
     def _bound(self, student: nn.Module, teacher: nn.Module) -> Binding:
         """Facts of the two heads."""
