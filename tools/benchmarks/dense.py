@@ -22,7 +22,7 @@ from wkd_det.functional import cosine_interrelation
 _KD = 'SigmoidKDLoss'
 _WKD = 'WKDSigmoidLoss'
 _SIZE, _IMAGES, _CLASSES = (800, 1344), 2, 80
-"""Of images of 800 x 1333, padded to a multiple of 32."""
+"""Size of images of 800 x 1333, padded to a multiple of 32."""
 _STRIDES = (8, 16, 32, 64, 128)
 _POSITIVES, _TOP = 60, 100
 """Places for each image: as many as ATSS assigns to seven objects."""

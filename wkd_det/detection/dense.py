@@ -45,7 +45,7 @@ class DenseOutput:
     """Outputs of a dense head for a batch, level by level; ``A`` priors at each place."""
 
     logits: list[Tensor]
-    """Of sigmoids over classes, each ``(N, A, K, H, W)``."""
+    """Logits of a sigmoid for each class, each ``(N, A, K, H, W)``."""
     quality: list[Tensor] | None
     """Logits of centredness, IoU or objectness, each ``(N, A, H, W)``; None where the head has no
     such branch."""
@@ -73,7 +73,7 @@ class DenseOutput:
 
 @dataclass
 class Assigned:
-    """What the student's head was told in its own loss: which priors stand for an object."""
+    """Priors that stand for an object, as the student's head assigned them in its own loss."""
 
     levels: list[Tensor] = field(default_factory=list)
     """Bool, one per level, ``(N H W A)``, image by image."""
@@ -229,7 +229,7 @@ def recording_targets(head: nn.Module, into: Assigned) -> Iterator[None]:
 
 
 def dense_output(head: nn.Module, raw: Sequence[Sequence[Tensor]]) -> DenseOutput:
-    """What a dense head has returned, in one form for all heads.
+    """Outputs of a dense head, in one form for all heads.
 
     Args:
         head: The head.

@@ -132,7 +132,7 @@ class DetectorStudentView(StudentView):
         return every if rows is None else self.once(('chosen rois', stage), lambda: every[rows])
 
     def branch_features(self, depth: int) -> Features:
-        """What the branches of the dense head give behind some convolutions, before activation.
+        """Features of the dense head's branches behind some convolutions, before activation.
 
         Args:
             depth: Number of convolutions; 0 for the maps that the head is given.

@@ -220,7 +220,7 @@ class DetectorTeacherView(TeacherView):
         return output.mapped(self._fitted_levels)
 
     def branch_features(self, depth: int) -> Features:
-        """What the branches of the dense head give behind some convolutions, before activation.
+        """Features of the dense head's branches behind some convolutions, before activation.
 
         Args:
             depth: Number of convolutions; 0 for the maps that the head is given.
@@ -243,7 +243,7 @@ class DetectorTeacherView(TeacherView):
 
         Args:
             depth: Number of convolutions of each branch that are left out.
-            features: What they would give, before activation where ``depth`` is not 0.
+            features: Maps that they would give, before activation where ``depth`` is not 0.
         """
         head = getattr(self.module, HEAD)
         given = {branch: self._teacher.inference.taken(features[branch]) for branch in BRANCHES}

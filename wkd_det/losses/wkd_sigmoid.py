@@ -26,7 +26,7 @@ def with_background(logits: Tensor) -> Tensor:
         = \frac{e^{z_k}}{1 + \sum_i e^{z_i}},
 
     since :math:`p_k / (1 - p_k) = e^{z_k}`, and the remaining mass, that of background, is
-    :math:`1 / (1 + \sum_i e^{z_i})`: the softmax of the logits beside a 0. For a single class it
+    :math:`1 / (1 + \sum_i e^{z_i})`: the softmax of the logits and a 0. For a single class it
     is the sigmoid itself.
 
     Args:

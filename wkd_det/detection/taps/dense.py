@@ -42,7 +42,7 @@ class DenseTap(Tap):
         top: Number of places for each image with ``'top'``.
         weigh_by: Whose score weighs each place: the largest probability of a class, times
             centredness, IoU or objectness where the head predicts one. None weighs all alike.
-        average: What the sum over places is divided by: the number of ``'places'``, that of the
+        average: Divisor of the sum over places: the number of ``'places'``, that of the
             student's ``'positives'`` (at least 1), the sum of their ``'weights'``, or the number
             of ``'images'``. Under several processes it is the mean over these, so that each place
             counts the same.
@@ -157,7 +157,7 @@ class DenseTap(Tap):
         return pair
 
     def _divisor(self, places: Places, pair: Pair) -> Tensor:
-        """What the sum over the places of this process is divided by."""
+        """Divisor of the sum over the places of this process."""
         rows, weight = pair['student'], pair.get('weight')
         if self.average == 'images':
             return torch.full((), float(places.images), device=rows.device)
