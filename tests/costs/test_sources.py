@@ -52,6 +52,17 @@ def prototype_path(tmp_path):
 # The classifier, and files of distances
 
 
+def test_background_without_a_row_is_equally_far_from_all_classes():
+    """Sigmoids and Seesaw have none; it lies at the median of the measured distances."""
+    rows = torch.tensor([[2.0, 0.0], [0.0, 5.0], [-1.0, 0.0], [float('nan')] * 2])
+    distance = ClassifierCost()(table(rows, NAMES))
+    expected = [[0, 1, 2, 1], [1, 0, 1, 1], [2, 1, 0, 1], [1, 1, 1, 0]]
+    assert_close(distance, torch.tensor(expected).double(), **EXACT)
+    broken = torch.tensor([[2.0, 0.0], [float('nan')] * 2, [-1.0, 0.0]])
+    with pytest.raises(ValueError, match='must be finite'):
+        ClassifierCost()(table(broken))
+
+
 def test_classifier_rows_by_hand():
     rows = torch.tensor([[2.0, 0.0], [0.0, 5.0], [-1.0, 0.0], [1.0, 1.0]])
     distance = ClassifierCost()(table(rows))

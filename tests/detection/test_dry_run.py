@@ -150,6 +150,14 @@ def test_operators_without_a_meta_form_run_once_on_the_cpu(no_meta_form, built):
     assert all(one.is_meta for one in run.network.parameters())
 
 
+def test_a_network_without_weights_runs_on_the_meta_device_only(no_meta_form):
+    with torch.device('meta'):
+        network = MODELS.build(with_neck(dict(type='NoMetaForm', out_channels=12)))
+    run = dry_run(network)
+    assert run.device == 'meta'
+    assert run.stopped['neck'] == 'NotImplementedError: no such operator here'
+
+
 def test_operators_that_run_nowhere_are_named(no_meta_form):
     neck = dict(type='NoMetaForm', out_channels=12, fails_on=('meta', 'cpu', 'cuda'))
     run = dry_run(with_neck(neck))

@@ -1,6 +1,7 @@
 """RoI heads that differ from Faster R-CNN's: what they are read as, and a step of each."""
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -43,14 +44,17 @@ def build(config, seed=0):
     return model.train()
 
 
-def pair_of(folder, student, terms, teacher=None):
-    """A distilled model whose teacher, by default, has the config of the student."""
+def pair_of(folder, student, terms, teacher=None, **options):
+    """A distilled model whose teacher, by default, has the config of the student.
+
+    Options are those of the section ``teacher``.
+    """
     if MODELS.get(f'Distilled{student.type}') is None:
         distilled(MODELS.get(student.type))
     teacher = student if teacher is None else teacher
     path = folder / f'{teacher.type}.pth'
     torch.save(dict(state_dict=build(teacher, seed=1).state_dict(), meta={}), path)
-    section = dict(config=teacher, checkpoint=str(path))
+    section = dict(config=teacher, checkpoint=str(path), **options)
     return build(distilled_from(copy.deepcopy(student), section, terms))
 
 
@@ -226,7 +230,7 @@ def test_logits_of_several_objects_for_each_roi(tmp_path, name):
         pair_of(tmp_path, crowddet(), dict(loss_x=dict(tap=name, loss=loss)))
 
 
-def test_labels_and_logits_are_made_when_they_are_asked_for(monkeypatch):
+def test_labels_and_logits_are_made_when_they_are_asked_for():
     """A term on maps alone leaves the record of RoIs unread."""
     model = build(tiny_faster_rcnn())
     data = batch_of(model)
@@ -240,7 +244,7 @@ def test_labels_and_logits_are_made_when_they_are_asked_for(monkeypatch):
     assert vars(stage).keys() & set(made) == {'rois', 'labels', 'foreground'}
 
 
-def test_rois_are_those_that_the_box_head_was_given(monkeypatch):
+def test_rois_are_those_that_the_box_head_was_given():
     """A Grid R-CNN moves its positives after the box head has read them."""
     model = build(tiny_faster_rcnn())
     data = batch_of(model)
@@ -365,7 +369,7 @@ def test_every_stage_of_a_sparse_head(tmp_path, path):
     step(student, pair_of(tmp_path, student, SPARSE_TERMS), SPARSE_TERMS)
 
 
-def test_stages_of_a_sparse_head_are_those_of_mmdet(tmp_path, monkeypatch):
+def test_stages_of_a_sparse_head_are_those_of_mmdet(tmp_path):
     """Labels and RoIs are those that it trains on; the teacher follows the student's boxes."""
     model = pair_of(tmp_path, sparse(), SPARSE_TERMS)
     seen = []
@@ -377,7 +381,7 @@ def test_stages_of_a_sparse_head_are_those_of_mmdet(tmp_path, monkeypatch):
         seen.append((boxes, result))
         return result
 
-    spy.__signature__ = __import__('inspect').signature(original)
+    spy.__signature__ = inspect.signature(original)
     model.roi_head.bbox_loss = spy
     student, teacher = both_views(model)
     network = model.distiller.teacher.module
@@ -427,6 +431,19 @@ def test_a_sparse_head_gives_boxes(tmp_path, name):
     loss = dict(type='OffsetLoss' if name == 'roi_offsets' else 'BoxLoss')
     with pytest.raises(ValueError, match='per class: the DIIHead of the student gives boxes'):
         pair_of(tmp_path, sparse(), dict(loss_x=dict(tap=name, stage=0, loss=loss)))
+
+
+@pytest.mark.parametrize('make', [tiny_c4, sparse, lambda: with_semantic(SEMANTIC[1])])
+def test_a_teacher_that_computes_in_bfloat16(tmp_path, make):
+    """Close to one in float32; its maps, RoIs and whole heads go through kernels of float32."""
+    stages = dict(stage=[0, 1, 2]) if 'num_stages' in make().roi_head else {}
+    terms = dict(loss_wkd_l=dict(wkd_l_term(), **stages), loss_wkd_f=wkd_f_term(**stages))
+    values = []
+    for inference in (None, dict(dtype='bfloat16', channels_last=True)):
+        losses = losses_of(pair_of(tmp_path, make(), terms, inference=inference))
+        values.append([losses[name].item() for name in terms])
+    # Eight bits of a number, and RoIs of a few pixels.
+    assert values[1] == pytest.approx(values[0], rel=0.2)
 
 
 # Classifiers

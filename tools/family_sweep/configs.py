@@ -129,7 +129,7 @@ def model_of(family: str) -> ConfigDict:
     return model
 
 
-_SAMPLES = dict(num=64, nms_pre=200, max_per_img=100)
+_SAMPLES = dict(num=24, nms_pre=200, max_per_img=100)
 """Numbers of RoIs and of proposals: at most so many."""
 
 

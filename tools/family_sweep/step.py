@@ -95,15 +95,11 @@ def _step(model: nn.Module, batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def _moved(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights a little off: a teacher that is not its student."""
-    generator = torch.Generator().manual_seed(4)
-    moved = {}
-    for key, value in state.items():
-        noise = torch.zeros(())
-        if value.is_floating_point() and value.dim() > 1:
-            noise = 0.3 * value.std() * torch.randn(value.shape, generator=generator)
-        moved[key] = (value + noise).to(value.dtype)
-    return moved
+    """Weights of a teacher that is not its student: those of layers are larger by a tenth."""
+    return {
+        key: value * 1.1 if value.is_floating_point() and value.dim() > 1 else value
+        for key, value in state.items()
+    }
 
 
 def _distilled_step(

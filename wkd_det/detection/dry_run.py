@@ -111,13 +111,23 @@ def dry_run(model: nn.Module | Mapping[str, Any]) -> DryRun:
     """
     empty = empty_copy(model) if isinstance(model, nn.Module) else empty_network(model)
     empty.eval().float()  # a teacher may compute in another type
-    for device in ('meta', 'cpu', *(['cuda'] if torch.cuda.is_available() else [])):
+    for device in _devices(model):
         network = empty if device == 'meta' else _with_weights(model).to(device).eval().float()
         for size in _SIZES:
             found = replace(_run(network, device, size), network=empty)
-            if all(place in found.places for place in PLACES if _has(empty, place)):
+            missing = [one for one in PLACES if _has(empty, one) and one not in found.places]
+            if not missing:
                 return found
+            if found.stopped.get(missing[0], '').startswith(NotImplementedError.__name__):
+                break  # the operator is missing here, whatever the size
     return found
+
+
+def _devices(model: nn.Module | Mapping[str, Any]) -> list[str]:
+    """Devices to try, one after the other."""
+    if isinstance(model, nn.Module) and any(one.is_meta for one in model.parameters()):
+        return ['meta']  # it has no weights to run with
+    return ['meta', 'cpu', *(['cuda'] if torch.cuda.is_available() else [])]
 
 
 def detector_parts(network: nn.Module, image: Tensor) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -233,5 +243,5 @@ def _with_weights(model: nn.Module | Mapping[str, Any]) -> nn.Module:
     """A detector of its own with some weights, of which only the shapes count."""
     if isinstance(model, nn.Module):
         return copy.deepcopy(model)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.device('cpu'):
         return registry.build(copy.deepcopy(model))

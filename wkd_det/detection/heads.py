@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,10 +89,14 @@ def run_box_head(
     """
     roi_head = model.roi_head
     staged = isinstance(roi_head.bbox_head, nn.ModuleList)
-    extractor = of_stage(roi_head.bbox_roi_extractor, stage)
+    extractors = [of_stage(roi_head.bbox_roi_extractor, stage)]
     if context is None:
         context = image_context(roi_head, maps)
-    with nullcontext() if rows is None else shared_levels(extractor, rows):
+    if 'semantic_feat' in context:
+        extractors.append(roi_head.semantic_roi_extractor)
+    with ExitStack() as stack:
+        for extractor in extractors if rows is not None else ():
+            stack.enter_context(shared_levels(extractor, rows))
         result = roi_head._bbox_forward(*((stage,) if staged else ()), maps, rois, **context)
     return HeadOutput(logits=result['cls_score'], offsets=result['bbox_pred'])
 
