@@ -13,7 +13,8 @@ from torch.testing import assert_close
 
 from wkd_det.functional import wkd_logit_loss, wkd_sigmoid_loss
 from wkd_det.losses import WKDSigmoidLoss
-from wkd_det.losses.wkd_sigmoid import background_distances, with_background
+from wkd_det.losses.wkd_sigmoid import background_distances
+from wkd_det.ops.logits import with_background
 
 
 def logits(places=6, classes=5, seed=0):

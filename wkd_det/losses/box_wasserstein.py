@@ -56,6 +56,7 @@ def box_wasserstein_loss(
         ValueError: If shapes disagree or a number is outside its range.
 
     Example:
+        >>> import torch
         >>> student = torch.tensor([[[0.0, 0.0, -99.0]]])  # half at 0, half at 1 stride
         >>> teacher = torch.tensor([[[-99.0, -99.0, 0.0]]])  # all at 2 strides
         >>> box_wasserstein_loss(student, teacher)  # halves travel 2 and 1

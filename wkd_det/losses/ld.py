@@ -53,6 +53,7 @@ def ld_loss(
         Detection, CVPR 2022.
 
     Example:
+        >>> import torch
         >>> teacher = torch.tensor([[[1.0, 3.0]]]).log()  # 1/4, 3/4 on the only side
         >>> ld_loss(torch.zeros(1, 1, 2), teacher, temperature=1.0).round(decimals=4)
         tensor(0.1308)

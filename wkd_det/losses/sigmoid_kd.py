@@ -52,6 +52,7 @@ def sigmoid_kd_loss(
         2023, whose weights are :func:`quality_focal_kd_loss` with ``beta=1``.
 
     Example:
+        >>> import torch
         >>> teacher = torch.tensor([[3.0]]).log()  # 3/4 that the class is there
         >>> sigmoid_kd_loss(torch.zeros(1, 1), teacher).round(decimals=4)  # log 2 - H(1/4)
         tensor(0.1308)
@@ -107,6 +108,7 @@ def quality_focal_kd_loss(
         Object Detection, CVPR 2024; the loss: Li et al., Generalized Focal Loss, NeurIPS 2020.
 
     Example:
+        >>> import torch
         >>> teacher = torch.tensor([[3.0]]).log()  # 3/4 that the class is there
         >>> quality_focal_kd_loss(torch.zeros(1, 1), teacher).round(decimals=4)  # log 2 / 4
         tensor(0.1733)

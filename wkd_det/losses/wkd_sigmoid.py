@@ -11,35 +11,7 @@ from torch import Tensor
 from wkd_det.losses.base import Loss
 from wkd_det.losses.wkd_logit import WKDLogitLoss, wkd_logit_loss
 from wkd_det.ops.checks import check_logits, check_nonnegative, check_tensors, plain_number
-
-
-def with_background(logits: Tensor) -> Tensor:
-    r"""Logits of the softmax that :math:`K` sigmoids stand for: background has the logit 0.
-
-    A sigmoid for each class says with which probability :math:`p_k = \sigma(z_k)` the class is
-    there, whatever the others are: the classes are independent events, and several may be there.
-    A place of a detector stands for one object or for none. Under the condition that at most one
-    of the events occurs,
-
-    .. math:: P(k) = \frac{p_k \prod_{j \ne k} (1 - p_j)}
-        {\prod_j (1 - p_j) + \sum_i p_i \prod_{j \ne i} (1 - p_j)}
-        = \frac{e^{z_k}}{1 + \sum_i e^{z_i}},
-
-    since :math:`p_k / (1 - p_k) = e^{z_k}`, and the remaining mass, that of background, is
-    :math:`1 / (1 + \sum_i e^{z_i})`: the softmax of the logits and a 0. For a single class it
-    is the sigmoid itself.
-
-    Args:
-        logits: Shape ``(R, K)``.
-
-    Returns:
-        Shape ``(R, K + 1)``, background last.
-
-    >>> import torch
-    >>> with_background(torch.tensor([[0.0, 0.0]])).softmax(dim=1)  # p = 1/2: each a third
-    tensor([[0.3333, 0.3333, 0.3333]])
-    """
-    return F.pad(logits, (0, 1))
+from wkd_det.ops.logits import with_background
 
 
 def background_distances(distance: Tensor, background: float) -> Tensor:
@@ -74,7 +46,7 @@ def wkd_sigmoid_loss(
         q_{bg} = \frac{1}{1 + \sum_i e^{z_i / T}}
 
     Classes are bins, and so is background, which has the remaining mass; why these are the right
-    histograms stands at :func:`with_background`. The transport is that of
+    histograms stands at :func:`~wkd_det.ops.logits.with_background`. The transport is that of
     :func:`~wkd_det.functional.wkd_logit_loss` in its joint form: mass that the student gives to a
     wrong class is moved to the right one at the distance of the two classes, mass that it gives
     to nothing is fetched from background at ``cost``'s last column. No object is wrong by itself,
@@ -116,6 +88,7 @@ def wkd_sigmoid_loss(
         ValueError: If shapes disagree or a number is outside its range.
 
     Example:
+        >>> import torch
         >>> student, teacher = torch.tensor([[9.0, -9.0]]), torch.tensor([[-9.0, 9.0]])
         >>> cost = torch.tensor([[0.0, 0.3, 1.0], [0.3, 0.0, 1.0], [1.0, 1.0, 0.0]])
         >>> wkd_sigmoid_loss(student, teacher, cost).round(decimals=2)  # the classes are close
