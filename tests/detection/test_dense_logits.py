@@ -8,6 +8,7 @@ from pathlib import Path
 import mmdet
 import pytest
 import torch
+from mmdet.models.dense_heads import GFLHead
 from mmdet.registry import MODELS
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
@@ -232,6 +233,21 @@ NOT_DENSE = 'of the student is no dense head'
 )  # fmt: skip
 def test_heads_that_lack_something(name, match, changes):
     refused(name, match, **changes)
+
+
+def test_a_head_that_reads_more_than_maps():
+    @MODELS.register_module(force=True)
+    class WordsGFLHead(GFLHead):
+        def forward(self, maps, words):
+            return super().forward(maps)
+
+    config = config_of('GFL')
+    config.bbox_head.type = 'WordsGFLHead'
+    term = dict(tap='dense_logits', loss=KD)
+    made = distilled_from(config, dict(config=config_of('GFL')), dict(loss_x=term))
+    message = r"WordsGFLHead of the student needs more than the maps .* \['maps', 'words'\]"
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(made)
 
 
 def test_a_head_without_known_positives_has_places(folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -128,6 +129,15 @@ def dense_head(model: nn.Module, owner: str) -> nn.Module:
                 f'the {name} of the {owner} is no dense head over the levels of a pyramid: it has '
                 f'no {where}{lacking}'
             )
+    needed = [
+        parameter.name
+        for parameter in inspect.signature(head.forward).parameters.values()
+        if parameter.default is parameter.empty and parameter.kind != parameter.VAR_KEYWORD
+    ]
+    if len(needed) != 1:
+        raise ValueError(
+            f'the {name} of the {owner} needs more than the maps of its levels: {needed}'
+        )
     if not head.use_sigmoid_cls:
         raise ValueError(
             f'the {name} of the {owner} has no sigmoid for each class: it has a softmax over '
