@@ -65,13 +65,13 @@ PYRAMIDS = {
 }
 BANKS = dict(num_samples=40, negatives=8)
 DENSE = {
-    'WKD-L on dense heads': dict(type='WKDSigmoidLoss', cost=dict(type='ClassifierCost')),
+    'WKD-L-dense': dict(type='WKDSigmoidLoss', cost=dict(type='ClassifierCost')),
     'sigmoid KD': dict(type='SigmoidKDLoss'),
     'QFL-KD': dict(type='QualityFocalKDLoss'),
 }
 SIDES = {
     'LD': dict(type='LDLoss'),
-    'WKD on sides of boxes': dict(type='BoxWassersteinLoss'),
+    'WKD-sides': dict(type='BoxWassersteinLoss'),
 }
 VECTORS = {
     'RKD': dict(type='RKDLoss'),

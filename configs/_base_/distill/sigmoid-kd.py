@@ -4,7 +4,7 @@
 # KD for heads with a sigmoid for each class, on the student's positives and weighed by the
 # teacher's score. Its weight has not been searched.
 distill = dict(
-    loss_kd=dict(
+    loss_sigmoid_kd=dict(
         tap='dense_logits',
         places='positives',
         weigh_by='teacher',

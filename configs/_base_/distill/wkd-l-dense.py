@@ -5,7 +5,7 @@
 # score; distances of the classes by the rows of the teacher's classifier, kappa as on RoIs. Not in
 # the paper, which has no dense head, and its weight has not been searched.
 distill = dict(
-    loss_wkd_l=dict(
+    loss_wkd_l_dense=dict(
         tap='dense_logits',
         places='positives',
         weigh_by='teacher',

@@ -1,11 +1,11 @@
-# Method:   WKD-box: Wasserstein distance of the distributions of the sides of boxes
+# Method:   WKD-sides: Wasserstein distance of the distributions of the sides of boxes
 # For:      gfl
 #
 # The distributions of the sides of boxes on the student's positives by the Wasserstein distance of
 # order 1, in strides of the level, each place weighed by the teacher's score. Not in the paper, and
 # its weight has not been searched.
 distill = dict(
-    loss_wkd_box=dict(
+    loss_wkd_sides=dict(
         tap='box_distributions',
         places='positives',
         weigh_by='teacher',
