@@ -58,7 +58,7 @@ def _plain_step(family: str, config: ConfigDict) -> tuple[dict[str, Any], dict[s
             nn.init.kaiming_normal_(module.weight)
     state = {key: value.clone() for key, value in model.state_dict().items()}
     classes = _classes(model)
-    losses = _step(model.train(), batch_of(family, config, classes))
+    losses = _step(model, batch_of(family, config, classes))
     return losses, state, classes
 
 
@@ -81,6 +81,7 @@ def _step(model: nn.Module, batch: dict[str, Any]) -> dict[str, Any]:
         FloatingPointError: If their sum is not finite.
         RuntimeError: If no gradient reaches the backbone.
     """
+    model.train()  # of some wrappers it returns nothing
     data = model.data_preprocessor(batch, True)
     torch.manual_seed(3)
     losses = model.loss(data['inputs'], data['data_samples'])
@@ -148,7 +149,7 @@ def _distilled_step(
     missing, unexpected = model.load_state_dict(state, strict=False)
     if unexpected or any(not key.startswith('distiller.') for key in missing):
         raise RuntimeError(f'the plain weights do not fit: {unexpected}, {missing}')
-    losses = _step(model.train(), batch_of(family, config, classes))
+    losses = _step(model, batch_of(family, config, classes))
     for name in terms:
         if not losses[name] > 0:
             raise RuntimeError(f'{name} is {losses[name].item()}')

@@ -12,7 +12,8 @@ BEGIN = '<!-- families: written by tools/families.py table -->'
 END = '<!-- end of families -->'
 _REASONS = {
     r"No module named '([\w.]+)'": r'needs the package `\1`',
-    r'(?:requires?|please install|run pip install) "?([\w.]+)': r'needs the package `\1`',
+    r"custom modules from {'imports': \['(\w+)": r'needs the package `\1`',
+    r'pip install "?([\w.-]+)': r'needs the package `\1`',
     r"mmcv's (\w+) needs a compiled mmcv": r'needs a compiled mmcv (`\1`)',
     r'the sum of the losses is not finite': 'its losses are not finite on random inputs',
 }

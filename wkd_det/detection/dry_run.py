@@ -110,9 +110,9 @@ def dry_run(model: nn.Module | Mapping[str, Any]) -> DryRun:
         that run once.
     """
     empty = empty_copy(model) if isinstance(model, nn.Module) else empty_network(model)
-    empty.eval().float()  # a teacher may compute in another type
+    empty.float()  # a teacher may compute in another type
     for device in _devices(model):
-        network = empty if device == 'meta' else _with_weights(model).to(device).eval().float()
+        network = empty if device == 'meta' else _with_weights(model).to(device)
         for size in _SIZES:
             found = replace(_run(network, device, size), network=empty)
             missing = [one for one in PLACES if _has(empty, one) and one not in found.places]
@@ -242,6 +242,9 @@ def _has(network: nn.Module, place: str) -> bool:
 def _with_weights(model: nn.Module | Mapping[str, Any]) -> nn.Module:
     """A detector of its own with some weights, of which only the shapes count."""
     if isinstance(model, nn.Module):
-        return copy.deepcopy(model)
-    with torch.random.fork_rng(devices=[]), torch.device('cpu'):
-        return registry.build(copy.deepcopy(model))
+        network = copy.deepcopy(model)
+    else:
+        with torch.random.fork_rng(devices=[]), torch.device('cpu'):
+            network = registry.build(copy.deepcopy(model))
+    network.eval()
+    return network.float()

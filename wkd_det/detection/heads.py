@@ -220,8 +220,8 @@ def require_offsets(model: nn.Module, stage: int, owner: str) -> None:
     try:
         with torch.no_grad():
             if model.roi_head.with_shared_head:
-                features = empty_copy(model.roi_head.shared_head).eval()(features)
-            _, offsets = empty_copy(head).eval()(features)
+                features = empty_copy(model.roi_head.shared_head)(features)
+            _, offsets = empty_copy(head)(features)
     except (NotImplementedError, RuntimeError, TypeError):
         return
     widths = (4, 4 * head.num_classes)

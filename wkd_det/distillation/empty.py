@@ -34,18 +34,22 @@ class _EmptyParameters(TorchFunctionMode):
 
 
 def empty_copy(network: nn.Module) -> nn.Module:
-    """A copy of a network on the meta device."""
+    """A copy of a network on the meta device, in evaluation mode."""
     # Told to ``deepcopy`` as copied already, so that no weight is.
     made: dict[int, Any] = {
         id(one): nn.Parameter(one.detach().to('meta'), one.requires_grad)
         for one in network.parameters()
     }
     made.update((id(one), one.to('meta')) for one in network.buffers())
-    return copy.deepcopy(network, made)
+    copied = copy.deepcopy(network, made)
+    copied.eval()  # of some wrappers it returns nothing
+    return copied
 
 
 def empty_network(config: Mapping[str, Any]) -> nn.Module:
-    """The network of a model config on the meta device; the random state stays as it was.
+    """The network of a model config on the meta device, in evaluation mode.
+
+    The random state stays as it was.
 
     Args:
         config: With ``type``; left as it is.
@@ -56,4 +60,5 @@ def empty_network(config: Mapping[str, Any]) -> nn.Module:
                 network = registry.build(copy.deepcopy(config))
         except (NotImplementedError, RuntimeError):  # code that reads a parameter
             network = registry.build(copy.deepcopy(config))
+    network.eval()
     return network.to('meta')

@@ -237,7 +237,7 @@ class DistilledModel:
         network = self.network_of(teacher.module)
 
         def parts() -> Iterable[Callable[[], Any]]:
-            image = self.probe_image(empty_copy(network).eval())
+            image = self.probe_image(empty_copy(network))
             like = next(network.parameters())
             return self.probe_parts(network, torch.zeros(image.shape).to(like))
 
@@ -256,6 +256,5 @@ class DistilledModel:
             return False  # as good as always; the way below copies both networks
         channels = []
         for network in (own, other):
-            copied = empty_copy(network).eval()
-            channels.append(self.probe_image(copied).shape[1])
+            channels.append(self.probe_image(empty_copy(network)).shape[1])
         return repeats_grey(*channels)

@@ -48,7 +48,8 @@ class Teacher:
         class_names: list[str] | None = None,
         inference: Inference | None = None,
     ) -> None:
-        self.module = module.eval().requires_grad_(False)
+        module.eval()  # of some wrappers it returns nothing
+        self.module = module.requires_grad_(False)
         self.class_names = class_names
         self.inference = inference or Inference()
         self.order = ClassOrder()
