@@ -257,6 +257,7 @@ def test_options_outside_their_range():
         (dict(average='sum'), "average must be one of .* got 'sum'"),
         (dict(places='top'), "top must be a number of places with places='top' .* got None"),
         (dict(places='top', top=0), 'top must be a number .* got 0'),
+        (dict(top=0), "top must .* None otherwise, got 0 with 'positives'"),
         (dict(top=5), "top must be .* None otherwise, got 5 with 'positives'"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -118,6 +118,24 @@ def test_memory_is_that_of_the_histograms():
     assert 0 < max(kept) <= 7 * 64
 
 
+@pytest.mark.parametrize('order', [1, 2])
+def test_deterministic_mode_calls_nothing_that_it_refuses(order, monkeypatch):
+    """Such as ``cumsum`` on a GPU."""
+    source, target = histograms(4, 3, 6)
+    source.requires_grad_()
+    expected = line_transport(source, target, order=order)
+    (slope,) = torch.autograd.grad(expected.sum(), source)
+
+    def refused(*args, **kwargs):
+        raise RuntimeError('cumsum has no deterministic form')
+
+    monkeypatch.setattr(torch.Tensor, 'cumsum', refused)
+    monkeypatch.setattr(torch, 'are_deterministic_algorithms_enabled', lambda: True)
+    found = line_transport(source, target, order=order)
+    assert_close(found, expected)
+    assert_close(torch.autograd.grad(found.sum(), source)[0], slope)
+
+
 def test_errors():
     with pytest.raises(ValueError, match=r'share a shape \(..., B\), got \(2, 3\) and \(2, 4\)'):
         line_transport(torch.zeros(2, 3), torch.zeros(2, 4))

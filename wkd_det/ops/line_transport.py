@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from wkd_det.ops.arithmetic import promote, without_autocast
+from wkd_det.ops.arithmetic import matrix_product, promote, without_autocast
 from wkd_det.ops.checks import check_tensors
 
 ORDERS = (1, 2)
@@ -74,9 +74,7 @@ def line_transport(source: Tensor, target: Tensor, *, order: int = 1) -> Tensor:
     check_order(order)
     with without_autocast(source):
         source, target = promote(source, target)
-        # The last sum is 1 in both.
-        sums = (histogram.cumsum(dim=-1)[..., :-1] for histogram in (source, target))
-        return _LineTransport.apply(*sums, order)
+        return _LineTransport.apply(_sums(source), _sums(target), order)
 
 
 def check_order(order: Any) -> None:
@@ -87,6 +85,20 @@ def check_order(order: Any) -> None:
     """
     if isinstance(order, bool) or order not in ORDERS:
         raise ValueError(f'order must be 1 or 2, got {order!r}')
+
+
+def _sums(histogram: Tensor) -> Tensor:
+    """Cumulative sums but the last, which is 1, also in torch's deterministic mode.
+
+    ``cumsum`` of floating numbers is an error there on a GPU; a matrix product gives the same sums
+    up to rounding.
+    """
+    bins = histogram.shape[-1]
+    if not torch.are_deterministic_algorithms_enabled():
+        return histogram.cumsum(dim=-1)[..., :-1]
+    rows = histogram.reshape(-1, bins)
+    sums = matrix_product(rows, histogram.new_ones(bins, bins).triu())
+    return sums[:, :-1].reshape(*histogram.shape[:-1], bins - 1)
 
 
 class _LineTransport(torch.autograd.Function):

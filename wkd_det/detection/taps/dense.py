@@ -64,7 +64,7 @@ class DenseTap(Tap):
         ):
             if value not in valid:
                 raise ValueError(f'{name} must be one of {valid}, got {value!r}')
-        if (places == 'top') != is_integer(top, 1):
+        if (places == 'top') != (top is not None) or not (top is None or is_integer(top, 1)):
             raise ValueError(
                 f"top must be a number of places with places='top' and None otherwise, got {top!r} "
                 f'with {places!r}'
