@@ -3,6 +3,7 @@
 Commands:
     python tools/benchmark.py losses           the losses against the formulas taken literally
     python tools/benchmark.py family           every form of the feature loss, relative to WKD-F
+    python tools/benchmark.py dense            losses on the logits of dense heads
     python tools/benchmark.py step             a distilled step against its unavoidable parts
     python tools/benchmark.py classification   the same for classifiers, and loading of a batch
     python tools/benchmark.py methods          every method of a folder of configs against KD
@@ -29,6 +30,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
 from benchmarks.classification import benchmark_classification, format_classification
+from benchmarks.dense import benchmark_dense, format_dense
 from benchmarks.family import benchmark_family, format_family
 from benchmarks.gradients import benchmark_gradients, format_gradients
 from benchmarks.interrelation import benchmark_interrelation, format_interrelation
@@ -68,6 +70,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add('family', help='every form of the feature loss, relative to WKD-F').set_defaults(
         benchmark=benchmark_family, format_cases=format_family
+    )
+    add('dense', help='losses on the logits of dense heads').set_defaults(
+        benchmark=benchmark_dense, format_cases=format_dense
     )
     add('step', help='a distilled training step against its unavoidable parts').set_defaults(
         benchmark=benchmark_step, format_cases=format_step

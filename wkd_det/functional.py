@@ -25,6 +25,8 @@ from wkd_det.costs.structure import (
 from wkd_det.losses.ab import ab_loss
 from wkd_det.losses.at import at_loss
 from wkd_det.losses.banks import bank_bytes
+from wkd_det.losses.box_giou import box_giou_loss
+from wkd_det.losses.box_wasserstein import box_wasserstein_loss
 from wkd_det.losses.boxes import offset_loss, squared_offset_distance
 from wkd_det.losses.cat_kd import cat_loss
 from wkd_det.losses.cc import cc_loss
@@ -39,6 +41,7 @@ from wkd_det.losses.icd import attended_loss
 from wkd_det.losses.ickd import ickd_loss
 from wkd_det.losses.ipot import ipot_loss
 from wkd_det.losses.kd import dkd_loss, kd_loss
+from wkd_det.losses.ld import ld_loss
 from wkd_det.losses.mgd import mgd_loss
 from wkd_det.losses.mlkd import mlkd_batch_loss, mlkd_class_loss, mlkd_loss
 from wkd_det.losses.nkd import nkd_loss
@@ -49,6 +52,7 @@ from wkd_det.losses.pkd import pkd_loss
 from wkd_det.losses.pkt import pkt_loss
 from wkd_det.losses.reviewkd import CONTEXT_GRIDS, hierarchical_context_loss
 from wkd_det.losses.rkd import rkd_loss
+from wkd_det.losses.sigmoid_kd import quality_focal_kd_loss, sigmoid_kd_loss
 from wkd_det.losses.sp import sp_loss
 from wkd_det.losses.srrl import srrl_loss
 from wkd_det.losses.tfkd import label_smoothing_loss, tfkd_loss, tfkd_self_loss
@@ -64,10 +68,12 @@ from wkd_det.losses.wkd_feature import (
     wkd_feature_loss,
 )
 from wkd_det.losses.wkd_logit import transported_histograms, wkd_logit_loss, wkd_transport_plan
+from wkd_det.losses.wkd_sigmoid import wkd_sigmoid_loss
 from wkd_det.losses.wsld import wsld_loss
 from wkd_det.losses.zipf import zipf_distribution, zipf_loss
 from wkd_det.ops.cells import cell_mean_and_variance
 from wkd_det.ops.divergences import bures_squared
+from wkd_det.ops.line_transport import line_transport
 from wkd_det.ops.logits import standardize_logits
 from wkd_det.ops.proximal import ipot_plan
 from wkd_det.ops.transport import sinkhorn_cost, sinkhorn_divergence, sinkhorn_plan
@@ -83,6 +89,8 @@ __all__ = [
     'at_loss',
     'attended_loss',
     'bank_bytes',
+    'box_giou_loss',
+    'box_wasserstein_loss',
     'bures_squared',
     'cat_loss',
     'cc_loss',
@@ -116,6 +124,8 @@ __all__ = [
     'kd_loss',
     'label_smoothing_loss',
     'lckt_loss',
+    'ld_loss',
+    'line_transport',
     'matrix_correlation',
     'mgd_loss',
     'mlkd_batch_loss',
@@ -131,8 +141,10 @@ __all__ = [
     'offset_loss',
     'pkd_loss',
     'pkt_loss',
+    'quality_focal_kd_loss',
     'rkd_loss',
     'shrink_covariance',
+    'sigmoid_kd_loss',
     'sinkhorn_cost',
     'sinkhorn_divergence',
     'sinkhorn_plan',
@@ -150,6 +162,7 @@ __all__ = [
     'vid_loss',
     'wkd_feature_loss',
     'wkd_logit_loss',
+    'wkd_sigmoid_loss',
     'wkd_transport_plan',
     'wsld_loss',
     'wttm_loss',

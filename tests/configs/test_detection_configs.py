@@ -140,10 +140,16 @@ RIVALS = dict(
     loss_fitnet=dict(type='FitNetLoss', loss_weight=1.0),
     loss_nst=dict(type='NSTLoss', loss_weight=50.0),
     loss_ickd=dict(type='ICKDLoss', loss_weight=2.5),
+    loss_ld=dict(type='LDLoss', temperature=10.0, loss_weight=2 * 0.25 / 17),
+    loss_qfl_kd=dict(type='QualityFocalKDLoss', beta=1.0, loss_weight=1.0),
+    loss_crosskd_cls=dict(type='QualityFocalKDLoss', beta=1.0, loss_weight=1.0),
+    loss_crosskd_reg=dict(type='LDLoss', temperature=1.0, loss_weight=3.0),
+    loss_crosskd_giou=dict(type='BoxGIoULoss', loss_weight=2.0),
     loss_pkd=dict(type='PKDLoss', loss_weight=4 * 6.0),
 )
 FCFD = {f'loss_fcfd_box{way}' for way in WAYS}
 TERMS = {
+    'crosskd': {f'loss_crosskd_{part}' for part in ('cls', 'reg', 'giou')},
     'fcfd': {'loss_fcfd_app', *FCFD, *(f'loss_fcfd_kd{way}' for way in WAYS)},
     'fcfd-wkd': {'loss_wkd_f', *FCFD, *(f'loss_wkd_l{way}' for way in WAYS)},
 }
@@ -159,6 +165,8 @@ def test_hyper_parameters_of_other_methods(pair, configs_of):
             if name not in RIVALS:
                 continue
             assert term.loss.to_dict() == RIVALS[name]
+            if name.startswith('loss_crosskd'):
+                assert (term.depth, term.places) == (3, 'all')
             if term.tap == 'neck':
                 assert term.levels == ([0] if pair is SCENES else [0, 1, 2, 3])
             if term.tap == 'roi_logits' and 'fcfd' not in name:
@@ -209,12 +217,16 @@ def strides_of(model: Any) -> list[int]:
     return (head if 'strides' in head else head.anchor_generator).strides
 
 
+OWN = ('loss_wkd_box', 'loss_wkd_l_dense', 'loss_wkd_sides')
+
+
 @each_coco_pair
 def test_hyper_parameters_are_the_papers(pair, configs_of):
     for config in configs_of(pair).values():
         for name, term in config.model.distill.items():
             loss = term.loss
-            if not name.startswith('loss_wkd') or name == 'loss_wkd_box':
+            # Those that are not in the paper have weights of their own.
+            if not name.startswith('loss_wkd') or name in OWN:
                 continue
             if name.startswith('loss_wkd_l'):
                 assert (loss.temperature, loss.transport_weight, loss.loss_weight) == (1, 1, 1)

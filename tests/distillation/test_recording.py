@@ -105,3 +105,14 @@ def test_names():
         'a.b',
         'a.b',
     ]
+
+
+def test_every_run_of_a_module_that_runs_for_each_level(values):
+    """As the branches of a dense head; by its name alone it is refused all the same."""
+    block = Block(inplace=True)
+    found = record(block, ['relu:input'], values, single=True, repeated=['relu:input'])
+    first, second = found.every('relu:input')
+    assert torch.equal(first, block.layer(values))
+    assert torch.equal(second, block.layer(first.relu()))
+    with pytest.raises(ValueError, match='runs 2 times in a pass'):
+        found['relu:input']

@@ -64,6 +64,15 @@ PYRAMIDS = {
     'OFD': dict(type='OFDLoss'),
 }
 BANKS = dict(num_samples=40, negatives=8)
+DENSE = {
+    'WKD-L-dense': dict(type='WKDSigmoidLoss', cost=dict(type='ClassifierCost')),
+    'sigmoid KD': dict(type='SigmoidKDLoss'),
+    'QFL-KD': dict(type='QualityFocalKDLoss'),
+}
+SIDES = {
+    'LD': dict(type='LDLoss'),
+    'WKD-sides': dict(type='BoxWassersteinLoss'),
+}
 VECTORS = {
     'RKD': dict(type='RKDLoss'),
     'PKT': dict(type='PKTLoss'),
@@ -91,6 +100,10 @@ def detector_terms(method, kind):
     stage = dict(stage=0) if kind == 'CascadeRCNN' else {}
     if method in LOGITS:
         return dict(loss_x=dict(tap='roi_logits', loss=LOGITS[method], **stage))
+    if method in DENSE:
+        return dict(loss_x=dict(tap='dense_logits', loss=DENSE[method]))
+    if method in SIDES:
+        return dict(loss_x=dict(tap='box_distributions', loss=SIDES[method]))
     if method in MAPS:
         return dict(loss_x=dict(tap='neck', levels=[0], connector=CONV, loss=MAPS[method]))
     if method in VECTORS:
@@ -104,6 +117,10 @@ def detector_terms(method, kind):
     return {
         'WKD-F on RoIs': dict(
             loss_x=dict(tap='roi_feats', roi_size=4, connector=CONV, loss=feature, **stage)
+        ),
+        'CrossKD': dict(
+            loss_x=dict(tap='crossed_dense_logits', depth=1, loss=DENSE['QFL-KD']),
+            loss_y=dict(tap='crossed_box_distributions', depth=1, loss=SIDES['LD']),
         ),
         'WKD box term': dict(loss_x=dict(tap='roi_boxes', loss=dict(type='BoxLoss'), **stage)),
         'CAT-KD': dict(loss_x=dict(tap='class_activation', loss=dict(type='CATKDLoss'))),
@@ -198,8 +215,10 @@ def test_the_matrix_is_complete():
         *MAPS,
         *VECTORS,
         *PYRAMIDS,
+        *DENSE,
+        *SIDES,
         *OF_CLASSIFIERS,
-        *('WKD-F on RoIs', 'WKD box term', 'CAT-KD', 'FGFI', 'ICD'),
+        *('WKD-F on RoIs', 'WKD box term', 'CAT-KD', 'FGFI', 'ICD', 'CrossKD'),
     }
     assert {kind for _, kind in CELLS} == {*KINDS, 'classifiers'}
     assert set(CELLS.values()) == {'yes', '–'}
@@ -224,7 +243,7 @@ def test_a_gap_is_refused(method, kind, teacher_of):
     name = KINDS.get(kind, 'classifier')
     reasons = (
         'has no RoI head|no such module|no module has that name|needs anchors|which .* does not '
-        'give|tap must be one of|needs the sizes'
+        'give|tap must be one of|needs the sizes|has a RoI head|predicts no distributions'
     )
     with pytest.raises((ValueError, KeyError), match=reasons):
         losses_of(name, [method], teacher_of(name))

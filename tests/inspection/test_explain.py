@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from commands import MMDET_TOOLS, run, sentence
 from pairs import explain, write_detectors, write_retinanet
+from wkd_det.inspection.pairs.pair import open_pair
 from wkd_det.runtime.mistakes import sentence_of
 
 SMALL = ('--size', '64')
@@ -49,6 +50,15 @@ def test_report_has_places_classes_input_cost_and_methods(written):
     assert any(line.startswith('  teacher, backbone and neck ') for line in lines)
     assert any(line.startswith('  wkd-lf           loss_wkd_l ') for line in lines)
     assert 'wkd-lf trains: everything before the first step has been run.' in lines
+
+
+def test_a_student_of_several_teachers_is_no_pair(pair, tmp_path):
+    path = tmp_path / 'several.py'
+    path.write_text(
+        f"_base_ = '{pair / 'student.py'}'\nmodel = dict(teachers=dict(one=dict(config='x.py')))\n"
+    )
+    with pytest.raises(ValueError, match='several teachers, and a pair has one'):
+        open_pair(str(path))
 
 
 def test_the_written_config_inherits_and_trains_with_mmdets_own_tool(pair, written):

@@ -53,6 +53,10 @@ def histograms():
     )
 
 
+def sides():
+    return dict(student=torch.randn(3, 4, 5), teacher=torch.randn(3, 4, 5), weight=torch.ones(3))
+
+
 def boxes():
     return {
         name: torch.rand(3, 4) for name in ('student', 'teacher', 'student_boxes', 'teacher_boxes')
@@ -88,6 +92,12 @@ CASES = [
         maps,
         MAPS,
     ),
+    (functional.sigmoid_kd_loss, logits, (*PAIR, 'weight')),
+    (functional.quality_focal_kd_loss, logits, (*PAIR, 'weight')),
+    (functional.ld_loss, sides, (*PAIR, 'weight')),
+    (functional.box_giou_loss, sides, (*PAIR, 'weight')),
+    (functional.box_wasserstein_loss, sides, (*PAIR, 'weight')),
+    (functional.line_transport, histograms, ('source', 'target')),
     (functional.nst_loss, maps, MAPS),
     (functional.ickd_loss, maps, MAPS),
     (functional.pkd_loss, maps, MAPS),
@@ -237,6 +247,14 @@ NUMBERS = {
     ),
     partial(losses.WKDFeatureLoss): dict(grid=2, mean_cov_ratio=0.5, eps=0.125, loss_weight=2),
     partial(losses.WKDFeatureLoss, distribution='pmf'): dict(grid=2, epsilon=0.125, num_iters=3),
+    losses.SigmoidKDLoss: dict(temperature=2.0, loss_weight=0.5),
+    losses.QualityFocalKDLoss: dict(beta=2.0, loss_weight=0.5),
+    partial(losses.WKDSigmoidLoss, cost=1 - torch.eye(3)): dict(
+        temperature=2.0, sharpness=1.5, background_distance=0.5, epsilon=0.125, num_iters=4
+    ),
+    losses.BoxGIoULoss: dict(loss_weight=0.5),
+    losses.LDLoss: dict(temperature=5.0, loss_weight=0.5),
+    losses.BoxWassersteinLoss: dict(order=2, temperature=2.0, loss_weight=0.5),
     losses.NSTLoss: dict(loss_weight=0.5),
     losses.CATKDLoss: dict(resolution=3, loss_weight=0.5),
     losses.ICKDLoss: dict(loss_weight=2),
@@ -248,8 +266,18 @@ NUMBERS = {
 
 
 def inputs_of(loss):
-    given = {'features': maps, 'logits': logits, 'boxes': boxes}[loss.takes]()
-    return {name: given[name] for name in given if name not in ('weight', 'cost', 'mask')}
+    given = {
+        'features': maps,
+        'logits': logits,
+        'dense_logits': logits,
+        'box_distributions': sides,
+        'boxes': boxes,
+    }[loss.takes]()
+    return {
+        name: given[name]
+        for name in given
+        if name not in ('weight', 'cost', 'mask') and (name != 'target' or loss.takes == 'logits')
+    }
 
 
 @pytest.mark.parametrize('kind', NUMBERS, ids=name_of)

@@ -8,7 +8,17 @@ import pytest
 import torch
 
 import benchmark
-from benchmarks import classification, family, gradients, losses, methods, rivals, step, teacher
+from benchmarks import (
+    classification,
+    dense,
+    family,
+    gradients,
+    losses,
+    methods,
+    rivals,
+    step,
+    teacher,
+)
 from benchmarks.memory import peak_extra_bytes
 from benchmarks.report import at_least, at_most
 from benchmarks.timing import time_in_turns
@@ -17,10 +27,23 @@ from wkd_det.functional import FEATURE_DISTANCES
 ROOT = Path(__file__).resolve().parents[2]
 
 
+MODULES = (classification, dense, family, gradients, losses, methods, rivals, step, teacher)
+
+
 @pytest.fixture(autouse=True)
 def _at_the_root_and_brief(monkeypatch):
     monkeypatch.chdir(ROOT)
-    for module in (classification, family, gradients, losses, methods, rivals, step, teacher):
+    for module in (
+        classification,
+        dense,
+        family,
+        gradients,
+        losses,
+        methods,
+        rivals,
+        step,
+        teacher,
+    ):
         monkeypatch.setattr(
             module,
             'time_in_turns',
@@ -48,6 +71,16 @@ def test_losses_agree_with_the_plain_formulas_and_are_judged(tmp_path, capsys):
     table = capsys.readouterr().out
     assert 'times less extra memory than direct' in table
     assert 'times the 42 bare products' in table
+
+
+def test_losses_of_dense_heads_are_timed_and_judged(tmp_path, capsys):
+    code, figures = run(tmp_path, 'dense')
+    assert code == 0
+    assert len(figures['cases']) == 4  # two choices of places, whole terms and losses alone
+    for case in figures['cases']:
+        assert case['forms']['SigmoidKDLoss']['ratio'] == [1.0, 1.0, 1.0]
+        assert len(case['verdicts']) == ('whole term' in case['case'])
+    assert 'WKDSigmoidLoss to SigmoidKDLoss' in capsys.readouterr().out
 
 
 def test_forms_of_the_teacher_are_timed_and_compared(tmp_path, capsys):

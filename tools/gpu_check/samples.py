@@ -240,9 +240,20 @@ class _Maker:
     def of_objects(self) -> dict[str, Callable[[], Sample]]:
         """Return those that compare boxes, and maps at objects."""
         return {
+            'BoxGIoULoss': self._later(self._sides, losses.BoxGIoULoss),
             'BoxLoss': self._later(self._boxes),
+            'BoxWassersteinLoss': self._later(self._sides, losses.BoxWassersteinLoss),
+            'BoxWassersteinLoss of order 2': self._later(
+                self._sides, _with(losses.BoxWassersteinLoss, order=2)
+            ),
+            'LDLoss': self._later(self._sides, losses.LDLoss),
             'ICDLoss': self._later(self._instances),
             'OffsetLoss': self._later(self._offsets),
+            'QualityFocalKDLoss': self._later(self._places, losses.QualityFocalKDLoss),
+            'SigmoidKDLoss': self._later(self._places, losses.SigmoidKDLoss),
+            'WKDSigmoidLoss': self._later(
+                self._places, _with(losses.WKDSigmoidLoss, cost=1 - torch.eye(self.sizes.classes))
+            ),
         }
 
     def _later(self, make: Callable[..., Sample], *args: Any, **options: Any) -> Any:
@@ -341,6 +352,17 @@ class _Maker:
 
     def _offsets(self) -> Sample:
         return Sample(losses.OffsetLoss(), self._pair(self.sizes.samples, 4))
+
+    def _sides(self, kind: Callable[[], nn.Module]) -> Sample:
+        return self._weighted(kind, 4, 17)
+
+    def _places(self, kind: Callable[[], nn.Module]) -> Sample:
+        return self._weighted(kind, self.sizes.classes)
+
+    def _weighted(self, kind: Callable[[], nn.Module], *shape: int) -> Sample:
+        inputs: dict[str, Any] = self._pair(self.sizes.samples, *shape, factor=2.0)
+        weight = torch.rand(self.sizes.samples, generator=self._generator).bfloat16().float()
+        return Sample(kind(), dict(inputs, weight=weight))
 
     def _boxes(self) -> Sample:
         count = self.sizes.samples

@@ -16,6 +16,11 @@ from wkd_det.detection.detectors import (
     distilled,
 )
 from wkd_det.detection.taps.crossed import CrossedLogitsTap, CrossedOffsetsTap
+from wkd_det.detection.taps.crossed_dense import (
+    CrossedBoxDistributionsTap,
+    CrossedDenseLogitsTap,
+)
+from wkd_det.detection.taps.dense import BoxDistributionsTap, DenseLogitsTap
 from wkd_det.detection.taps.maps import BackboneTap, NeckTap, PyramidTap
 from wkd_det.detection.taps.objects import ImitationTap, InstanceTap
 from wkd_det.detection.taps.roi_features import RoIFeatsTap
@@ -23,8 +28,12 @@ from wkd_det.detection.taps.rois import RoIBoxesTap, RoILogitsTap, RoIOffsetsTap
 
 __all__ = [
     'BackboneTap',
+    'BoxDistributionsTap',
+    'CrossedBoxDistributionsTap',
+    'CrossedDenseLogitsTap',
     'CrossedLogitsTap',
     'CrossedOffsetsTap',
+    'DenseLogitsTap',
     'DistilledATSS',
     'DistilledCascadeRCNN',
     'DistilledFCOS',

@@ -5,10 +5,7 @@ that its own activation gives:
 
 - a softmax over classes and background: the logits as they are;
 - sigmoids, one per class (Sparse R-CNN, QueryInst): the distribution given that at most one class
-  is there. For independent classes it is the softmax of their logits and of a 0 for background,
-
-  .. math:: p_k / p_{background} = p_k / (1 - p_k) = e^{z_k};
-
+  is there; see :func:`~wkd_det.ops.logits.with_background`;
 - Seesaw, a softmax over the classes of objects and another one over object and background: the
   products of the two, as their logarithms.
 """
@@ -18,6 +15,8 @@ from __future__ import annotations
 import torch
 from mmdet.models.losses import SeesawLoss
 from torch import Tensor, nn
+
+from wkd_det.ops.logits import with_background
 
 
 def class_logits(head: nn.Module, raw: Tensor) -> Tensor:
@@ -29,7 +28,7 @@ def class_logits(head: nn.Module, raw: Tensor) -> Tensor:
     """
     kind = _kind(head)
     if kind == 'sigmoid':
-        return torch.cat([raw, raw.new_zeros(len(raw), 1)], dim=1)
+        return with_background(raw)
     if kind == 'seesaw':
         objectness = raw[:, -2:].log_softmax(dim=1)
         classes = raw[:, :-2].log_softmax(dim=1) + objectness[:, :1]

@@ -10,9 +10,18 @@ from typing import Any
 from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor, nn
 
+from wkd_det.detection.branches import BRANCHES, Features, features_before, repeated
 from wkd_det.detection.classifiers import class_logits
-from wkd_det.detection.geometry import PLACES, image_mask, without_image
+from wkd_det.detection.dense import (
+    HEAD,
+    Assigned,
+    DenseOutput,
+    dense_output,
+    recording_targets,
+)
+from wkd_det.detection.geometry import PLACES, image_mask, roi_place, without_image
 from wkd_det.detection.heads import HeadOutput, can_record, of_stage, run_box_head
+from wkd_det.detection.places import Places
 from wkd_det.detection.pooling import LevelRows, pooled
 from wkd_det.detection.recorded import RoIStage, Sampled, recorded_stage
 from wkd_det.distillation.recording import Recorded, recording, replaced
@@ -58,9 +67,10 @@ class DetectorStudentView(StudentView):
         """Boxes that the RoI head was given, ``(P, 4)`` per image."""
         self.stages: dict[int, RoIStage] = {}
         """Calls of the box head by stage; 0 for heads without stages."""
+        self._assigned = Assigned()
         self._maps: dict[str, tuple[Tensor, ...]] = {}
         self._modules = modules
-        self._outputs = Recorded(single=True)
+        self._outputs = Recorded(single=True, repeated=repeated(modules))
 
     @property
     def image_sizes(self) -> list[tuple[int, int]]:
@@ -126,6 +136,34 @@ class DetectorStudentView(StudentView):
         rows, every = self.chosen(stage, rois), self.stage(stage).rois
         return every if rows is None else self.once(('chosen rois', stage), lambda: every[rows])
 
+    def branch_features(self, depth: int) -> Features:
+        """Features of the dense head's branches behind some convolutions, before activation.
+
+        Args:
+            depth: Number of convolutions; 0 for the maps that the head is given.
+        """
+        if depth == 0:
+            return dict.fromkeys(BRANCHES, self.maps(roi_place(self.module)))
+        return dict(zip(BRANCHES, map(self._outputs.every, features_before(depth))))
+
+    def places(self, teacher: DenseOutput, crossed: DenseOutput | None = None) -> Places:
+        """Places of the dense head with both networks' outputs.
+
+        Args:
+            teacher: Outputs of the teacher's dense head, in the student's classes and sizes.
+            crossed: Outputs that stand for the student; its own by default.
+
+        Raises:
+            ValueError: If the head gives something else than scores of its priors and classes.
+        """
+        head = getattr(self.module, HEAD)
+        own = dense_output(head, self._outputs.latest(HEAD))
+        images = len(own.logits[0])
+        inside = [self.image_mask(HEAD, one.flatten(1, 2)) for one in own.logits]
+        known = self._assigned.levels or self._assigned.images
+        foreground = self._assigned.flat(own.sizes, images) if known else None
+        return Places(crossed or own, teacher, inside, foreground)
+
     def image_mask(self, place: str, features: Tensor) -> Tensor | None:
         if place.startswith('roi_head.'):  # one row per RoI
             return None
@@ -149,6 +187,9 @@ class DetectorStudentView(StudentView):
                 if can_record(roi_head):
                     bbox_loss = self._recorded_bbox_loss(roi_head)
                     stack.enter_context(replaced(roi_head, 'bbox_loss', bbox_loss))
+            if HEAD in self._modules:
+                head = getattr(self.module, HEAD)
+                stack.enter_context(recording_targets(head, self._assigned))
             stack.enter_context(recording(self.module, self._modules, into=self._outputs))
             yield
 

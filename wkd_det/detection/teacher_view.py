@@ -6,13 +6,22 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from itertools import count
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
+from wkd_det.detection.branches import (
+    BRANCHES,
+    Features,
+    features_before,
+    repeated,
+    running_later_layers,
+)
 from wkd_det.detection.classifiers import class_logits
+from wkd_det.detection.dense import HEAD, DenseOutput, dense_output, level_strides
 from wkd_det.detection.dry_run import dry_run
 from wkd_det.detection.geometry import (
     PLACES,
@@ -157,7 +166,7 @@ class DetectorTeacherView(TeacherView):
         self._teacher_input = teacher_input
         self._student = student
         self._modules = modules
-        self._outputs = Recorded(single=True)
+        self._outputs = Recorded(single=True, repeated=repeated(modules))
         self._heads: list[tuple[Tensor, int, HeadOutput]] = []
         self._sparse_logits: list[Tensor] = []
 
@@ -200,6 +209,69 @@ class DetectorTeacherView(TeacherView):
             self._run_part_of(module)
         recorded = self._outputs[module]
         return self.once(('output', module), lambda: self._teacher.given(recorded))
+
+    def dense(self) -> DenseOutput:
+        """Outputs of the teacher's dense head, in the student's classes and sizes."""
+        return self.once('dense', self._dense)
+
+    @torch.no_grad()
+    def _dense(self) -> DenseOutput:
+        output = self._in_students_classes(self._dense_raw())
+        return output.mapped(self._fitted_levels)
+
+    def branch_features(self, depth: int) -> Features:
+        """Features of the dense head's branches behind some convolutions, before activation.
+
+        Args:
+            depth: Number of convolutions; 0 for the maps that the head is given.
+
+        Returns:
+            In the student's sizes.
+        """
+        if depth == 0:
+            return dict.fromkeys(BRANCHES, self.maps(roi_place(self.module)))
+        self._dense_raw()
+        return {
+            branch: self._fitted_levels(self._teacher.given(self._outputs.every(name)))
+            for branch, name in zip(BRANCHES, features_before(depth))
+        }
+
+    def later_layers(self, depth: int, features: Features) -> DenseOutput:
+        """Outputs of the dense head on features of the student's.
+
+        The teacher's parameters ask for no gradient, but its input gets one.
+
+        Args:
+            depth: Number of convolutions of each branch that are left out.
+            features: Maps that they would give, before activation where ``depth`` is not 0.
+        """
+        head = getattr(self.module, HEAD)
+        given = {branch: self._teacher.inference.taken(features[branch]) for branch in BRANCHES}
+        with self._teacher.computing(self.inputs), running_later_layers(head, depth, given):
+            raw = head(tuple(given[BRANCHES[0]]))
+        return self._in_students_classes(self._teacher.given(raw))
+
+    def _dense_raw(self) -> Any:
+        """Outputs of the dense head as it gives them."""
+        if HEAD not in self._outputs:
+            self._run_part_of(HEAD)
+        return self._teacher.given(self._outputs.latest(HEAD))
+
+    def _in_students_classes(self, raw: Any) -> DenseOutput:
+        output = dense_output(getattr(self.module, HEAD), raw)
+        if not self._teacher.order.is_identity:
+            output.logits = [self._in_order(one) for one in output.logits]
+        return output
+
+    def _fitted_levels(self, maps: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Maps of the levels of the dense head in the sizes of the student's."""
+        return fitted_maps(maps, *self._batch_sizes(), level_strides(getattr(self.module, HEAD)))
+
+    def _in_order(self, logits: Tensor) -> Tensor:
+        """Logits ``(N, A, T, H, W)`` in the student's classes."""
+        last = logits.movedim(2, -1)
+        rows = self._teacher.logits(last.flatten(0, -2))
+        return rows.unflatten(0, last.shape[:-1]).movedim(-1, 2)
 
     def logits(self, stage: int = 0) -> Tensor:
         return self.on_rois(self._student.stage(stage).rois, stage).logits

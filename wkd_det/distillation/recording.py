@@ -29,10 +29,12 @@ class Recorded:
 
     Args:
         single: Refuse a module that ran more than once; without it the last run counts.
+        repeated: Names of which every run is kept, for :meth:`every`.
     """
 
-    def __init__(self, *, single: bool = False) -> None:
+    def __init__(self, *, single: bool = False, repeated: Iterable[str] = ()) -> None:
         self._single = single
+        self._every: dict[str, list[Any]] = {name: [] for name in repeated}
         self._values: dict[str, tuple[Any, int]] = {}
         self._runs: dict[str, int] = {}
 
@@ -40,6 +42,12 @@ class Recorded:
         """Keep the value of a module's latest run."""
         self._values[name] = value, getattr(value, '_version', 0)
         self._runs[name] = self._runs.get(name, 0) + 1
+        if name in self._every:
+            self._every[name].append(value)
+
+    def every(self, name: str) -> list[Any]:
+        """The values of all runs of a module, one of ``repeated``, e.g. one per level."""
+        return self._every[name]
 
     def __contains__(self, name: str) -> bool:
         return name in self._values

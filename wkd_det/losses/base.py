@@ -154,6 +154,41 @@ class LogitLoss(Loss):
         return self.loss_weight * self.function(*tensors, **{**options, **changed})
 
 
+class PlaceLoss(Loss):
+    """A function of what two dense heads give at the same places, with its options, times a weight.
+
+    Args:
+        function: Takes both, the keywords ``weight`` and ``avg_factor``, and the options; returns
+            a scalar.
+        loss_weight: Factor of the loss, >= 0.
+        **options: Options of the function.
+
+    Raises:
+        ValueError: If ``loss_weight`` is negative.
+    """
+
+    def __init__(self, function: Callable[..., Tensor], loss_weight: float, **options: Any) -> None:
+        super().__init__(loss_weight)
+        self.function = function
+        self.options = {name: plain_number(value) for name, value in options.items()}
+
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
+    ) -> Tensor:
+        """Loss of values ``(R, ...)``, scalar.
+
+        ``weight`` ``(R,)`` says how much each place counts, ``avg_factor`` what the sum is divided
+        by; without it their number.
+        """
+        return self.loss_weight * self.function(
+            student, teacher, weight=weight, avg_factor=avg_factor, **self.options
+        )
+
+
 def adopt(loss: nn.Module, takes: str) -> nn.Module:
     """Give a module that is no :class:`Loss` the members that a term asks for.
 

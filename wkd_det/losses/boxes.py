@@ -106,6 +106,41 @@ def distance_iou_loss(student: Tensor, teacher: Tensor) -> Tensor:
     return 1 - (overlap / union - distance / diagonal)
 
 
+def generalized_iou_loss(student: Tensor, teacher: Tensor) -> Tensor:
+    r"""Generalised IoU loss of pairs of boxes, one value per pair.
+
+    .. math:: 1 - IoU + (|C| - |A \cup B|) / |C|
+
+    with the smallest box :math:`C` around both. The areas of the union and of :math:`C` are at
+    least 1e-6, as in MMDetection's ``GIoULoss``.
+
+    Args:
+        student: Corners ``x1, y1, x2, y2``, shape ``(R, 4)``.
+        teacher: Same shape.
+
+    Returns:
+        Shape ``(R,)``, in [0, 2].
+
+    References: Rezatofighi, Tsoi, Gwak, Sadeghian, Reid, Savarese, Generalized Intersection over
+        Union, CVPR 2019.
+
+    Example:
+        >>> one, other = torch.tensor([[0.0, 0, 1, 1]]), torch.tensor([[3.0, 0, 4, 1]])
+        >>> generalized_iou_loss(one, other)  # 1 - 0 + (4 - 2) / 4
+        tensor([1.5000])
+    """
+    inner = _extent(
+        torch.max(student[:, :2], teacher[:, :2]), torch.min(student[:, 2:], teacher[:, 2:])
+    )
+    outer = _extent(
+        torch.min(student[:, :2], teacher[:, :2]), torch.max(student[:, 2:], teacher[:, 2:])
+    )
+    overlap = inner[:, 0] * inner[:, 1]
+    union = (_area(student) + _area(teacher) - overlap).clamp(min=_GUARD)
+    around = (outer[:, 0] * outer[:, 1]).clamp(min=_GUARD)
+    return 1 - overlap / union + (around - union) / around
+
+
 def _extent(upper_left: Tensor, lower_right: Tensor) -> Tensor:
     return (lower_right - upper_left).clamp(min=0)
 

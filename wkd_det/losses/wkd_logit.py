@@ -415,8 +415,12 @@ class WKDLogitLoss(Loss):
         student: Tensor,
         teacher: Tensor,
         target: Tensor | None = None,
+        weight: Tensor | None = None,
+        avg_factor: float | Tensor | None = None,
     ) -> Tensor:
         """Loss of logits ``(N, C)``, scalar; ``target`` ``(N,)`` is needed when separated.
+
+        ``weight`` ``(N,)`` and ``avg_factor`` as of the function.
 
         Raises:
             RuntimeError: Without class costs.
@@ -435,6 +439,8 @@ class WKDLogitLoss(Loss):
             standardize=self.standardize,
             debiased=self.debiased,
             weigh_by_non_target=self.weigh_by_non_target,
+            weight=weight,
+            avg_factor=avg_factor,
         )
         return scaled(loss, self.loss_weight)
 

@@ -173,6 +173,26 @@ def check_logits(student: Tensor, teacher: Tensor) -> None:
         )
 
 
+def check_sides(student: Tensor, teacher: Tensor) -> None:
+    """Raise if logits of the distributions of boxes' sides are no tensors or differ in shape.
+
+    Args:
+        student: Should be of shape ``(R, S, B)``: places, sides, bins; at least 2 bins.
+        teacher: Should have the same shape.
+
+    Raises:
+        TypeError: With the name of what is no tensor.
+        ValueError: With both shapes.
+    """
+    check_tensors(student=student, teacher=teacher)
+    shapes = tuple(student.shape), tuple(teacher.shape)
+    if student.dim() != 3 or shapes[0] != shapes[1] or student.shape[2] < 2:
+        raise ValueError(
+            'student and teacher must share a shape (R, S, B) with at least 2 bins, '
+            f'got {shapes[0]} and {shapes[1]}'
+        )
+
+
 def check_vectors(student: Tensor, teacher: Tensor, *, same_width: bool = False) -> None:
     """Raise if vectors of the two networks do not belong to the same samples.
 

@@ -53,6 +53,34 @@ def ready_logits(
     return student, teacher
 
 
+def with_background(logits: Tensor) -> Tensor:
+    r"""Logits of the softmax that :math:`K` sigmoids stand for: background has the logit 0.
+
+    A sigmoid for each class says with which probability :math:`p_k = \sigma(z_k)` the class is
+    there, whatever the others are: the classes are independent events, and several may be there.
+    A place of a detector stands for one object or for none. Under the condition that at most one
+    of the events occurs,
+
+    .. math:: P(k) = \frac{p_k \prod_{j \ne k} (1 - p_j)}
+        {\prod_j (1 - p_j) + \sum_i p_i \prod_{j \ne i} (1 - p_j)}
+        = \frac{e^{z_k}}{1 + \sum_i e^{z_i}},
+
+    since :math:`p_k / (1 - p_k) = e^{z_k}`, and the remaining mass, that of background, is
+    :math:`1 / (1 + \sum_i e^{z_i})`: the softmax of the logits and a 0. For a single class it
+    is the sigmoid itself.
+
+    Args:
+        logits: Shape ``(R, K)``.
+
+    Returns:
+        Shape ``(R, K + 1)``, background last.
+
+    >>> with_background(torch.tensor([[0.0, 0.0]])).softmax(dim=1)  # p = 1/2: each a third
+    tensor([[0.3333, 0.3333, 0.3333]])
+    """
+    return F.pad(logits, (0, 1))
+
+
 def tempered(logits: Tensor, temperature: float | Tensor) -> Tensor:
     """Return ``logits / temperature``; no operation is spent on the number 1."""
     return logits if is_one(temperature) else logits / temperature

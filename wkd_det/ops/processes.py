@@ -1,4 +1,4 @@
-"""Tensors of all processes of a run: rows put together, and one process's values for all."""
+"""Tensors of all processes of a run: rows put together, means, one process's values for all."""
 
 from __future__ import annotations
 
@@ -46,7 +46,11 @@ def copy_from_first(tensor: Tensor) -> None:
 
 @torch.no_grad()
 def mean_of_processes(tensor: Tensor) -> Tensor:
-    """Return the mean of a tensor over all processes, no gradient; every process must call it."""
+    """Return the mean of a tensor over all processes, without gradient.
+
+    Every process must call it. What is divided by it in each process has, after the mean of the
+    gradients, the gradient that one process with all samples would have.
+    """
     processes = _process_count()
     if processes == 1:
         return tensor.detach()

@@ -1,5 +1,5 @@
 # Method:   ICD: imitation of FPN maps where a decoder attends to the objects
-# For:      two-stage, cascade, from-cascade, one-stage, anchor-free
+# For:      two-stage, cascade, from-cascade, one-stage, gfl, anchor-free
 #
 # ICD: imitation of the pyramid where a decoder, asked for each object, attends. Sizes and the
 # weight 3 are the published ones for Faster R-CNN.

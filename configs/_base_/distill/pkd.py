@@ -1,5 +1,5 @@
 # Method:   PKD: Pearson correlation of FPN maps
-# For:      two-stage, cascade, from-cascade, one-stage, anchor-free, to-one-stage
+# For:      two-stage, cascade, from-cascade, one-stage, gfl, anchor-free, to-one-stage
 #
 # PKD on the FPN maps P2 to P5, which have equal widths and need no connector. The published weight
 # for Faster R-CNN is 6 for each of the four levels; a term takes their mean, hence 24.

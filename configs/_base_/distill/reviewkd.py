@@ -1,5 +1,5 @@
 # Method:   ReviewKD: the fused pyramid at several resolutions
-# For:      two-stage, cascade, from-cascade, one-stage, anchor-free
+# For:      two-stage, cascade, from-cascade, one-stage, gfl, anchor-free
 _base_ = '../terms/reviewkd.py'
 
 distill = dict(

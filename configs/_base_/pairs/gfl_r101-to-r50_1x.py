@@ -2,7 +2,7 @@
 #
 # Teacher:  GFL R-101 FPN (2x, 44.7 box AP published by MMDetection)
 # Student:  GFL R-50
-# Kind:     one-stage
+# Kind:     gfl
 # Needs:    COCO 2017 in data/coco; the weights of the teacher and of the backbone are downloaded
 # Command:  bash tools/dist_train.sh configs/detection/METHOD_gfl_r101-to-r50_1x.py 8
 _base_ = [

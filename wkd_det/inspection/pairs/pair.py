@@ -105,6 +105,11 @@ def open_pair(student: str, teacher: str | None = None, checkpoint: str | None =
     cls = _class_of(student, model)
     init_default_scope(config.get('default_scope') or _default_scope(cls))
     kind = _kind(cls)
+    if model.get('teachers'):
+        raise ValueError(
+            f'{student} has several teachers, and a pair has one: give the config of the plain '
+            'student, and one of them as --teacher'
+        )
     section = model.get('teacher')
     configured = model.get('distill') or {}
     if teacher is not None:
