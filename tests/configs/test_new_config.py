@@ -70,7 +70,7 @@ def test_a_folder_and_a_link_to_one(tmp_path):
         ),
         (
             ('--method', 'kd', '--pair', 'gfl_r101-to-r50'),
-            '--method kd is not for a gfl pair: gfl_r101-to-r50 takes fgfi,',
+            '--method kd is not for a gfl pair: gfl_r101-to-r50 takes crosskd, fgfi,',
         ),
         (('--method', 'kd', '--pair', 'mini'), 'mini/kd.py is there already: --force overwrites'),
         (

@@ -76,8 +76,10 @@ def test_losses_agree_with_the_plain_formulas_and_are_judged(tmp_path, capsys):
 def test_losses_of_dense_heads_are_timed_and_judged(tmp_path, capsys):
     code, figures = run(tmp_path, 'dense')
     assert code == 0
-    assert len(figures['cases']) == 4  # two choices of places, whole terms and losses alone
-    for case in figures['cases']:
+    *timed, rounds = figures['cases']
+    assert len(timed) == 4  # two choices of places, whole terms and losses alone
+    assert all(0 <= one['value'] < 1 and one['cosine'] > 0 for one in rounds['rounds'])
+    for case in timed:
         assert case['forms']['SigmoidKDLoss']['ratio'] == [1.0, 1.0, 1.0]
         assert len(case['verdicts']) == ('whole term' in case['case'])
     assert 'WKDSigmoidLoss to SigmoidKDLoss' in capsys.readouterr().out

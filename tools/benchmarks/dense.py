@@ -17,7 +17,7 @@ from wkd_det import losses
 from wkd_det.detection.dense import DenseOutput
 from wkd_det.detection.places import Places
 from wkd_det.detection.taps.dense import DenseLogitsTap
-from wkd_det.functional import cosine_interrelation
+from wkd_det.functional import cosine_interrelation, wkd_sigmoid_loss
 
 _KD = 'SigmoidKDLoss'
 _WKD = 'WKDSigmoidLoss'
@@ -30,6 +30,8 @@ _CHOICES = {
     'positives': dict(places='positives', weigh_by='teacher', average='weights'),
     'top': dict(places='top', top=_TOP, average='places'),
 }
+_ROUNDS = ((0.05, 5), (0.05, 10), (0.1, 5), (0.15, 5), (0.15, 10))
+_MANY_ROUNDS = 1000
 _MOST = 1.3
 """How much longer than the binary divergence the transport may take."""
 
@@ -43,7 +45,8 @@ def benchmark_dense(*, repeats: int, quick: bool = False) -> list[dict[str, Any]
 
     Returns:
         One dict for each choice of places, of a whole term and of the loss alone: ``case``,
-        ``forms`` (``seconds``, ``ratio`` to the binary divergence), ``verdicts`` of the terms.
+        ``forms`` (``seconds``, ``ratio`` to the binary divergence), ``verdicts`` of the terms. The
+        last one: ``rounds``, how far WKD-L is from what it converges to.
     """
     size, classes = ((64, 96), 5) if quick else (_SIZE, _CLASSES)
     generator = torch.Generator().manual_seed(0)
@@ -66,13 +69,15 @@ def benchmark_dense(*, repeats: int, quick: bool = False) -> list[dict[str, Any]
             label = f'{choice}, {part}, {count} places, {classes} classes'
             verdicts = [_verdict(label, forms)] if part == 'whole term' else []
             cases.append(dict(case=label, forms=forms, verdicts=verdicts))
+    cases.append(_of_rounds(kinds[_WKD], classes, generator))
     return cases
 
 
 def format_dense(cases: list[dict[str, Any]]) -> str:
     """Return the tables of :func:`benchmark_dense` and what is required."""
     parts = []
-    for case in cases:
+    *timed, last = cases
+    for case in timed:
         rows = [
             [
                 name,
@@ -83,6 +88,12 @@ def format_dense(cases: list[dict[str, Any]]) -> str:
             for name, form in case['forms'].items()
         ]
         parts.append(f'{case["case"]}\n' + format_table(['loss', 'ms', 'ratio', 'range'], rows))
+    rows = [
+        [one['epsilon'], one['rounds'], f'{one["value"]:.1%}', f'{one["cosine"]:.3f}']
+        for one in last['rounds']
+    ]
+    header = ['epsilon', 'rounds', 'value off by', 'cosine of gradients']
+    parts.append(f'{last["case"]}\n' + format_table(header, rows))
     verdicts = [verdict for case in cases for verdict in case['verdicts']]
     return '\n\n'.join([*parts, format_verdicts(verdicts)])
 
@@ -94,6 +105,34 @@ def _losses(distance: Tensor) -> dict[str, torch.nn.Module]:
         'QualityFocalKDLoss': losses.QualityFocalKDLoss(),
         _WKD: losses.WKDSigmoidLoss(cost=(distance + distance.T) / 2),
     }
+
+
+def _of_rounds(
+    loss: losses.WKDSigmoidLoss, classes: int, generator: torch.Generator
+) -> dict[str, Any]:
+    """Value and gradient after few rounds, relative to those after many."""
+    shape, places = (200, classes), torch.arange(200)
+    labels = torch.randint(classes, (200,), generator=generator)
+    student, teacher = (
+        torch.randn(shape, generator=generator).double() * 1.5 - 6 for _ in range(2)
+    )
+    for logits, most in ((student, 7), (teacher, 8)):  # each sees an object, more or less
+        logits[places, labels] += most * torch.rand(200, generator=generator)
+    cost = loss.transport.cost.double()
+
+    def run(epsilon: float, rounds: int) -> tuple[Tensor, Tensor]:
+        own = student.clone().requires_grad_()
+        value = wkd_sigmoid_loss(own, teacher, cost, epsilon=epsilon, num_iters=rounds)
+        (slope,) = torch.autograd.grad(value, own)
+        return value.detach(), slope.flatten()
+
+    found = []
+    for epsilon, rounds in _ROUNDS:
+        (value, slope), (limit, true) = run(epsilon, rounds), run(epsilon, _MANY_ROUNDS)
+        off = abs(value / limit - 1).item()
+        cosine = torch.cosine_similarity(slope, true, dim=0).item()
+        found.append(dict(epsilon=epsilon, rounds=rounds, value=off, cosine=cosine))
+    return dict(case=f'{_WKD} against {_MANY_ROUNDS} rounds', rounds=found, verdicts=[])
 
 
 def _maps(

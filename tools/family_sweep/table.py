@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from family_sweep.configs import FAMILIES
 from family_sweep.step import KINDS
 
 BEGIN = '<!-- families: written by tools/families.py table -->'
@@ -15,6 +16,7 @@ _REASONS = {
     r"custom modules from {'imports': \['(\w+)": r'needs the package `\1`',
     r'pip install "?([\w.-]+)': r'needs the package `\1`',
     r"mmcv's (\w+) needs a compiled mmcv": r'needs a compiled mmcv (`\1`)',
+    r'^TypeError: (it holds a student and a teacher .*)': r'\1',
     r'the sum of the losses is not finite': 'its losses are not finite on random inputs',
 }
 """What stands in the way of a plain step, in words; other reasons stand as they are."""
@@ -30,7 +32,9 @@ def with_tables(page: str, results: Mapping[str, Mapping[str, Any]]) -> str:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f'the page needs a line {BEGIN!r} and below it a line {END!r}')
-    return f'{before}{BEGIN}\n\n{tables(results)}\n\n{END}{after}'
+    missing = [name for name in FAMILIES if name not in results]
+    untried = f'\n\nNot tried yet: {"; ".join(missing)}.' if missing else ''
+    return f'{before}{BEGIN}\n\n{tables(results)}{untried}\n\n{END}{after}'
 
 
 def tables(results: Mapping[str, Mapping[str, Any]]) -> str:

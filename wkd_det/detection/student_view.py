@@ -19,7 +19,7 @@ from wkd_det.detection.dense import (
     dense_output,
     recording_targets,
 )
-from wkd_det.detection.geometry import PLACES, image_mask, roi_place, without_image
+from wkd_det.detection.geometry import PLACES, as_maps, image_mask, roi_place, without_image
 from wkd_det.detection.heads import HeadOutput, can_record, of_stage, run_box_head
 from wkd_det.detection.places import Places
 from wkd_det.detection.pooling import LevelRows, pooled
@@ -195,8 +195,8 @@ class DetectorStudentView(StudentView):
 
     @contextmanager
     def _recording_maps(self, module: nn.Module, place: str) -> Iterator[None]:
-        def note(module: nn.Module, args: Any, output: tuple[Tensor, ...]) -> None:
-            self._maps[place] = tuple(output)
+        def note(module: nn.Module, args: Any, output: Any) -> None:
+            self._maps[place] = as_maps(output)
 
         handle = module.register_forward_hook(note)
         try:
