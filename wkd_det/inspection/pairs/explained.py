@@ -132,9 +132,10 @@ def explain(
             model.num_classes_of(module),
             names,
             teacher.class_names or (None if bench.has_weights else teacher_names),
-            pair.teacher.get('classes'),
+            # A config that is distilled already is taken at its word.
+            pair.teacher.get('classes', 'same' if pair.is_distilled else None),
         )
-        if found.classes.rule != 'same':
+        if found.classes.rule != 'same' and not pair.is_distilled:
             found.pair = pair.with_teacher(classes=found.classes.rule)
             bench.set_rule(found.classes.rule)
     _try(found, bench, _candidates(found, methods, method), tell)
