@@ -32,7 +32,7 @@ _CLASSIFIER_SIDE = 224
 
 @dataclass
 class Cost:
-    """What student and teacher cost on this machine."""
+    """Time, memory and parameters of student and teacher on this machine."""
 
     device: str
     parameters: tuple[int, int | None]
@@ -46,7 +46,7 @@ class Cost:
 
 @dataclass
 class Explanation:
-    """What is known of a pair."""
+    """All that is known of a pair."""
 
     pair: Pair
     """With the rule of classes that it needs."""
