@@ -168,6 +168,21 @@ def test_classes_that_the_teacher_has_among_others(pair):
     assert Config.fromfile(out).model.teacher.classes == 'subset'
 
 
+def test_a_distilled_config_is_taken_at_its_word(pair, written):
+    """The rule of classes that a plain student would get is not given to it."""
+    (pair / 'sub/two.py').write_text(
+        "_base_ = 'distilled.py'\n"
+        + 'model = dict(roi_head=dict(bbox_head=dict(num_classes=2)))\n'
+        + "_meta = dict(metainfo=dict(classes=('seven', 'one')))\n"
+        + 'train_dataloader = dict(dataset=_meta)\nval_dataloader = dict(dataset=_meta)\n'
+    )
+    output = explain(pair / 'sub/two.py', *SMALL, code=1)
+    last = ' '.join(output[output.rindex('configured would not train') :].split())
+    assert last.startswith(
+        'configured would not train: the student has 2 classes and the teacher 10;'
+    )
+
+
 def test_mistakes_of_the_command_itself(pair):
     assert sentence(explain('nowhere.py', code=1)) == 'error: no such file: nowhere.py'
     student, *teacher = with_teacher(pair)

@@ -1,1 +1,1 @@
-"""What can be known of a student and its teacher before training: the command ``explain``."""
+"""A student and its teacher before training, as the command ``explain`` shows them."""

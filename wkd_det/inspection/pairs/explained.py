@@ -32,7 +32,7 @@ _CLASSIFIER_SIDE = 224
 
 @dataclass
 class Cost:
-    """What student and teacher cost on this machine."""
+    """Time, memory and parameters of student and teacher on this machine."""
 
     device: str
     parameters: tuple[int, int | None]
@@ -46,7 +46,7 @@ class Cost:
 
 @dataclass
 class Explanation:
-    """What is known of a pair."""
+    """All that is known of a pair."""
 
     pair: Pair
     """With the rule of classes that it needs."""
@@ -132,9 +132,10 @@ def explain(
             model.num_classes_of(module),
             names,
             teacher.class_names or (None if bench.has_weights else teacher_names),
-            pair.teacher.get('classes'),
+            # A config that is distilled already is taken at its word.
+            pair.teacher.get('classes', 'same' if pair.is_distilled else None),
         )
-        if found.classes.rule != 'same':
+        if found.classes.rule != 'same' and not pair.is_distilled:
             found.pair = pair.with_teacher(classes=found.classes.rule)
             bench.set_rule(found.classes.rule)
     _try(found, bench, _candidates(found, methods, method), tell)

@@ -54,6 +54,8 @@ def losses_of(model: DistilledModel, data: Any) -> dict[str, Any]:
 
 
 def _channels(model: DistilledModel) -> int:
+    if hasattr(model, 'dry_run'):  # a detector: one mean may stand for all channels
+        return model.dry_run().image[1]
     mean = getattr(model.data_preprocessor, 'mean', None)
     return 3 if mean is None or mean.numel() == 1 else mean.numel()
 

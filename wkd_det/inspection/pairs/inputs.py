@@ -1,4 +1,4 @@
-"""What the preprocessors of student and teacher do to an image, side by side."""
+"""Images as the preprocessors of student and teacher make them, side by side."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ class KeptMemory:
           the forward pass do not count, nor does what the backward pass allocates.
 
     Attributes:
-        student: Of the plain student's pass.
-        terms: By the name of the term.
+        student: Bytes that the plain student's pass keeps.
+        terms: Bytes that each term keeps, by its name.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -29,7 +29,7 @@ class Method:
 
     name: str
     title: str
-    """What it does, in one line."""
+    """Name and description, in one line."""
     distill: dict[str, Any]
     student: dict[str, Any] = field(default_factory=dict)
     """Options of the student's model, e.g. a smaller weight of the cross entropy."""
@@ -37,7 +37,7 @@ class Method:
     """Options of the training data set."""
     hooks: list[dict[str, Any]] = field(default_factory=list)
     changes: tuple[str, ...] = ()
-    """What was changed for the pair, in words."""
+    """Options that were changed for the pair, in words."""
 
     @classmethod
     def of(cls, name: str, title: str, path: Path) -> Method:
@@ -59,7 +59,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Facts:
-    """What of a pair decides on options of a method."""
+    """Facts of a pair that decide on options of a method."""
 
     places: Places
     stages: tuple[int | None, int | None] = (None, None)

@@ -38,7 +38,7 @@ class Pair:
     teacher: dict[str, Any] | None
     """The section ``teacher``; None without a teacher."""
     imports: tuple[str, ...] = ()
-    """Modules that the config must import for this type, beside its own."""
+    """Modules that the config must import for this type, in addition to its own."""
     configured: Mapping[str, Any] = field(default_factory=dict)
     """The section ``distill`` of a config that is distilled already."""
 

@@ -54,7 +54,7 @@ def draw_pair(found: Explanation) -> Figure:
     one of the teacher that a term compares it with.
 
     Args:
-        found: What is known of the pair.
+        found: The pair, with the chosen method.
     """
     from matplotlib.figure import Figure
 

@@ -147,7 +147,7 @@ def _places(
 
 
 def _two(values: list[Any]) -> tuple[Any, Any]:
-    """What is known of student and teacher; None for a side that is not there."""
+    """The values of student and teacher; None for a side that is not there."""
     own, other, *_ = [*values, None, None]
     return own, other
 
@@ -170,7 +170,7 @@ def _levels(run: Any, place: str) -> dict[tuple[float, int], Side]:
 
 
 def _heads(run: Any) -> list[str]:
-    """Names of the box heads of a detector, one a stage."""
+    """Names of the box heads of a detector, one per stage."""
     roi_head = getattr(run.network, 'roi_head', None)
     heads = getattr(roi_head, 'bbox_head', None)
     if heads is None:

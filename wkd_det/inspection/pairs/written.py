@@ -29,7 +29,7 @@ def config_text(pair: Pair, method: Method, out: Path, *, size: int, command: st
         method: As it fits the pair.
         out: Where the config will lie.
         size: Side of the images of a classifier in pixels.
-        command: What wrote it, for the header.
+        command: The command that wrote it, for the header.
 
     Raises:
         ValueError: If the student's config cannot be inherited.
@@ -138,10 +138,10 @@ def _assigned(name: str, value: Any) -> str:
 
 
 def _source(value: Any, indent: int, used: int) -> str:
-    """Python of a value: in one line where it fits, else one entry a line.
+    """Python of a value: in one line where it fits, else one per line.
 
     Args:
-        value: Of a config.
+        value: A value of a config.
         indent: Columns before the lines of the entries' owner.
         used: Columns that stand before it in its line.
     """
