@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from family_sweep.configs import FAMILIES
 from family_sweep.step import KINDS
 
 BEGIN = '<!-- families: written by tools/families.py table -->'
@@ -30,7 +31,9 @@ def with_tables(page: str, results: Mapping[str, Mapping[str, Any]]) -> str:
     _, end, after = rest.partition(END)
     if not begin or not end:
         raise ValueError(f'the page needs a line {BEGIN!r} and below it a line {END!r}')
-    return f'{before}{BEGIN}\n\n{tables(results)}\n\n{END}{after}'
+    missing = [name for name in FAMILIES if name not in results]
+    untried = f'\n\nNot tried yet: {"; ".join(missing)}.' if missing else ''
+    return f'{before}{BEGIN}\n\n{tables(results)}{untried}\n\n{END}{after}'
 
 
 def tables(results: Mapping[str, Mapping[str, Any]]) -> str:
