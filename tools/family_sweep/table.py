@@ -14,8 +14,9 @@ END = '<!-- end of families -->'
 _REASONS = {
     r"No module named '([\w.]+)'": r'needs the package `\1`',
     r"custom modules from {'imports': \['(\w+)": r'needs the package `\1`',
-    r'pip install "?([\w.-]+)': r'needs the package `\1`',
+    r'pip install "?([\w-]+)': r'needs the package `\1`',
     r"mmcv's (\w+) needs a compiled mmcv": r'needs a compiled mmcv (`\1`)',
+    r'^TypeError: (it holds a student and a teacher .*)': r'\1',
     r'the sum of the losses is not finite': 'its losses are not finite on random inputs',
 }
 """What stands in the way of a plain step, in words; other reasons stand as they are."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from wkd_det import registry
-from wkd_det.detection.geometry import PLACES, without_image
+from wkd_det.detection.geometry import PLACES, as_maps, without_image
 from wkd_det.detection.heads import image_context
 from wkd_det.distillation.empty import empty_copy, empty_network
 from wkd_det.distillation.images import image_channels
@@ -143,7 +143,7 @@ def detector_parts(network: nn.Module, image: Tensor) -> Iterator[tuple[str, Cal
     maps: list[Any] = []
 
     def features() -> list[Any]:
-        maps.extend(network.extract_feat(image))
+        maps.extend(as_maps(network.extract_feat(image)))
         return maps
 
     yield 'maps', features
@@ -174,7 +174,8 @@ def _run(network: nn.Module, device: str, size: int) -> DryRun:
     for place in PLACES:
         if place in recorded:
             try:
-                places[place] = _levels(without_image(network, place, recorded.latest(place)), size)
+                maps = as_maps(recorded.latest(place))
+                places[place] = _levels(without_image(network, place, maps), size)
             except ValueError as error:
                 stopped[place] = str(error)
         elif reason is not None and _has(network, place):
@@ -203,8 +204,7 @@ def _run_parts(network: nn.Module, image: Tensor) -> dict[str, str]:
     return stopped
 
 
-def _levels(maps: Any, size: int) -> Levels:
-    maps = (maps,) if isinstance(maps, Tensor) else tuple(maps)
+def _levels(maps: tuple[Any, ...], size: int) -> Levels:
     for one in maps:
         if not isinstance(one, Tensor) or one.dim() != 4:
             found = tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__

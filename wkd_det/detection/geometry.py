@@ -22,6 +22,11 @@ def num_classes(model: nn.Module) -> int | None:
     return getattr(head, 'num_classes', None)
 
 
+def as_maps(output: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Output of a backbone or a neck, level by level; some give one map alone."""
+    return (output,) if isinstance(output, Tensor) else tuple(output)
+
+
 def without_image(model: nn.Module, place: str, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """Maps of a place, without the image that some backbones hand to the neck before them.
 

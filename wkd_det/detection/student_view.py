@@ -11,7 +11,7 @@ from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor, nn
 
 from wkd_det.detection.classifiers import class_logits
-from wkd_det.detection.geometry import PLACES, image_mask, without_image
+from wkd_det.detection.geometry import PLACES, as_maps, image_mask, without_image
 from wkd_det.detection.heads import HeadOutput, can_record, of_stage, run_box_head
 from wkd_det.detection.pooling import LevelRows, pooled
 from wkd_det.detection.recorded import RoIStage, Sampled, recorded_stage
@@ -154,8 +154,8 @@ class DetectorStudentView(StudentView):
 
     @contextmanager
     def _recording_maps(self, module: nn.Module, place: str) -> Iterator[None]:
-        def note(module: nn.Module, args: Any, output: tuple[Tensor, ...]) -> None:
-            self._maps[place] = tuple(output)
+        def note(module: nn.Module, args: Any, output: Any) -> None:
+            self._maps[place] = as_maps(output)
 
         handle = module.register_forward_hook(note)
         try:

@@ -16,6 +16,7 @@ from wkd_det.detection.classifiers import class_logits
 from wkd_det.detection.dry_run import dry_run
 from wkd_det.detection.geometry import (
     PLACES,
+    as_maps,
     fitted_maps,
     on_device,
     roi_place,
@@ -289,7 +290,7 @@ class DetectorTeacherView(TeacherView):
     def _run(self, place: str) -> tuple[Tensor, ...]:
         given = self._maps('backbone') if place == 'neck' else self._laid_out
         with self._recording(place), self._teacher.computing(self.inputs):
-            return tuple(getattr(self.module, place)(given))
+            return as_maps(getattr(self.module, place)(given))
 
     def _run_part_of(self, module: str) -> None:
         part = module_of(module).split('.')[0]

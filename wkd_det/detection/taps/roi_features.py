@@ -47,7 +47,8 @@ class RoIPooler:
 def _require_single(extractor: nn.Module, owner: str) -> None:
     if not isinstance(extractor, SingleRoIExtractor):
         raise ValueError(
-            f'roi_feats needs a SingleRoIExtractor, the {owner} has {type(extractor).__name__}'
+            f'roi_feats needs a SingleRoIExtractor, the {owner} has {type(extractor).__name__}: '
+            'use the tap roi_logits, neck or backbone'
         )
 
 
