@@ -19,7 +19,7 @@ _REASONS = {
     r'^TypeError: (it holds a student and a teacher .*)': r'\1',
     r'the sum of the losses is not finite': 'its losses are not finite on random inputs',
 }
-"""What stands in the way of a plain step, in words; other reasons stand as they are."""
+"""Reasons against a plain step, in words; other reasons stand as they are."""
 
 
 def with_tables(page: str, results: Mapping[str, Mapping[str, Any]]) -> str:

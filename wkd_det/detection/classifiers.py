@@ -39,7 +39,7 @@ def class_logits(head: nn.Module, raw: Tensor) -> Tensor:
 def classifier_rows(head: nn.Module) -> Tensor:
     """Weight vectors of classes and background in a box head, shape ``(K + 1, D)``.
 
-    The row of background is NaN where the classifier has none beside those of the classes.
+    The row of background is NaN where the classifier has none but those of the classes.
 
     Raises:
         ValueError: If the head has no layer ``fc_cls`` with weights.

@@ -36,7 +36,7 @@ class Levels:
 
 @dataclass(frozen=True)
 class DryRun:
-    """What a detector gives for one empty image."""
+    """The maps and shapes that a detector gives for one empty image."""
 
     network: nn.Module
     """The detector on the meta device."""

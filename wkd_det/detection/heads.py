@@ -85,7 +85,7 @@ def run_box_head(
         rois: Shape ``(R, 5)``.
         stage: Stage of a Cascade; other heads have stage 0 only.
         rows: Rows of the RoIs by level, where others have the same RoIs.
-        context: What :func:`image_context` has found, where it was asked before.
+        context: Result of :func:`image_context`, where it was asked before.
     """
     roi_head = model.roi_head
     staged = isinstance(roi_head.bbox_head, nn.ModuleList)

@@ -43,7 +43,7 @@ class RoIStage:
         sampled: RoIs of each image.
         proposals: Boxes of each image whose rows are those of the outputs; None where these are
             the positives of an image and then its negatives.
-        result: What the box head and its loss returned.
+        result: Return value of the box head and its loss.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ def recorded_stage(
         head: The box head of the stage.
         before: RoIs as they were when it was called; None where they are sampled inside.
         given: Its arguments by name.
-        result: What it returned.
+        result: Its return value.
     """
     if not is_sparse(roi_head):
         return RoIStage(roi_head, head, before, None, result)

@@ -337,7 +337,7 @@ class DetectorTeacherView(TeacherView):
 
     @cached_property
     def _context(self) -> dict[str, Tensor]:
-        """What the box head reads of whole images, the same for all stages."""
+        """Features of whole images that the box head reads, the same for all stages."""
         with self._teacher.computing(self.inputs):
             return image_context(self.module.roi_head, self._maps_of_rois())
 

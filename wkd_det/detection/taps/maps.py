@@ -58,7 +58,7 @@ class MapTap(Tap):
         self.teacher_levels = levels if teacher_levels is None else teacher_levels
         self.weights = level_weights
         self.strides: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
-        """Of all levels of the student and of the teacher, known once both networks are."""
+        """Strides of all levels of the student and of the teacher, known once both networks are."""
 
     def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
         levels = [run.levels(self.place) for run in (student.dry_run(), student.dry_run(teacher))]
