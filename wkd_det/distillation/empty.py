@@ -13,8 +13,8 @@ from torch.overrides import TorchFunctionMode
 from wkd_det import registry
 
 _FACTORIES = (torch.empty, torch.full, torch.ones, torch.rand, torch.randn, torch.zeros)
-"""Functions that parameters are made with. Numbers that code computes with while it builds a network, e.g.
-the rates of a Swin's stochastic depth, are made otherwise and must have values."""
+"""Functions that parameters are made with. Numbers that code computes with while it builds a
+network, e.g. the rates of a Swin's stochastic depth, are made otherwise and must have values."""
 
 
 class _EmptyParameters(TorchFunctionMode):
