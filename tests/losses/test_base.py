@@ -27,6 +27,7 @@ REQUIRED = dict(
     VIDLoss=STAGES,
     WCoRDLoss=dict(WIDTHS, num_samples=7),
     WKDLogitLoss=dict(cost=1 - torch.eye(3)),
+    WKDSigmoidLoss=dict(cost=1 - torch.eye(3)),
 )
 
 
