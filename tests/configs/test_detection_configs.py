@@ -277,7 +277,7 @@ def test_180k_schedule(configs_of):
 
 def test_1x_schedule(configs_of):
     found = list(scheduled('1x', configs_of))
-    assert len(found) == 3 + 8 + 2
+    assert len(found) == 3 + 9 + 2
     for config, command in found:
         assert config.train_cfg.max_epochs == 12
         assert config.param_scheduler[1].milestones == [8, 11]

@@ -97,7 +97,7 @@ def both_views(model):
     """Views of a step that has run, by the arguments of the distiller."""
     seen = {}
     handle = model.distiller.register_forward_pre_hook(
-        lambda module, args: seen.update(student=args[0], teacher=args[1])
+        lambda module, args: seen.update(student=args[0], teacher=args[1]['teacher'])
     )
     losses_of(model)
     handle.remove()

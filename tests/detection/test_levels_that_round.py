@@ -91,7 +91,9 @@ def pairs_of(model, sizes):
     with mock.patch.object(
         type(model.distiller),
         'forward',
-        lambda distiller, student, teacher: found.update(student=student, teacher=teacher) or {},
+        lambda distiller, student, teachers, trunk: (
+            found.update(student=student, teacher=teachers['teacher']) or {}
+        ),
     ):
         model.loss(data['inputs'], data['data_samples'])
     pairs = {

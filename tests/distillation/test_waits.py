@@ -77,7 +77,7 @@ DETECTORS = {
     'roi features': (dict(loss_x=wkd_f_term()), 1),
     'WKD-L and WKD-F': (dict(loss_l=wkd_l_term(), loss_f=wkd_f_term()), 1),
     'of objects': (
-        dict(loss_l=dict(wkd_l_term(), **FOREGROUND), loss_f=dict(wkd_f_term(), **FOREGROUND)), 3
+        dict(loss_l=dict(wkd_l_term(), **FOREGROUND), loss_f=dict(wkd_f_term(), **FOREGROUND)), 2
     ),
     'neck': (dict(loss_x=wkd_f_neck_term()), 0),
     'module': (dict(loss_x=dict(tap='backbone.layer3', connector=CONV, loss=FITNET)), 0),
@@ -103,7 +103,7 @@ DETECTORS = {
     'measured gradients': (  # back through a loss of MMDetection that chooses rows by a mask
         dict(loss_l=governed(wkd_l_term()), loss_f=governed(wkd_f_neck_term())), 2
     ),
-    'boxes': (dict(loss_x=dict(tap='roi_boxes', loss=dict(type='BoxLoss'))), 4),
+    'boxes': (dict(loss_x=dict(tap='roi_boxes', loss=dict(type='BoxLoss'))), 3),
     'crossed': (
         dict(
             loss_a=dict(tap='neck', levels=[0, 1, 2, 3], connector=CONV, loss=FITNET),

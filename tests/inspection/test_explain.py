@@ -146,6 +146,7 @@ def test_weights_that_are_missing_or_of_another_network(pair):
     assert f'checkpoint not found: {pair}/nowhere.pth' in ' '.join(output.split())
     torch.save(dict(state_dict=dict(a=torch.zeros(1))), pair / 'other.pth')
     output = explain(*with_teacher(pair, checkpoint='other.pth'), *options, code=1)
+    output = ' '.join(output.split())
     assert 'its weights do not load: teacher.checkpoint ' in output
     assert 'kd would not train: teacher.checkpoint ' in output
     output = explain(*with_teacher(pair)[:3], *options, '--write', pair / 'open.py')

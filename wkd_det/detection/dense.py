@@ -13,6 +13,7 @@ import torch
 from mmdet.models.dense_heads import (
     ATSSHead,
     FCOSHead,
+    FSAFHead,
     GFLHead,
     RTMDetHead,
     TOODHead,
@@ -288,6 +289,8 @@ def _bins(head: nn.Module) -> int | None:
 
 def _label_position(head: nn.Module) -> int | None:
     """Where the labels stand among the targets that the head's own loss works with."""
+    if isinstance(head, FSAFHead):  # its loss takes positives away afterwards
+        return None
     definer = next((cls for cls in type(head).__mro__ if 'get_targets' in vars(cls)), None)
     for cls in type(head).__mro__:
         code = getattr(vars(cls).get('loss_by_feat'), '__code__', None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -166,7 +167,9 @@ class DistilledMixin(DistilledModel):
             for name in distiller.live_teachers
         }
         if mixed:
-            student.proposer = teachers.get(self.unlabelled.proposer(distiller.terms))
+            proposer = teachers.get(self.unlabelled.proposer(distiller.terms))
+            # Weakly: the teacher's view holds the student's.
+            student.proposer = None if proposer is None else weakref.proxy(proposer)
         return student, teachers
 
     def _load_teacher(self, name: str) -> Teacher:
@@ -189,7 +192,8 @@ def distilled(detector: type[BaseDetector]) -> type[BaseDetector]:
         detector: A detector class, MMDetection's or your own.
 
     Returns:
-        The class; its options are those of ``detector`` and of :class:`DistilledMixin`.
+        The class; its options are those of ``detector`` and of :class:`DistilledMixin`. A second
+        call returns that of the first.
 
     Raises:
         TypeError: If it is no detector class, is distilled already, is a wrapper for
@@ -214,6 +218,9 @@ def distilled(detector: type[BaseDetector]) -> type[BaseDetector]:
             f'{detector.__name__}.loss must take images and data samples: {error}'
         ) from None
     name = f'Distilled{detector.__name__}'
+    known = MODELS.module_dict.get(name)
+    if known is not None and known.__bases__ == (DistilledMixin, detector):
+        return known
     doc = f'{detector.__name__} with ``teacher`` and ``distill``; see :class:`DistilledMixin`.'
     # As if the class stood where it is made: configs in Python and pickles name it so.
     module = inspect.currentframe().f_back.f_globals['__name__']

@@ -332,7 +332,8 @@ class DetectorTeacherView(TeacherView):
     @cached_property
     def _sparse_stages(self) -> Iterator[Tensor]:
         """Logits of the stages of a Sparse R-CNN, each on the student's RoIs in this stage."""
-        rois = (self._student.stage(index).rois for index in count())
+        student = self._student  # not self, whom the generator would keep alive
+        rois = (student.stage(index).rois for index in count())
         return run_sparse_head(self.module, self._maps_of_rois(), rois, self._student.level_rows)
 
     @cached_property

@@ -16,6 +16,7 @@ from torch import nn
 
 from wkd_det.detection.geometry import PLACES
 from wkd_det.detection.heads import is_sparse
+from wkd_det.detection.taps.dense import DenseTap
 from wkd_det.detection.taps.rois import RoITap
 from wkd_det.distillation.recording import module_of
 from wkd_det.distillation.term import Term
@@ -65,10 +66,16 @@ class Unlabelled:
         """Say which terms count labelled images alone, and refuse a section that serves none.
 
         Raises:
-            ValueError: If no term counts images without labels, or one reads a module that runs
-                in the student's loss alone.
+            ValueError: If no term counts images without labels, one reads a module that runs in
+                the student's loss alone, or one compares places of dense heads.
         """
         for name, term in terms.items():
+            if isinstance(term.tap, DenseTap):
+                raise ValueError(
+                    f'distill.{name} compares places of dense heads, which are not told apart in '
+                    'batches that hold images without labels: with unlabelled set, use terms on '
+                    'maps'
+                )
             for module in sorted(term.modules_of('student')):
                 if not _runs_on_all(student, module_of(module)):
                     raise ValueError(

@@ -147,7 +147,8 @@ class DistilledModel:
                 raise KeyError(f'distill.{name}: {type(self).__name__} has a loss of that name')
             losses[name] = value
         if student.passed_by is not None:
-            losses[name] = losses[name] + student.passed_by
+            last = next(reversed(terms))
+            losses[last] = losses[last] + student.passed_by
         return losses
 
     def find_tap(self, section: str, name: Any) -> Callable[..., Tap]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
@@ -10,18 +11,25 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 def image_files(folder: str | Path) -> list[Path]:
     """Return the images below a folder, at any depth, in the order of their paths.
 
-    Hidden files and folders are left out.
+    Hidden files and folders are left out. Links to folders are followed; a folder that several
+    lead to counts once.
 
     Raises:
         FileNotFoundError: If there is none.
     """
     root = Path(folder).expanduser()
-    found = sorted(
-        path
-        for path in root.rglob('*')
-        if path.suffix.lower() in IMG_EXTENSIONS
-        and not any(part.startswith('.') for part in path.relative_to(root).parts)
-    )
+    found: list[Path] = []
+    seen = set()
+    for place, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = sorted(name for name in folders if name[0] != '.' and real not in seen)
+        if real not in seen:
+            found += (Path(place, name) for name in files if _is_shown_image(name))
+        seen.add(real)
     if not found:
         raise FileNotFoundError(f'no images in {folder} (from {Path.cwd()})')
-    return found
+    return sorted(found)
+
+
+def _is_shown_image(name: str) -> bool:
+    return name[0] != '.' and os.path.splitext(name)[1].lower() in IMG_EXTENSIONS

@@ -68,7 +68,7 @@ class CrossedDenseTap(DenseTap):
         def places() -> Places:
             return student.places(teacher.dense(), self._crossed(student, teacher))
 
-        return student.once(('crossed places', self.depth), places)
+        return teacher.once(('crossed places', self.depth), places)
 
     def _crossed(self, student: DetectorStudentView, teacher: DetectorTeacherView) -> DenseOutput:
         own, other = (view.branch_features(self.depth) for view in (student, teacher))

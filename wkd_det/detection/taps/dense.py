@@ -112,8 +112,11 @@ class DenseTap(Tap):
         return [pair]
 
     def _places(self, student: DetectorStudentView, teacher: DetectorTeacherView) -> Places:
-        """Places with the outputs that are compared; the same for all taps on these."""
-        return student.once('places', lambda: student.places(teacher.dense()))
+        """Places with the outputs that are compared; the same for all taps on these.
+
+        Kept with the teacher, of which there may be several.
+        """
+        return teacher.once('places', lambda: student.places(teacher.dense()))
 
     def _bound(self, student: nn.Module, teacher: nn.Module) -> Binding:
         """Facts of the two heads."""

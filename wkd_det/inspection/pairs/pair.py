@@ -59,7 +59,8 @@ class Pair:
             **options: Options of the model to add or replace.
         """
         section = copy.deepcopy(self.config.model)
-        section.pop('distill', None)
+        for name in ('distill', 'unlabelled'):  # which without terms serves nothing
+            section.pop(name, None)
         section.update(type=self.type, **options)
         if self.teacher is not None:
             section['teacher'] = copy.deepcopy(self.teacher)
