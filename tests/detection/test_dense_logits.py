@@ -19,7 +19,13 @@ from dense_cases import SIZES, build, losses_of, pairs_of, teacher_section
 from wkd_det.detection.dense import dense_output
 from wkd_det.detection.detectors import distilled
 from wkd_det.runtime.config import read_config
-from wkd_det.testing import distilled_from, random_batch, save_detector, tiny_detector
+from wkd_det.testing import (
+    distilled_from,
+    random_batch,
+    save_detector,
+    tiny_detector,
+    wkd_f_neck_term,
+)
 
 WKD = dict(type='WKDSigmoidLoss', cost=dict(type='ClassifierCost'))
 KD, FOCAL = dict(type='SigmoidKDLoss'), dict(type='QualityFocalKDLoss')
@@ -40,6 +46,7 @@ KINDS = {
 }
 OTHERS = {
     'PAA': 'paa/paa_r50_fpn_1x_coco.py',
+    'FSAF': 'fsaf/fsaf_r50_fpn_1x_coco.py',
     'FreeAnchor': 'free_anchor/freeanchor_r50_fpn_1x_coco.py',
     'SSD': 'ssd/ssd300_coco.py',
     'DETR': 'detr/detr_r50_8xb2-150e_coco.py',
@@ -224,6 +231,7 @@ NOT_DENSE = 'of the student is no dense head'
     ('name', 'match', 'changes'),
     [
         ('PAA', f'PAAHead {UNKNOWN}', dict(teacher='PAA', places='positives')),
+        ('FSAF', f'FSAFHead {UNKNOWN}', dict(teacher='FSAF', places='positives')),
         ('FreeAnchor', f'RetinaHead {UNKNOWN}', dict(teacher='FreeAnchor', average='positives')),
         ('SSD', 'the SSDHead of the student has no sigmoid for each class', {}),
         ('DETR', f'the DETRHead {NOT_DENSE} .* no prior_generator with strides', {}),
@@ -263,3 +271,48 @@ def test_classes_that_are_not_compared():
     section = dict(config=config_of('GFL'), classes='any')
     with pytest.raises(ValueError, match='loss_x compares dense_logits'):
         MODELS.build(distilled_from(config_of('GFL'), section, dict(loss_x=term)))
+
+
+def test_images_without_labels():
+    terms = dict(loss_x=dict(tap='dense_logits', loss=KD), loss_y=wkd_f_neck_term())
+    made = distilled_from(config_of('GFL'), dict(config=config_of('GFL')), terms)
+    with pytest.raises(ValueError, match='loss_x compares places of dense heads, which are not'):
+        MODELS.build(dict(made, unlabelled=dict()))
+
+
+def test_two_teachers_of_one_head(tmp_path):
+    """Each term reads the places of its own teacher, as if it were the only one."""
+    sections = {name: teacher_section(tmp_path, 'GFL') for name in ('one', 'two')}
+    weights = torch.load(sections['two']['checkpoint'], weights_only=False)
+    for value in weights['state_dict'].values():
+        if value.is_floating_point():
+            value.mul_(1.05)
+    torch.save(weights, sections['two']['checkpoint'])
+    taps = dict(
+        loss_logits=dict(tap='dense_logits', loss=KD),
+        loss_crossed=dict(tap='crossed_dense_logits', depth=1, loss=KD),
+    )
+    config = distilled_from(config_of('GFL'), sections['one'], {})
+    del config['teacher']
+    config.update(
+        teachers=sections,
+        distill={
+            f'{key}_{name}': dict(term, teacher=name)
+            for name in sections
+            for key, term in taps.items()
+        },
+    )
+
+    def built(config):
+        torch.manual_seed(0)
+        model = MODELS.build(copy.deepcopy(config))
+        model.init_weights()
+        return model.train()
+
+    losses = losses_of(built(config))
+    for name, section in sections.items():
+        alone = losses_of(built(distilled_from(config_of('GFL'), section, taps)))
+        for key in taps:
+            assert_close(losses[f'{key}_{name}'], alone[key], rtol=0, atol=0)
+    for key in taps:
+        assert not torch.equal(losses[f'{key}_one'], losses[f'{key}_two'])

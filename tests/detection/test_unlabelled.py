@@ -399,7 +399,7 @@ def test_of_several_teachers_that_of_the_rois_proposes(teacher_section, tmp_path
     inputs, samples = given(model, mixed([0]))
     model._fetch_teachers(inputs)
     student, teachers = model._views(inputs, samples)
-    assert student.proposer is teachers['rois']
+    assert student.proposer == teachers['rois']
     for labelled in ([0, 2], []):
         losses = loss_of(model, *given(model, mixed(labelled)))
         assert losses['loss_maps'] > 0

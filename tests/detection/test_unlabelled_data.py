@@ -11,6 +11,7 @@ from PIL import Image
 
 from wkd_det.detection.unlabelled import is_labelled
 from wkd_det.detection.unlabelled_data import UnlabelledDataset, labelled_alone
+from wkd_det.runtime.images import image_files
 
 PIPELINE = [
     dict(type='LoadImageFromFile'),
@@ -56,6 +57,16 @@ def test_every_image_of_a_folder_in_order(folder):
     ]
 
 
+def test_links_to_folders_are_followed_once(folder, tmp_path_factory):
+    other = tmp_path_factory.mktemp('other')
+    save(other / 'y.png')
+    (other / 'z.png').mkdir()
+    (folder / 'link').symlink_to(other)
+    (other / 'back').symlink_to(folder)
+    names = [path.relative_to(folder).as_posix() for path in image_files(folder)]
+    assert names == ['a/deep/x.JPG', 'b.png', 'c.jpeg', 'link/y.png']
+
+
 def test_an_image_that_is_shown_turned(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -80,6 +91,7 @@ def test_a_pipeline_that_loads_no_annotations(folder):
     sample = build(data_root=str(folder), pipeline=pipeline)[1]['data_samples']
     assert sample.gt_instances.bboxes.shape == (0, 4)
     assert sample.gt_instances.labels.dtype == torch.long
+    assert sample.gt_instances.masks.to_ndarray().shape == (0, *sample.img_shape)
     assert not is_labelled(sample)
 
 

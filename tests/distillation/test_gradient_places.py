@@ -222,3 +222,18 @@ def test_a_place_that_nothing_trains_is_an_error(teacher_section):
     model.backbone.requires_grad_(False)
     with pytest.raises(ValueError, match=r"no gradient reaches \['backbone.layer3'\] of the stud"):
         losses_of_detector(model)
+
+
+def test_activations_that_are_computed_again(teacher_section):
+    """Behind the neck, none are; behind a stage of the backbone, PyTorch refuses."""
+    terms = dict(loss_x=governed(wkd_f_neck_term()))
+    config = distilled_config(teacher_section, terms)
+    config.backbone.with_cp = True
+    model = build(config)
+    data = model.data_preprocessor(random_batch([(64, 96), (60, 64)]), True)
+    assert model.loss(data['inputs'], data['data_samples'])['loss_x'] > 0
+    term = module_term('backbone.layer2')
+    config.distill = dict(loss_x=governed(term))
+    model = build(config)
+    with pytest.raises(ValueError, match=r'train without with_cp \(activation checkpointing\)'):
+        model.loss(data['inputs'], data['data_samples'])

@@ -85,6 +85,44 @@ def test_a_distilled_config_is_looked_at_with_its_own_terms(pair, written):
         assert sentence(output).startswith(f'error: {option[0]} is for a plain student: ')
 
 
+def test_a_config_with_images_without_labels(pair, written):
+    """The first labelled image of a batch and the first without labels are tried."""
+    path = pair / 'sub/unlabelled.py'
+    path.write_text(
+        """_base_ = 'distilled.py'
+model = dict(unlabelled=dict(num_rois=8))
+_labelled = _base_.train_dataloader.dataset
+_photos = dict(
+    type='UnlabelledDataset', data_root=_labelled.data_root + 'train', pipeline=_labelled.pipeline
+)
+train_dataloader = dict(
+    sampler=dict(_delete_=True, type='SourceSampler', batch_size=2, source_ratio=[1, 1]),
+    batch_sampler=None,
+    dataset=dict(
+        _delete_=True,
+        type='ConcatDataset',
+        datasets=[_labelled, _photos],
+        ignore_keys=['classes', 'palette'],
+    ),
+)
+"""
+    )
+    output = explain(path, *SMALL)
+    assert sentence(output) == 'configured trains: everything before the first step has been run.'
+
+
+def test_files_that_are_not_written(pair):
+    for name in ('student', 'teacher'):
+        path = pair / f'{name}.py'
+        text = path.read_text()
+        output = explain(*with_teacher(pair), '--write', path, '--force', code=2)
+        said = f'error: --write would overwrite {path}, which the new config needs'
+        assert sentence(output) == said
+        assert path.read_text() == text
+    output = explain(*with_teacher(pair), '--picture', pair / 'pair.jpg', code=2)
+    assert sentence(output).startswith('error: --picture takes a path that ends in .png, .svg, .pdf')
+
+
 def test_a_one_stage_student_of_a_two_stage_teacher(pair):
     """Every method that is refused is refused by the sentence that training ends with."""
     output = explain(*with_teacher(pair, 'retinanet.py'), '--write', pair / 'retina_distilled.py')

@@ -12,6 +12,8 @@ from wkd_det.testing import random_batch
 SIZES = {'ssd': 300}
 """Sides of the images in pixels, where they are not of the usual size."""
 SIDE = 128
+BOXES_ALONE = {'rtmdet'}
+"""Families that take masks for something else where there are any."""
 _PROPOSALS = 60
 _SEGMENT = 1 / 8
 """Scale of the segments of scenes: that of the semantic branches of HTC and SCNet."""
@@ -25,8 +27,8 @@ def batch_of(family: str, model: dict[str, Any], num_classes: int) -> dict[str, 
         model: Its model config.
         num_classes: Number of object classes.
     """
-    side = SIZES.get(family, SIDE)
-    batch = random_batch([(side, side)] * 2, num_classes=num_classes, masks=True, seed=1)
+    side, masks = SIZES.get(family, SIDE), family not in BOXES_ALONE
+    batch = random_batch([(side, side)] * 2, num_classes=num_classes, masks=masks, seed=1)
     generator = torch.Generator().manual_seed(2)
     scale = 1 if _has(model, 'panoptic_head') or model['type'] == 'PanopticFPN' else _SEGMENT
     for sample in batch['data_samples']:

@@ -120,7 +120,7 @@ def path_of(family: str) -> Path:
 
 
 def model_of(family: str) -> ConfigDict:
-    """Model config of a family; nothing of it is downloaded, and few RoIs are sampled.
+    """Model config of a family; nothing of it is downloaded, and there are few RoIs and queries.
 
     Depths and widths stay as they are.
     """
@@ -129,8 +129,8 @@ def model_of(family: str) -> ConfigDict:
     return model
 
 
-_SAMPLES = dict(num=24, nms_pre=200, max_per_img=100)
-"""Numbers of RoIs and of proposals: at most so many."""
+_SAMPLES = dict(num=24, nms_pre=200, max_per_img=100, num_queries=100)
+"""Numbers of RoIs, of proposals and of queries: at most so many."""
 
 
 def _change(section: Any) -> None:

@@ -13,7 +13,9 @@ from mmdet.models.backbones.trident_resnet import TridentConv
 from mmdet.models.detectors import SemiBaseDetector
 from mmdet.registry import MODELS
 from mmengine.config import ConfigDict
+from mmengine.logging import MessageHub
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from family_sweep.batches import batch_of
 from family_sweep.configs import FAMILIES, model_of
@@ -59,10 +61,28 @@ def _plain_step(family: str, config: ConfigDict) -> tuple[dict[str, Any], dict[s
     for module in model.modules():
         if isinstance(module, TridentConv):  # mmdet leaves it to a checkpoint
             nn.init.kaiming_normal_(module.weight)
-    state = {key: value.clone() for key, value in model.state_dict().items()}
     classes = _classes(model)
+    _measure_statistics(model, batch_of(family, config, classes))
+    state = {key: value.clone() for key, value in model.state_dict().items()}
     losses = _step(model, batch_of(family, config, classes))
     return losses, state, classes
+
+
+def _measure_statistics(model: nn.Module, batch: dict[str, Any]) -> None:
+    """Give the batch normalisations of the backbone the statistics of this batch.
+
+    Many stay as they are in training, and without their checkpoint maps grow from layer to layer.
+    """
+    norms = [one for one in model.backbone.modules() if isinstance(one, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    model.eval()
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    with torch.no_grad():
+        model.backbone(model.data_preprocessor(batch, True)['inputs'])
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
 
 
 def _classes(model: nn.Module) -> int:
@@ -85,6 +105,9 @@ def _step(model: nn.Module, batch: dict[str, Any]) -> dict[str, Any]:
         RuntimeError: If no gradient reaches the backbone.
     """
     model.train()  # of some wrappers it returns nothing
+    if hasattr(model, 'set_epoch'):
+        model.set_epoch(0)  # as MMDetection's SetEpochInfoHook
+    MessageHub.get_current_instance().update_info('epoch', 0)  # as the runner
     data = model.data_preprocessor(batch, True)
     torch.manual_seed(3)
     losses = model.loss(data['inputs'], data['data_samples'])
@@ -99,11 +122,15 @@ def _step(model: nn.Module, batch: dict[str, Any]) -> dict[str, Any]:
 
 
 def _moved(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights of a teacher that is not its student: those of layers are larger by a tenth."""
-    return {
-        key: value * 1.1 if value.is_floating_point() and value.dim() > 1 else value
-        for key, value in state.items()
-    }
+    """Weights of a teacher that is not its student: layers larger by a tenth, biases moved."""
+    moved = {}
+    for key, value in state.items():
+        if value.is_floating_point() and value.dim() > 1:
+            value = value * 1.1
+        elif key.endswith('.bias'):  # alone it tells what nearly empty features do not
+            value = value + torch.linspace(-0.1, 0.1, len(value))
+        moved[key] = value
+    return moved
 
 
 def _distilled_step(

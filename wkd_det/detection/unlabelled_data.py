@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from mmdet.datasets import BaseDetDataset
 from mmdet.registry import DATASETS
+from mmdet.structures.mask import BitmapMasks
 from mmengine.fileio import load
 from mmengine.structures import InstanceData
 from PIL import Image
@@ -88,10 +89,18 @@ class UnlabelledDataset(BaseDetDataset):
             )
         for name in ('gt_instances', 'ignored_instances'):
             if 'bboxes' not in sample.get(name, ()):  # nothing has loaded annotations
-                nothing = dict(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))
-                setattr(sample, name, InstanceData(**nothing))
+                setattr(sample, name, _nothing(sample.img_shape))
         sample.set_metainfo({LABELLED: False})
         return packed
+
+
+def _nothing(size: tuple[int, int]) -> InstanceData:
+    """The objects, with masks, of an image of this height and width that shows none."""
+    return InstanceData(
+        bboxes=torch.zeros(0, 4),
+        labels=torch.zeros(0, dtype=torch.long),
+        masks=BitmapMasks([], *size),
+    )
 
 
 def labelled_alone(loader: Mapping[str, Any]) -> dict[str, Any]:

@@ -71,7 +71,8 @@ class Trunk:
             groups: Places of each group; of several maps all values count alike.
 
         Raises:
-            ValueError: If nothing at a group has a gradient.
+            ValueError: If nothing at a group has a gradient, or activations behind it are computed
+                again in the backward pass.
         """
         places = list(dict.fromkeys(place for group in groups for place in group))
         edges = [edge for place in places for edge in self._edges.get(place, ())]
@@ -84,13 +85,7 @@ class Trunk:
         found: Iterable[Tensor | None] = [None] * len(edges)
         factor = _HALF_FACTOR if self._in_half else 1.0
         if isinstance(loss, Tensor) and loss.requires_grad:
-            found = torch.autograd.grad(
-                loss,
-                edges,
-                torch.full_like(loss, factor),
-                retain_graph=True,
-                allow_unused=True,
-            )
+            found = _gradients(loss, edges, factor)
         gradients = iter(found)
         sums = {}
         for place in places:
@@ -98,6 +93,24 @@ class Trunk:
             parts = [(one.float() / factor).square().sum() for one in each if one is not None]
             sums[place] = sum(parts, self._nothing)
         return [sum(sums[place] for place in group) for group in groups]
+
+
+def _gradients(
+    loss: Tensor, edges: Sequence[GradientEdge], factor: float
+) -> tuple[Tensor | None, ...]:
+    """Gradients of a loss times a factor, whose graph stays; None where it does not reach."""
+    try:
+        return torch.autograd.grad(
+            loss, edges, torch.full_like(loss, factor), retain_graph=True, allow_unused=True
+        )
+    except RuntimeError as error:
+        if 'checkpoint' not in str(error).lower():
+            raise
+        raise ValueError(
+            'gradients of terms cannot be measured through layers that compute their activations '
+            'again: train without with_cp (activation checkpointing), or leave out GradientShare '
+            'and GradientNormHook'
+        ) from error
 
 
 @contextmanager

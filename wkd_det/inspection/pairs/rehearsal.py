@@ -39,7 +39,8 @@ class _StopHook(Hook):
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         model = runner.model
-        data = model.data_preprocessor(_first_of(data_batch, self.count), True)
+        first = _first_of(data_batch, _rows(data_batch, self.count))
+        data = model.data_preprocessor(first, True)
         with runner.optim_wrapper.optim_context(model):
             losses_of(model, data)
         raise _FirstStepError
@@ -144,15 +145,27 @@ def _apart() -> Iterator[None]:
             kind._instance_dict.update(known)
 
 
-def _first_of(batch: Any, count: int) -> Any:
-    """The first images of a batch of either task."""
+def _rows(batch: Any, count: int) -> slice | list[int]:
+    """Rows of the first images of a batch: of the labelled ones, and of those without labels."""
+    samples = batch.get('data_samples') if isinstance(batch, Mapping) else None
+    if not samples:
+        return slice(count)
+    from wkd_det.detection.unlabelled import is_labelled
+
+    known = [is_labelled(sample) for sample in samples]
+    sides = ([i for i, one in enumerate(known) if one is side] for side in (True, False))
+    return sorted(row for side in sides for row in side[:count])
+
+
+def _first_of(batch: Any, rows: slice | list[int]) -> Any:
+    """Rows of a batch of either task."""
     if isinstance(batch, Tensor):
-        return batch[:count]
+        return batch[rows]
     if isinstance(batch, Mapping):
-        return {key: _first_of(value, count) for key, value in batch.items()}
+        return {key: _first_of(value, rows) for key, value in batch.items()}
     if isinstance(batch, (list, tuple)):
         whole = [isinstance(one, Tensor) and one.dim() != 3 for one in batch]
         if batch and all(whole):
-            return [one[:count] for one in batch]  # images and labels
-        return list(batch[:count])
+            return [one[rows] for one in batch]  # images and labels
+        return list(batch[rows]) if isinstance(rows, slice) else [batch[row] for row in rows]
     return batch
