@@ -141,7 +141,7 @@ def _change(section: Any) -> None:
     if not isinstance(section, dict):
         return
     for key, value in section.items():
-        if key == 'init_cfg' and isinstance(value, dict) and value.get('type') == 'Pretrained':
+        if key == 'init_cfg' and isinstance(value, dict) and 'checkpoint' in value:
             section[key] = None
         elif key in ('teacher_ckpt', 'pretrained'):
             section[key] = False if value is True else None

@@ -10,9 +10,13 @@ from typing import Any
 import torch
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
-from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from wkd_det.distillation.recording import INPUT, module_of
+
+try:
+    from torch.autograd.graph import get_gradient_edge
+except ImportError:  # before torch 2.2: the tensor itself, as long as nobody changes it
+    get_gradient_edge = None
 
 _HALF_FACTOR = 1024.0  # a power of 2: gradients of 1e-7, as maps have, survive in float16
 
@@ -33,14 +37,16 @@ class Trunk:
     def __init__(self, groups: Mapping[str, Sequence[str]]) -> None:
         self.groups = groups
         self.task: Tensor | None = None
-        self._edges: dict[str, list[GradientEdge]] = {}
+        # What autograd differentiates by, a GradientEdge or a tensor, and the tensor's version.
+        self._edges: dict[str, list[tuple[Any, int]]] = {}
         self._in_half = False
 
     def note(self, place: str, values: Any) -> None:
         """Keep where the tensors of a place stand in the graph, now: they may change in place."""
         for value in _tensors(values):
             if value.requires_grad:
-                self._edges.setdefault(place, []).append(get_gradient_edge(value))
+                edge = value if get_gradient_edge is None else get_gradient_edge(value)
+                self._edges.setdefault(place, []).append((edge, value._version))
                 self._in_half |= value.dtype == torch.float16
                 self._nothing = torch.zeros((), device=value.device)
 
@@ -71,11 +77,13 @@ class Trunk:
             groups: Places of each group; of several maps all values count alike.
 
         Raises:
-            ValueError: If nothing at a group has a gradient, or activations behind it are computed
-                again in the backward pass.
+            ValueError: If nothing at a group has a gradient, activations behind it are computed
+                again in the backward pass, or with torch 2.1 a later layer has changed what was
+                noted.
         """
         places = list(dict.fromkeys(place for group in groups for place in group))
-        edges = [edge for place in places for edge in self._edges.get(place, ())]
+        edges = [edge for place in places for edge, _ in self._edges.get(place, ())]
+        self._check_versions(places)
         for group in groups:
             if not any(place in self._edges for place in group):
                 raise ValueError(
@@ -94,9 +102,19 @@ class Trunk:
             sums[place] = sum(parts, self._nothing)
         return [sum(sums[place] for place in group) for group in groups]
 
+    def _check_versions(self, places: Iterable[str]) -> None:
+        """Refuse tensors that were changed in place, where torch has no edges to remember them."""
+        for place in places if get_gradient_edge is None else ():
+            if any(value._version != version for value, version in self._edges.get(place, ())):
+                raise ValueError(
+                    f'a later layer changes {place!r} of the student in place, so that torch before '
+                    '2.2 cannot tell the gradient there: tap another place, use a newer torch, or '
+                    'leave out GradientShare and GradientNormHook'
+                )
+
 
 def _gradients(
-    loss: Tensor, edges: Sequence[GradientEdge], factor: float
+    loss: Tensor, edges: Sequence[Any], factor: float
 ) -> tuple[Tensor | None, ...]:
     """Gradients of a loss times a factor, whose graph stays; None where it does not reach."""
     try:
