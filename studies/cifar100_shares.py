@@ -1,0 +1,50 @@
+# Weights by gradients on CIFAR-100: shares of the task's gradient that nobody has searched, against
+# the weights that the search of cifar100.py has tried. Exploratory.
+#
+# As trials of that search: 3 epochs, its seed, the images of the search, the learning rate of the
+# configs; so its records are the other side of the comparison.
+#
+# Written before the runs: a share of 0.5, the same for all four methods, comes within 1 point of
+# the best weight that the search has tried at this learning rate. Refuted if it does not in one of
+# them.
+#
+# Command: python tools/compare.py studies/cifar100_shares.py
+# Needs:   data/cifar100 (the archive, or cifar100.npz), studies/results/cifar100/teacher.pth
+_base_ = '_base_/cifar100.py'
+
+title = 'Weights by gradients on CIFAR-100, 3 epochs, images of the search'
+commit = '8ec97cee5f10e93aa766bba2b914f620094daa94'
+seeds = [101]
+length = 3
+search = None
+references = []
+records = 'studies/results/cifar100_shares'
+
+_logits = {
+    'model.teacher.checkpoint': 'studies/results/cifar100/teacher.pth',
+    'train_dataloader.dataset.stored_teacher': 'data/teacher/cifar100_wrn_16_4',
+    'val_dataloader.dataset.split': 'val',
+}
+_maps = {**_logits, 'train_dataloader.dataset.stored_maps': ['pool:input']}
+_kd = {**_logits, 'model.ce_weight': 1.0}
+_fitnet = {**_maps, 'model.distill.loss_fitnet.tap': 'pooled_map'}
+_arms = dict(  # title, config, term, overrides: those of _base_/cifar100_arms.py
+    wkd_f=('WKD-F', 'wkd-f', 'wkd_f', _maps),
+    kd=('KD', 'kd', 'kd', _kd),
+    wkd_l=('WKD-L', 'wkd-l', 'wkd_l', _logits),
+    fitnet=('FitNet', 'fitnet', 'fitnet', _fitnet),
+)
+methods = {
+    f'{_name}_{str(_share).replace(".", "_")}': dict(
+        title=f'{_title}, share {_share}',
+        config=f'configs/classification/cifar100/{_config}_wrn_16_4-to-wrn_10_2_short.py',
+        overrides={
+            **_overrides,
+            f'model.distill.loss_{_term}.loss.loss_weight': dict(
+                _delete_=True, type='GradientShare', share=_share
+            ),
+        },
+    )
+    for _share in (0.5, 1.0, 0.2)
+    for _name, (_title, _config, _term, _overrides) in _arms.items()
+}
