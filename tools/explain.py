@@ -22,7 +22,6 @@ from typing import Any, NoReturn
 
 from new_config import Catalogue
 
-
 _PICTURES = ('.png', '.svg', '.pdf')
 
 

@@ -12,8 +12,8 @@ from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torchvision.ops import roi_align
 
+from pooling_under_autocast import pools_under_autocast
 from wkd_det.distillation.inference import Inference, autocast_type
 from wkd_det.distillation.teacher import Teacher, TeacherSource
 from wkd_det.testing import (
@@ -103,16 +103,6 @@ def build(teachers, kind, inference=None):
 
 def amp(on):
     return torch.autocast('cpu', torch.bfloat16) if on else contextlib.nullcontext()
-
-
-def pools_under_autocast():
-    maps, rois = torch.zeros(1, 1, 2, 2, dtype=torch.bfloat16), torch.zeros(1, 5)
-    try:
-        with amp(True):
-            roi_align(maps, rois, 1)
-    except RuntimeError:
-        return False
-    return True
 
 
 def step(model, kind, *, autocast=False):

@@ -120,7 +120,9 @@ def test_files_that_are_not_written(pair):
         assert sentence(output) == said
         assert path.read_text() == text
     output = explain(*with_teacher(pair), '--picture', pair / 'pair.jpg', code=2)
-    assert sentence(output).startswith('error: --picture takes a path that ends in .png, .svg, .pdf')
+    assert sentence(output).startswith(
+        'error: --picture takes a path that ends in .png, .svg, .pdf'
+    )
 
 
 def test_a_one_stage_student_of_a_two_stage_teacher(pair):

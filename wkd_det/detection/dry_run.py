@@ -209,6 +209,8 @@ def _levels(maps: tuple[Any, ...], size: int) -> Levels:
         if not isinstance(one, Tensor) or one.dim() != 4:
             found = tuple(one.shape) if isinstance(one, Tensor) else type(one).__name__
             raise ValueError(f'it gives a {found}, no map (N, C, H, W)')
+        if 0 in one.shape:  # on the meta device old versions of torch let them pass
+            raise ValueError(f'it gives a map without pixels of an image of {size} x {size}')
     return Levels(
         tuple(one.shape[1] for one in maps),
         tuple(tuple(one.shape[-2:]) for one in maps),

@@ -107,15 +107,13 @@ class Trunk:
         for place in places if get_gradient_edge is None else ():
             if any(value._version != version for value, version in self._edges.get(place, ())):
                 raise ValueError(
-                    f'a later layer changes {place!r} of the student in place, so that torch before '
-                    '2.2 cannot tell the gradient there: tap another place, use a newer torch, or '
-                    'leave out GradientShare and GradientNormHook'
+                    f'a later layer changes {place!r} of the student in place, so that torch '
+                    'before 2.2 cannot tell the gradient there: tap another place, use a newer '
+                    'torch, or leave out GradientShare and GradientNormHook'
                 )
 
 
-def _gradients(
-    loss: Tensor, edges: Sequence[Any], factor: float
-) -> tuple[Tensor | None, ...]:
+def _gradients(loss: Tensor, edges: Sequence[Any], factor: float) -> tuple[Tensor | None, ...]:
     """Gradients of a loss times a factor, whose graph stays; None where it does not reach."""
     try:
         return torch.autograd.grad(
