@@ -80,7 +80,8 @@ def _measure_statistics(model: nn.Module, batch: dict[str, Any]) -> None:
 
     Many stay as they are in training, and without their checkpoint maps grow from layer to layer.
     """
-    norms = [one for one in model.backbone.modules() if isinstance(one, _BatchNorm)]
+    # An eps of 0, as caffe's networks have it, is for those that stay as they are.
+    norms = [one for one in model.backbone.modules() if isinstance(one, _BatchNorm) and one.eps]
     momenta = [norm.momentum for norm in norms]
     model.eval()
     for norm in norms:
