@@ -12,6 +12,8 @@ from wkd_det.experiments.spec_reader import read_spec
 
 ROOT = Path(__file__).parents[2]
 SPECS = sorted((ROOT / 'studies').glob('cifar100*.py'))
+IMAGES = dict(cifar100_shares='val')
+"""Of the tables that compare with trials of a search: its images."""
 pytestmark = pytest.mark.usefixtures('from_the_root')
 
 
@@ -30,7 +32,7 @@ def test_every_arm_of_cifar_100_builds(spec):
         train, val = (config[f'{name}_dataloader'].dataset for name in ('train', 'val'))
         held_out = {section.get('val_per_class') for section in (train, val)}
         assert held_out == {50}  # the images of the search are in no training
-        assert (train.split, val.split) == ('train', 'test')
+        assert (train.split, val.split) == ('train', IMAGES.get(spec.path.stem, 'test'))
         assert train.batched
         assert DATASETS.get(train.type) is not None
         distilled = hasattr(model, 'distiller')

@@ -158,7 +158,7 @@ def _read(tap: DenseLogitsTap, maps: dict[str, list[Tensor]]) -> list[dict[str, 
         for owner in ('student', 'teacher')
     )
     places = Places(own, other, [None] * len(_STRIDES), maps['foreground'])
-    return tap.read(SimpleNamespace(once=lambda key, make: places), SimpleNamespace(), ())
+    return tap.read(SimpleNamespace(), SimpleNamespace(once=lambda key, make: places), ())
 
 
 def _whole_term(
