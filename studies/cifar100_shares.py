@@ -11,7 +11,7 @@
 #
 # Command: python tools/compare.py studies/cifar100_shares.py
 # Needs:   data/cifar100 (the archive, or cifar100.npz), studies/results/cifar100/teacher.pth
-_base_ = '_base_/cifar100.py'
+_base_ = '_base_/cifar100_arms.py'
 
 title = 'Weights by gradients on CIFAR-100, 3 epochs, images of the search'
 commit = '8ec97cee5f10e93aa766bba2b914f620094daa94'
@@ -21,34 +21,25 @@ search = None
 references = []
 records = 'studies/results/cifar100_shares'
 
-_logits = {
-    'model.teacher.checkpoint': 'studies/results/cifar100/teacher.pth',
-    'train_dataloader.dataset.stored_teacher': 'data/teacher/cifar100_wrn_16_4',
-    'val_dataloader.dataset.split': 'val',
-}
-_maps = {**_logits, 'train_dataloader.dataset.stored_maps': ['pool:input']}
-_kd = {**_logits, 'model.ce_weight': 1.0}
-_fitnet = {**_maps, 'model.distill.loss_fitnet.tap': 'pooled_map'}
-_arms = dict(  # title, config, term, overrides: those of _base_/cifar100_arms.py
-    wkd_f=('WKD-F', 'wkd-f', 'wkd_f', _maps),
-    kd=('KD', 'kd', 'kd', _kd),
-    wkd_l=('WKD-L', 'wkd-l', 'wkd_l', _logits),
-    fitnet=('FitNet', 'fitnet', 'fitnet', _fitnet),
+_weight = 'model.distill.loss_{}.loss.loss_weight'
+methods = dict(
+    _delete_=True,
+    **{
+        f'{_name}_{str(_share).replace(".", "_")}': dict(
+            title=f'{_base_.methods[_name].title}, share {_share}',
+            config=_base_.methods[_name].config,
+            overrides={
+                **_base_.methods[_name].overrides,
+                **_base_.search.overrides,
+                _weight.format(_name): dict(
+                    type='GradientShare',
+                    share=_share,
+                    # In place of the number that a config has; that of WKD-L has none.
+                    **(dict() if _name == 'wkd_l' else dict(_delete_=True)),
+                ),
+            },
+        )
+        for _share in (0.5, 2.0, 8.0)
+        for _name in ('wkd_f', 'kd', 'wkd_l', 'fitnet')
+    },
 )
-methods = {
-    f'{_name}_{str(_share).replace(".", "_")}': dict(
-        title=f'{_title}, share {_share}',
-        config=f'configs/classification/cifar100/{_config}_wrn_16_4-to-wrn_10_2_short.py',
-        overrides={
-            **_overrides,
-            f'model.distill.loss_{_term}.loss.loss_weight': dict(
-                type='GradientShare',
-                share=_share,
-                # In place of the number that a config has; that of WKD-L has none.
-                **(dict() if _name == 'wkd_l' else dict(_delete_=True)),
-            ),
-        },
-    )
-    for _share in (0.5, 2.0, 8.0)
-    for _name, (_title, _config, _term, _overrides) in _arms.items()
-}

@@ -143,7 +143,7 @@ def _check(arguments: argparse.Namespace, pair: Any, names: list[str]) -> None:
         message = f'--write takes a path that ends in .py, got {arguments.write}'
     elif arguments.write is not None and arguments.write.exists() and not arguments.force:
         message = f'{arguments.write} is there already: --force overwrites it'
-    elif arguments.write is not None and _same_file(arguments.write, _configs_of(pair)):
+    elif arguments.write is not None and arguments.write.resolve() in _configs_of(pair):
         message = f'--write would overwrite {arguments.write}, which the new config needs'
     elif arguments.picture is not None and arguments.picture.suffix.lower() not in _PICTURES:
         message = (
@@ -154,14 +154,11 @@ def _check(arguments: argparse.Namespace, pair: Any, names: list[str]) -> None:
         sys.exit(2)
 
 
-def _configs_of(pair: Any) -> list[str]:
+def _configs_of(pair: Any) -> list[Path]:
     """Files of the configs that the user has named."""
     teacher = (pair.teacher or {}).get('config')
-    return [name for name in (pair.config.filename, teacher) if isinstance(name, str)]
-
-
-def _same_file(path: Path, others: list[str]) -> bool:
-    return path.resolve() in [Path(other).resolve() for other in others]
+    named = (name for name in (pair.config.filename, teacher) if isinstance(name, str))
+    return [Path(name).resolve() for name in named]
 
 
 def _write(arguments: argparse.Namespace, found: Any) -> None:

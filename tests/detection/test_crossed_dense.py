@@ -29,8 +29,7 @@ def config_of(kind, **options):
     paths = dict(VFNet='vfnet/vfnet_r50_fpn_1x_coco.py', TOOD='tood/tood_r50_fpn_1x_coco.py')
     model = tiny_detector(paths.get(kind, kind), **options)
     model.bbox_head.stacked_convs = 2
-    if f'Distilled{kind}' not in MODELS:
-        distilled(MODELS.get(kind))
+    distilled(MODELS.get(kind))
     return model
 
 

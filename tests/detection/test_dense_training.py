@@ -11,6 +11,7 @@ from mmdet.registry import MODELS
 from make_mini_dataset import CLASSES
 from tiny_training import config_of, prepare, train
 from wkd_det.detection.export import plain_config
+from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.testing import distilled_from, save_detector, tiny_detector
 
 STEPS, STOP = 4, 2
@@ -56,7 +57,7 @@ def runs(tmp_path_factory):
     torch.manual_seed(1)
     train(resumed, resume=Path(whole.work_dir) / f'iter_{STOP}.pth')
     last = (Path(one.work_dir) / f'iter_{STEPS}.pth' for one in (whole, resumed))
-    return *(torch.load(path, weights_only=False) for path in last), whole
+    return *(read_checkpoint(path) for path in last), whole
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(runs):

@@ -1,6 +1,8 @@
 """Images without labels in the batch of a detector."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import torch
@@ -365,8 +367,7 @@ def with_semantic_branch(folder):
     detector = tiny_detector('htc/htc_r50_fpn_1x_coco.py', fpn_channels=64)
     branch = dict(num_ins=5, num_convs=1, conv_out_channels=64, num_classes=4)
     detector.roi_head.semantic_head.update(branch)
-    if f'Distilled{detector.type}' not in MODELS:
-        distilled(MODELS.get(detector.type))
+    distilled(MODELS.get(detector.type))
     save_detector(detector, folder / 'htc.pth', class_names=['ant', 'bee', 'cat', 'dog'])
     return detector, dict(config=detector, checkpoint=str(folder / 'htc.pth'))
 
@@ -400,11 +401,30 @@ def test_of_several_teachers_that_of_the_rois_proposes(teacher_section, tmp_path
     inputs, samples = given(model, mixed([0]))
     model._fetch_teachers(inputs)
     student, teachers = model._views(inputs, samples)
-    assert student.proposer == teachers['rois']
+    assert student.proposer is teachers['rois']
     for labelled in ([0, 2], []):
         losses = loss_of(model, *given(model, mixed(labelled)))
         assert losses['loss_maps'] > 0
         assert losses['loss_rois'] > 0
+
+
+def test_views_of_a_step_go_without_the_collector(model, monkeypatch):
+    """Their maps are memory: none may wait in a cycle."""
+    kept, original = [], model._views
+
+    def views(*args):
+        student, teachers = original(*args)
+        kept.extend(map(weakref.ref, (student, *teachers.values())))
+        return student, teachers
+
+    monkeypatch.setattr(model, '_views', views)
+    inputs, samples = given(model, mixed([0, 2]))
+    gc.disable()
+    try:
+        assert len(model.loss(inputs, samples)) > len(TERMS)
+        assert [view() for view in kept] == [None, None]
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize('terms', [TERMS, dict(TERMS, loss_dkd=DKD)], ids=['all', 'one blind'])

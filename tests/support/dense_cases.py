@@ -27,9 +27,14 @@ def teacher_section(folder, kind, **options):
 
 def build(student, section, terms, seed=0):
     """A distilled student in training mode."""
-    torch.manual_seed(seed)
     config = tiny_detector(student) if isinstance(student, str) else student
-    model = MODELS.build(copy.deepcopy(distilled_from(config, section, terms)))
+    return built(distilled_from(config, section, terms), seed)
+
+
+def built(config, seed=0):
+    """The model of a config in training mode."""
+    torch.manual_seed(seed)
+    model = MODELS.build(copy.deepcopy(config))
     model.init_weights()
     return model.train()
 

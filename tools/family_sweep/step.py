@@ -113,8 +113,6 @@ def _step(model: nn.Module, batch: dict[str, Any]) -> dict[str, Any]:
         RuntimeError: If no gradient reaches the backbone.
     """
     model.train()  # of some wrappers it returns nothing
-    if hasattr(model, 'set_epoch'):
-        model.set_epoch(0)  # as MMDetection's SetEpochInfoHook
     MessageHub.get_current_instance().update_info('epoch', 0)  # as the runner
     data = model.data_preprocessor(batch, True)
     torch.manual_seed(3)
@@ -161,11 +159,10 @@ def _distilled_step(
     result: dict[str, Any] = dict(place=place)
     for kind in KINDS:
         result[kind] = 'ok' if f'loss_{kind}' in terms else None
-    if f'Distilled{config.type}' not in MODELS.module_dict:
-        try:
-            distilled(MODELS.get(config.type))
-        except TypeError as error:
-            return dict(result, **{kind: str(error) for kind in KINDS if result[kind]})
+    try:
+        distilled(MODELS.get(config.type))
+    except TypeError as error:
+        return dict(result, **{kind: str(error) for kind in KINDS if result[kind]})
     teacher = dict(config=config, checkpoint=checkpoint)
     while terms:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -167,9 +166,7 @@ class DistilledMixin(DistilledModel):
             for name in distiller.live_teachers
         }
         if mixed:
-            proposer = teachers.get(self.unlabelled.proposer(distiller.terms))
-            # Weakly: the teacher's view holds the student's.
-            student.proposer = None if proposer is None else weakref.proxy(proposer)
+            student.proposer = teachers.get(self.unlabelled.proposer(distiller.terms))
         return student, teachers
 
     def _load_teacher(self, name: str) -> Teacher:

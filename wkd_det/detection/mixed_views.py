@@ -7,6 +7,7 @@ without labels are what the teacher's RPN proposes there, with the best scores.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property, partial
@@ -107,11 +108,19 @@ class MixedStudentView(DetectorStudentView):
         known = [is_labelled(sample) for sample in samples]
         places = [[i for i, one in enumerate(known) if one is side] for side in (True, False)]
         self.labelled_rows, self.other_rows = (Rows(one, len(samples)) for one in places)
-        self.proposer: MixedTeacherView | None = None
-        """Whose RPN proposes the RoIs of images without labels."""
+        self._proposer: weakref.ref[MixedTeacherView] | None = None
         self._section = section
         self._other_outputs = Recorded(single=True)
         self._counts: list[int] = []
+
+    @property
+    def proposer(self) -> MixedTeacherView | None:
+        """Whose RPN proposes the RoIs of images without labels; held weakly: it holds this view."""
+        return None if self._proposer is None else self._proposer()
+
+    @proposer.setter
+    def proposer(self, teacher: MixedTeacherView | None) -> None:
+        self._proposer = None if teacher is None else weakref.ref(teacher)
 
     def run(self, loss: Callable[[Tensor, Any], dict[str, Any]], targets: Any) -> dict[str, Any]:
         """Losses of the task on the labelled images; there are none without such.
@@ -207,7 +216,8 @@ class MixedStudentView(DetectorStudentView):
         if known is not None:
             rois = torch.cat([in_batch(known.rois, self.labelled_rows), others.to(known.rois)])
         background = box_head(self.module, index, 'student').num_classes
-        return MixedStage(known, rois, partial(self._other_head, index), background)
+        head = weakref.WeakMethod(self._other_head)  # this view keeps its stages
+        return MixedStage(known, rois, lambda: head()(index), background)
 
     def _other_head(self, index: int) -> HeadOutput:
         """The box head on the RoIs of images without labels."""

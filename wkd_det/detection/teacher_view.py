@@ -334,7 +334,7 @@ class DetectorTeacherView(TeacherView):
         """Logits of the stages of a Sparse R-CNN, each on the student's RoIs in this stage."""
         student = self._student  # not self, whom the generator would keep alive
         rois = (student.stage(index).rois for index in count())
-        return run_sparse_head(self.module, self._maps_of_rois(), rois, self._student.level_rows)
+        return run_sparse_head(self.module, self._maps_of_rois(), rois, student.level_rows)
 
     @cached_property
     def _context(self) -> dict[str, Tensor]:

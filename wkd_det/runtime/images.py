@@ -22,10 +22,12 @@ def image_files(folder: str | Path) -> list[Path]:
     seen = set()
     for place, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(place)
-        folders[:] = sorted(name for name in folders if name[0] != '.' and real not in seen)
-        if real not in seen:
-            found += (Path(place, name) for name in files if _is_shown_image(name))
+        if real in seen:
+            folders.clear()
+            continue
         seen.add(real)
+        folders[:] = sorted(name for name in folders if name[0] != '.')
+        found += (Path(place, name) for name in files if _is_shown_image(name))
     if not found:
         raise FileNotFoundError(f'no images in {folder} (from {Path.cwd()})')
     return sorted(found)
