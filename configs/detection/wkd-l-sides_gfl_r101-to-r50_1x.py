@@ -1,0 +1,14 @@
+# WKD-L-dense + WKD-sides, GFL R-101 to GFL R-50 with FPN, COCO, 1x (12 epochs).
+#
+# Method:   WKD-L-dense + WKD-sides: Wasserstein distances on class logits and sides of boxes
+# Pair:     GFL R-101 FPN (2x, 44.7 box AP published by MMDetection) to GFL R-50
+# Needs:    COCO 2017 in data/coco; the weights of the teacher and of the backbone are downloaded
+# Command:  bash tools/dist_train.sh configs/detection/wkd-l-sides_gfl_r101-to-r50_1x.py 8
+# Expected: not yet run
+_base_ = ['../_base_/pairs/gfl_r101-to-r50_1x.py', '../_base_/distill/wkd-l-sides.py']
+
+model = dict(
+    distill=_base_.pop('distill')
+    | _base_.settings.get('wkd-l-dense', {})
+    | _base_.pop('settings').get('wkd-sides', {}),
+)
