@@ -22,8 +22,8 @@ from wkd_det.distillation import TeacherSource
 ROOT = Path(__file__).parents[2]
 MMDET = Path(mmdet.__file__).parent / '.mim'
 PAIRS = [pair for pair in Catalogue().pairs if '/classification/' not in pair.place]
-SMALL = [pair for pair in PAIRS if pair.name in ('mini', 'scenes')]
-[MINI, SCENES] = SMALL
+SMALL = [pair for pair in PAIRS if pair.name in ('mini', 'mini_gfl', 'scenes')]
+[MINI, MINI_GFL, SCENES] = SMALL
 COCO = [pair for pair in PAIRS if pair not in SMALL]
 RUNS = ('faster-rcnn_student', 'faster-rcnn_teacher')
 pytestmark = pytest.mark.usefixtures('from_the_root')
@@ -109,6 +109,7 @@ COMBINED = {
     'dkd-reviewkd': ('dkd', 'reviewkd'),
     'reviewkd-wkd': ('reviewkd', 'wkd-l', 'wkd-f'),
     'wkd-lf-box': ('wkd-lf',),
+    'wkd-l-sides': ('wkd-l-dense', 'wkd-sides'),
 }
 
 
@@ -165,8 +166,9 @@ def test_hyper_parameters_of_other_methods(pair, configs_of):
             if name not in RIVALS:
                 continue
             assert term.loss.to_dict() == RIVALS[name]
-            if name.startswith('loss_crosskd'):
-                assert (term.depth, term.places) == (3, 'all')
+            if name.startswith('loss_crosskd'):  # behind the last convolution but one
+                depth = config.model.bbox_head.stacked_convs - 1
+                assert (term.depth, term.places) == (depth, 'all')
             if term.tap == 'neck':
                 assert term.levels == ([0] if pair is SCENES else [0, 1, 2, 3])
             if term.tap == 'roi_logits' and 'fcfd' not in name:
@@ -312,21 +314,26 @@ def test_the_teacher_of_a_small_pair_is_the_one_trained_before(pair, configs_of)
 
 
 @pytest.mark.parametrize(
-    ('pair', 'steps', 'teacher_steps', 'data'),
-    [(MINI, 500, 600, 'data/mini_digits/'), (SCENES, 2400, 4800, 'data/photo_scenes/')],
+    ('pair', 'kind', 'steps', 'teacher_steps', 'data'),
+    [
+        (MINI, 'faster-rcnn', 500, 600, 'data/mini_digits/'),
+        (MINI_GFL, 'gfl', 500, 1000, 'data/mini_digits/'),
+        (SCENES, 'faster-rcnn', 2400, 4800, 'data/photo_scenes/'),
+    ],
     ids=lambda value: getattr(value, 'name', None),
 )
 def test_small_runs_take_equal_steps_and_end_with_an_evaluation(
-    pair, steps, teacher_steps, data, configs_of
+    pair, kind, steps, teacher_steps, data, configs_of
 ):
-    folder = pair.name
-    configs = {name: load_config(ROOT / f'configs/{folder}/{name}.py') for name in RUNS}
+    folder = pair.data
+    runs = [f'{kind}_{who}' for who in ('student', 'teacher')]
+    configs = {name: load_config(ROOT / f'configs/{folder}/{name}.py') for name in runs}
     assert [config.work_dir for config in configs.values()] == [
-        f'work_dirs/{folder}/{name}' for name in RUNS
+        f'work_dirs/{folder}/{name}' for name in runs
     ]
     for name, config in {**configs, **configs_of(pair)}.items():
         found = config.train_cfg.max_iters
-        assert found == (teacher_steps if name == 'faster-rcnn_teacher' else steps)
+        assert found == (teacher_steps if name == runs[1] else steps)
         assert found % config.train_cfg.val_interval == 0
         assert config.param_scheduler[-1].end == found
         for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):

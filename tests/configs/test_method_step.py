@@ -1,4 +1,4 @@
-"""A training step of each mini config's terms, between tiny detectors of different widths."""
+"""A training step of each mini config's terms; of a dense head, of the whole configs."""
 
 from __future__ import annotations
 
@@ -9,33 +9,70 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from wkd_det.testing import distilled_config, random_batch
+from make_mini_dataset import CLASSES
+from wkd_det.testing import distilled_config, random_batch, save_detector
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted(
+DISTILLED = [
     path
-    for path in (ROOT / 'configs/mini').glob('*.py')
-    if not path.name.startswith('faster-rcnn_')
-)
+    for path in sorted((ROOT / 'configs/mini').glob('*.py'))
+    if not path.stem.endswith(('_student', '_teacher'))
+]
+DENSE = [path for path in DISTILLED if path.stem.endswith('_gfl')]
+CONFIGS = [path for path in DISTILLED if path not in DENSE]
+pytestmark = pytest.mark.usefixtures('from_the_root')
 
 
-@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
-def test_one_step(path, teacher_section, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    terms = Config.fromfile(path).model.distill
+def step(config, num_classes):
+    """Losses of a step of a model, behind which the gradients are found in it."""
     torch.manual_seed(0)
-    model = MODELS.build(distilled_config(teacher_section, terms))
+    model = MODELS.build(config)
     model.init_weights()
     model.train()
     # Images of two sizes: the smaller one has padding, which must not count.
-    data = model.data_preprocessor(random_batch([(96, 128), (64, 96)]), True)
-    losses = model.loss(data['inputs'], data['data_samples'])
-    for name in terms:
+    batch = random_batch([(96, 128), (64, 96)], num_classes=num_classes)
+    data = model.data_preprocessor(batch, True)
+    return model, model.loss(data['inputs'], data['data_samples'])
+
+
+def check_terms(model, losses):
+    names = list(model.distiller.terms)
+    for name in names:
         assert losses[name].isfinite(), name
         assert losses[name] > 0, name
-    sum(losses[name] for name in terms).backward()
+    sum(losses[name] for name in names).backward()
     reached = [p for p in model.backbone.parameters() if p.grad is not None and p.grad.any()]
     assert len(reached) > 20
     for name, parameter in model.distiller.named_parameters():
         assert parameter.grad is not None, name
         assert parameter.grad.isfinite().all(), name
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_one_step_between_tiny_detectors_of_different_widths(path, teacher_section):
+    terms = Config.fromfile(path).model.distill
+    check_terms(*step(distilled_config(teacher_section, terms), 4))
+
+
+@pytest.fixture(scope='module')
+def gfl_teacher(tmp_path_factory):
+    path = tmp_path_factory.mktemp('gfl') / 'teacher.pth'
+    config = Config.fromfile(ROOT / 'configs/mini/gfl_teacher.py').model
+    save_detector(config, path, class_names=list(CLASSES))
+    return str(path)
+
+
+@pytest.mark.parametrize('path', DENSE, ids=lambda path: path.stem)
+def test_one_step_of_a_dense_head(path, gfl_teacher):
+    config = Config.fromfile(path).model
+    config.teacher.checkpoint = gfl_teacher
+    check_terms(*step(config, 10))
+
+
+def test_one_step_of_the_plain_dense_head():
+    model, losses = step(Config.fromfile(ROOT / 'configs/mini/gfl_student.py').model, 10)
+    total, _ = model.parse_losses(losses)
+    assert total.isfinite()
+    total.backward()
+    without = [name for name, p in model.named_parameters() if p.grad is None]
+    assert without == []
