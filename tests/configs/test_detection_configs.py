@@ -170,7 +170,8 @@ def test_hyper_parameters_of_other_methods(pair, configs_of):
                 depth = config.model.bbox_head.stacked_convs - 1
                 assert (term.depth, term.places) == (depth, 'all')
             if term.tap == 'neck':
-                assert term.levels == ([0] if pair is SCENES else [0, 1, 2, 3])
+                levels = {SCENES: [0], MINI_GFL: [0, 1]}
+                assert term.levels == levels.get(pair, [0, 1, 2, 3])
             if term.tap == 'roi_logits' and 'fcfd' not in name:
                 assert (term.rois, term.background) == ('all', True)
 
@@ -183,7 +184,8 @@ def test_hyper_parameters_that_depend_on_the_pair(pair, configs_of):
         weights = {'faster-rcnn_r101-to-r50': 1.0, 'faster-rcnn_r50-to-mobilenetv2': 2.0}
         assert term.loss.loss_weight == weights.get(pair.name, 1.2)
         assert term.loss.grids == (4, 2, 1)
-        assert term.connector.mid_channels == (64 if pair in SMALL else 256)
+        widths = {MINI: 64, MINI_GFL: 32, SCENES: 64}  # of the teacher's pyramid
+        assert term.connector.mid_channels == widths.get(pair, 256)
     if 'fcfd' in configs:
         # The sum over levels of mean squares, from a mean over levels of their halves.
         model = configs['fcfd'].model
@@ -195,7 +197,7 @@ def test_hyper_parameters_that_depend_on_the_pair(pair, configs_of):
         assert (loss.loss_weight, loss.auxiliary_weight) == (3, 1)
         assert (loss.width, loss.num_heads) == ((64, 4) if pair in SMALL else (256, 8))
         (hook,) = configs['icd'].custom_hooks
-        assert hook.warm_up == {MINI: 50, SCENES: 240}.get(pair, 1000)
+        assert hook.warm_up == {MINI: 50, MINI_GFL: 50, SCENES: 240}.get(pair, 1000)
         assert (hook.terms, hook.by_epoch) == (['loss_icd.loss_weight'], False)
     for method in {'fcfd', 'fcfd-wkd'} & set(configs):
         lenders = {

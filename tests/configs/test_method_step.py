@@ -69,10 +69,12 @@ def test_one_step_of_a_dense_head(path, gfl_teacher):
     check_terms(*step(config, 10))
 
 
-def test_one_step_of_the_plain_dense_head():
-    model, losses = step(Config.fromfile(ROOT / 'configs/mini/gfl_student.py').model, 10)
+@pytest.mark.parametrize('name', ['gfl_student', 'dino_student', 'dino_teacher'])
+def test_one_step_of_a_plain_detector(name):
+    config = Config.fromfile(ROOT / f'configs/mini/{name}.py').model
+    config.backbone.init_cfg = None  # weights of an earlier training
+    model, losses = step(config, 10)
     total, _ = model.parse_losses(losses)
     assert total.isfinite()
     total.backward()
-    without = [name for name, p in model.named_parameters() if p.grad is None]
-    assert without == []
+    assert [name for name, p in model.named_parameters() if p.grad is None] == []

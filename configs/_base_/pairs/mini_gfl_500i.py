@@ -21,9 +21,15 @@ model = dict(
 # The pyramid has two levels, and 12 x 12 pixels at the first, which nearly all digits are assigned
 # to. A branch of the heads has two convolutions: CrossKD crosses behind the first.
 __crossed = dict(depth=1)
+__both = dict(levels=[0, 1])
 settings = {
     'crosskd': dict(
         loss_crosskd_cls=__crossed, loss_crosskd_reg=__crossed, loss_crosskd_giou=__crossed
     ),
+    'fitnet': dict(loss_fitnet=__both),
+    'nst': dict(loss_nst=__both),
+    'pkd': dict(loss_pkd=__both),
+    'ickd': dict(loss_ickd=__both),
+    'reviewkd': dict(loss_reviewkd=dict(connector=dict(mid_channels=32))),  # the teacher's width
     'wkd-f-fpn': dict(loss_wkd_f_fpn=dict(levels=[0], loss=dict(grid=6))),
 }
