@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
 from itertools import count
 from typing import Any
@@ -40,7 +40,16 @@ from wkd_det.detection.heads import (
     run_sparse_head,
 )
 from wkd_det.detection.pooling import pooled
+from wkd_det.detection.queries import QueryOutput, query_output
 from wkd_det.detection.student_view import DetectorStudentView
+from wkd_det.detection.transformers import (
+    ENCODER,
+    MEMORY,
+    is_query_detector,
+    memory_levels,
+    memory_maps,
+    run_transformer,
+)
 from wkd_det.distillation.images import check_pixels
 from wkd_det.distillation.recording import Recorded, module_of, recording
 from wkd_det.distillation.teacher import Teacher
@@ -193,7 +202,8 @@ class DetectorTeacherView(TeacherView):
         maps, (own, other) = self._for_each_branch(self._teacher.given(maps)), self._batch_sizes()
         if own == other:
             return maps
-        levels = self._teacher.once('levels', lambda: dry_run(self.module).places).get(place)
+        run = self._teacher.once('dry run', lambda: dry_run(self.module))
+        levels = memory_levels(run) if place == MEMORY else run.places.get(place)
         return fitted_maps(maps, own, other, levels and levels.strides)
 
     def fitted(self, module: str, features: Tensor) -> Tensor:
@@ -219,6 +229,21 @@ class DetectorTeacherView(TeacherView):
     def _dense(self) -> DenseOutput:
         output = self._in_students_classes(self._dense_raw())
         return output.mapped(self._fitted_levels)
+
+    def queries(self) -> QueryOutput:
+        """Outputs of the teacher's head of queries, in the student's classes."""
+        return self.once('outputs of queries', self._queries)
+
+    def _queries(self) -> QueryOutput:
+        self._run_transformer()
+        raw = self._teacher.given(self._outputs.latest(HEAD))
+        output = query_output(self.module, raw)
+        if not self._teacher.order.is_identity:
+            output.logits = [
+                self._teacher.logits(one.flatten(0, 1)).unflatten(0, one.shape[:2])
+                for one in output.logits
+            ]
+        return output
 
     def branch_features(self, depth: int) -> Features:
         """Features of the dense head's branches behind some convolutions, before activation.
@@ -361,6 +386,11 @@ class DetectorTeacherView(TeacherView):
 
     @torch.no_grad()
     def _run(self, place: str) -> tuple[Tensor, ...]:
+        if place == MEMORY:
+            self._run_transformer()
+            return memory_maps(
+                self.module, self._outputs[ENCODER], self._maps(roi_place(self.module))
+            )
         given = self._maps('backbone') if place == 'neck' else self._laid_out
         with self._recording(place), self._teacher.computing(self.inputs):
             return as_maps(getattr(self.module, place)(given))
@@ -372,11 +402,27 @@ class DetectorTeacherView(TeacherView):
         elif part == 'roi_head':
             for index in self._student.stage_numbers:
                 self._raw(self._student.stage(index).rois, index)
+        elif is_query_detector(self.module):
+            self._run_transformer()
         else:  # a dense head
             maps = self._maps(roi_place(self.module))
             computing = self._teacher.computing(self.inputs)
             with torch.no_grad(), self._recording(part), computing:
                 getattr(self.module, part)(maps)
+
+    def _run_transformer(self) -> None:
+        self.once('transformer', self._transformed)
+
+    @torch.no_grad()
+    def _transformed(self) -> None:
+        parts = {module_of(name).split('.')[0] for name in self._modules} - {*PLACES}
+        maps, sizes = self._maps(roi_place(self.module)), self._student.image_sizes
+        with ExitStack() as stack:
+            for part in parts:
+                stack.enter_context(self._recording(part))
+            stack.enter_context(self._teacher.computing(self.inputs))
+            batch_size = tuple(self.inputs.shape[-2:])
+            run_transformer(self.module, maps, sizes, batch_size, encoder_only=parts == {ENCODER})
 
     def _recording(self, part: str) -> AbstractContextManager[Recorded]:
         names = [name for name in self._modules if module_of(name).split('.')[0] == part]
