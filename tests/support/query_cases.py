@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import mmdet
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 
 from wkd_det.detection.detectors import distilled
-from wkd_det.runtime.config import read_config
-from wkd_det.testing import save_detector
+from wkd_det.testing import save_detector, tiny_detector
 
 KINDS = {
     'DETR': 'detr/detr_r50_8xb2-150e_coco.py',
@@ -37,28 +35,12 @@ def tiny_queries(
 ) -> Any:
     """A model config with a narrow ResNet-18 and a narrow transformer; its class is registered."""
     init_default_scope('mmdet')
-    if kind in _OF_ONE_WIDTH:
-        width = 256
-    path = Path(mmdet.__file__).parent / '.mim/configs' / KINDS[kind]
-    model = read_config(path).model
-    sizes = dict(
-        embed_dims=width,
-        out_channels=width,
-        num_feats=width // 2,
-        feedforward_channels=2 * width,
-        num_heads=8,
-        num_layers=layers,
-        num_classes=num_classes,
-        num_queries=queries,
-        num_dn_queries=10,
-    )
-    _set(model, sizes)
-    model.bbox_head.embed_dims = width
-    outputs = model.backbone.out_indices
-    model.backbone = dict(type='ResNet', depth=18, base_channels=base_channels, out_indices=outputs)
-    model.neck.in_channels = [base_channels * 2**index for index in outputs]
-    if model.neck.get('norm_cfg'):
-        model.neck.norm_cfg.num_groups = 4
+    model = tiny_detector(KINDS[kind], num_classes=num_classes, base_channels=base_channels)
+    _set(model, dict(num_layers=layers, num_queries=queries))
+    if kind not in _OF_ONE_WIDTH:
+        _set(model, dict(embed_dims=width, out_channels=width, num_feats=width // 2))
+        model.bbox_head.embed_dims = width
+        model.neck.update(norm_cfg=None, bias=True)
     distilled(MODELS.get(model.type))
     return model
 

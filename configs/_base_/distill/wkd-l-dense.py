@@ -1,5 +1,5 @@
 # Method:   WKD-L-dense: WKD-L for heads with a sigmoid for each class, background as a bin
-# For:      one-stage, gfl, anchor-free
+# For:      one-stage, gfl, anchor-free, rtmdet
 #
 # WKD-L between classes and background, on the student's positives and weighed by the teacher's
 # score; distances of the classes by the rows of the teacher's classifier, kappa as on RoIs. Not in
