@@ -253,6 +253,7 @@ NUMBERS = {
         temperature=2.0, sharpness=1.5, background_distance=0.5, epsilon=0.125, num_iters=4
     ),
     losses.BoxGIoULoss: dict(loss_weight=0.5),
+    losses.QueryBoxLoss: dict(l1_weight=2.0, giou_weight=0.5, loss_weight=0.5),
     losses.LDLoss: dict(temperature=5.0, loss_weight=0.5),
     losses.BoxWassersteinLoss: dict(order=2, temperature=2.0, loss_weight=0.5),
     losses.NSTLoss: dict(loss_weight=0.5),

@@ -18,7 +18,7 @@ from wkd_det.detection.transformers import is_query_detector
 from wkd_det.distillation.recording import replaced
 
 _GIVEN = {'hidden_states', 'references'}
-"""What heads of queries are given by their decoders."""
+"""Arguments that decoders give to heads of queries."""
 
 
 @dataclass
@@ -143,7 +143,7 @@ def query_output(model: nn.Module, raw: tuple[Tensor, ...]) -> QueryOutput:
 
     Args:
         model: The detector, just after its head has run.
-        raw: What the head returned: scores and boxes, each ``(L, N, Q, ...)``.
+        raw: Output of the head: scores and boxes, each ``(L, N, Q, ...)``.
     """
     head = getattr(model, HEAD)
     scores, boxes = raw[:2]

@@ -45,7 +45,7 @@ class QueryMatcher:
         student: Outputs of the student's head.
         teacher: Those of the teacher's, in the student's classes.
         assigner: The student's.
-        assigned: What it has assigned in the student's loss, decoder layer by decoder layer and
+        assigned: Its assignments in the student's loss, decoder layer by decoder layer and
             image by image: for each query that counts the number of its object from 1 on, or 0.
         samples: The data sample of each image.
     """

@@ -179,7 +179,7 @@ class DetectorStudentView(StudentView):
         return self.once('queries', lambda: query_output(self.module, self._outputs.latest(HEAD)))
 
     def query_matcher(self, teacher: QueryOutput) -> QueryMatcher:
-        """What pairs the queries of both networks.
+        """The matcher of the queries of both networks.
 
         Args:
             teacher: Outputs of the teacher's head, in the student's classes.

@@ -35,7 +35,7 @@ def run_transformer(
     """Run the transformer of a detector in evaluation mode, and its head.
 
     Args:
-        model: The detector; what its parts return may be recorded.
+        model: The detector; outputs of its parts may be recorded.
         maps: Those that it reads.
         image_sizes: Height and width of each image without padding.
         batch_size: Those of the batch.
@@ -73,7 +73,7 @@ def memory_maps(model: nn.Module, memory: Tensor, given: Sequence[Tensor]) -> tu
 
     Args:
         model: The detector.
-        memory: What its encoder returned, ``(N, P, D)``.
+        memory: Output of its encoder, ``(N, P, D)``.
         given: Maps that the detector's transformer was given.
     """
     sizes = [one.shape[-2:] for one in (given if _reads_all(model) else given[-1:])]
