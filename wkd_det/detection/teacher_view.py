@@ -202,9 +202,12 @@ class DetectorTeacherView(TeacherView):
         maps, (own, other) = self._for_each_branch(self._teacher.given(maps)), self._batch_sizes()
         if own == other:
             return maps
-        run = self._teacher.once('dry run', lambda: dry_run(self.module))
-        levels = memory_levels(run) if place == MEMORY else run.places.get(place)
-        return fitted_maps(maps, own, other, levels and levels.strides)
+        levels = self._teacher.once('levels', lambda: dry_run(self.module).places)
+        if place == MEMORY:
+            found = memory_levels(self.module, levels[roi_place(self.module)])
+        else:
+            found = levels.get(place)
+        return fitted_maps(maps, own, other, found and found.strides)
 
     def fitted(self, module: str, features: Tensor) -> Tensor:
         if module.startswith('roi_head.'):  # one row per RoI
@@ -421,8 +424,7 @@ class DetectorTeacherView(TeacherView):
             for part in parts:
                 stack.enter_context(self._recording(part))
             stack.enter_context(self._teacher.computing(self.inputs))
-            batch_size = tuple(self.inputs.shape[-2:])
-            run_transformer(self.module, maps, sizes, batch_size, encoder_only=parts == {ENCODER})
+            run_transformer(self.module, maps, self.inputs, sizes, encoder_only=parts == {ENCODER})
 
     def _recording(self, part: str) -> AbstractContextManager[Recorded]:
         names = [name for name in self._modules if module_of(name).split('.')[0] == part]

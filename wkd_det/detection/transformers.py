@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from mmdet.models.detectors import DeformableDETR
 from mmdet.models.detectors.base_detr import DetectionTransformer
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
-from wkd_det.detection.dry_run import DryRun, Levels
-from wkd_det.detection.geometry import roi_place
+from wkd_det.detection.geometry import Levels
 
 ENCODER = 'encoder'
 """Name of the transformer's encoder in a detector."""
@@ -27,39 +27,42 @@ def is_query_detector(model: nn.Module) -> bool:
 def run_transformer(
     model: nn.Module,
     maps: tuple[Tensor, ...],
-    image_sizes: Sequence[tuple[int, int]],
-    batch_size: tuple[int, int],
+    inputs: Tensor,
+    image_sizes: Sequence[tuple[int, int]] | None = None,
     *,
-    encoder_only: bool,
-) -> None:
+    encoder_only: bool = False,
+) -> Any:
     """Run the transformer of a detector in evaluation mode, and its head.
 
     Args:
         model: The detector; outputs of its parts may be recorded.
         maps: Those that it reads.
-        image_sizes: Height and width of each image without padding.
-        batch_size: Those of the batch.
+        inputs: The batch that they are of, shape ``(N, C, H, W)``.
+        image_sizes: Height and width of each image without padding; all of the batch by default.
         encoder_only: Leave the decoder and the head out.
+
+    Returns:
+        Outputs of the head, or of the encoder.
     """
+    whole = tuple(inputs.shape[-2:])
     samples = [
-        DetDataSample(metainfo=dict(img_shape=tuple(size), batch_input_shape=tuple(batch_size)))
-        for size in image_sizes
+        DetDataSample(metainfo=dict(img_shape=tuple(size), batch_input_shape=whole))
+        for size in image_sizes or [whole] * len(inputs)
     ]
     if encoder_only:
-        model.forward_encoder(**model.pre_transformer(maps, samples)[0])
-    else:
-        model.bbox_head(**model.forward_transformer(maps, samples))
+        return model.forward_encoder(**model.pre_transformer(maps, samples)[0])
+    return model.bbox_head(**model.forward_transformer(maps, samples))
 
 
-def memory_levels(run: DryRun) -> Levels:
+def memory_levels(model: nn.Module, given: Levels) -> Levels:
     """Maps of the memory: sizes are those of the maps that the encoder reads.
 
     Args:
-        run: Dry run of a detector with a transformer.
+        model: A detector with a transformer.
+        given: Maps that its transformer is given.
     """
-    given = run.levels(roi_place(run.network))
-    first = 0 if _reads_all(run.network) else len(given.channels) - 1
-    width = run.network.encoder.embed_dims
+    first = 0 if _reads_all(model) else len(given.channels) - 1
+    width = model.encoder.embed_dims
     return replace(
         given,
         channels=(width,) * (len(given.channels) - first),

@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from wkd_det.connectors import Connector
-from wkd_det.detection.dry_run import DryRun, Levels
+from wkd_det.detection.dry_run import DryRun
+from wkd_det.detection.geometry import Levels
 from wkd_det.distillation.tap import Binding, Slot, Tap, common_part
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
 from wkd_det.ops.checks import check_weights, is_integer

@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from wkd_det.detection.dry_run import DryRun, Levels
+from wkd_det.detection.dry_run import DryRun
+from wkd_det.detection.geometry import Levels, roi_place
 from wkd_det.detection.queries import query_head
 from wkd_det.detection.taps.maps import MapTap
 from wkd_det.detection.transformers import ENCODER, MEMORY, memory_levels
@@ -34,4 +35,4 @@ class MemoryTap(MapTap):
         return super().bind(student, teacher)
 
     def levels_of(self, run: DryRun) -> Levels:
-        return memory_levels(run)
+        return memory_levels(run.network, run.levels(roi_place(run.network)))
