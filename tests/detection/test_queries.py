@@ -18,6 +18,12 @@ from wkd_det.distillation.classes import order_of
 from wkd_det.testing import distilled_from, random_batch, tiny_detector
 
 KD, BOX = dict(type='SigmoidKDLoss'), dict(type='QueryBoxLoss')
+MEMORY = dict(
+    tap='memory',
+    levels=[0],
+    connector=dict(type='ConvConnector'),
+    loss=dict(type='FitNetLoss'),
+)
 LOGITS = dict(tap='query_logits', loss=KD)
 TEACHER = dict(pair_by='teacher', top=5)
 COSTS = dict(type='ClassifierCost')
@@ -169,6 +175,24 @@ def test_batches_without_objects_and_bfloat16(sections, kind):
     with torch.autocast('cpu', dtype=torch.bfloat16):
         losses = losses_of(model)
     assert all(losses[name].dtype == torch.float32 and losses[name] > 0 for name in terms)
+
+
+@pytest.mark.parametrize('kind', ['DETR', 'DINO'])
+def test_a_teacher_that_computes_in_a_form_of_its_own(sections, kind):
+    """Folded and with channels last it gives the same; bfloat16 may pair others."""
+    folded = dict(fuse=True, channels_last=kind == 'DETR')  # mmcv's operators know one layout
+    terms = terms_of(kind) | dict(loss_targets=MEMORY)
+    expected = pairs_of(build(tiny_queries(kind), sections(kind), terms))[0]
+    for inference in (folded, dict(dtype='bfloat16')):
+        section = dict(sections(kind), inference=inference)
+        found = pairs_of(build(tiny_queries(kind), section, terms))[0]
+        assert found['loss_targets']['teacher'].dtype == torch.float32
+        for name in ('loss_boxes', 'loss_top'):
+            pair = found[name]['teacher'], expected[name]['teacher']
+            assert pair[0].dtype == torch.float32
+            assert pair[0].shape == pair[1].shape
+            if inference is folded:
+                assert_close(*pair, rtol=1e-3, atol=1e-4)
 
 
 def test_distinct_queries_of_a_ddq(sections):

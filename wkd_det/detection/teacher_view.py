@@ -419,11 +419,12 @@ class DetectorTeacherView(TeacherView):
     @torch.no_grad()
     def _transformed(self) -> None:
         parts = {module_of(name).split('.')[0] for name in self._modules} - {*PLACES}
-        maps, sizes = self._maps(roi_place(self.module)), self._student.image_sizes
+        given, sizes = self._maps(roi_place(self.module)), self._student.image_sizes
+        maps = tuple(one.contiguous() for one in given)  # some transformers view them
         with ExitStack() as stack:
             for part in parts:
                 stack.enter_context(self._recording(part))
-            stack.enter_context(self._teacher.computing(self.inputs))
+            stack.enter_context(self._teacher.computing(self.inputs, mixed=True))
             run_transformer(self.module, maps, self.inputs, sizes, encoder_only=parts == {ENCODER})
 
     def _recording(self, part: str) -> AbstractContextManager[Recorded]:
