@@ -50,6 +50,7 @@ from wkd_det.losses.ofa import ofa_loss
 from wkd_det.losses.ofd import ofd_loss, ofd_margin
 from wkd_det.losses.pkd import pkd_loss
 from wkd_det.losses.pkt import pkt_loss
+from wkd_det.losses.query_boxes import query_box_loss
 from wkd_det.losses.reviewkd import CONTEXT_GRIDS, hierarchical_context_loss
 from wkd_det.losses.rkd import rkd_loss
 from wkd_det.losses.sigmoid_kd import quality_focal_kd_loss, sigmoid_kd_loss
@@ -142,6 +143,7 @@ __all__ = [
     'pkd_loss',
     'pkt_loss',
     'quality_focal_kd_loss',
+    'query_box_loss',
     'rkd_loss',
     'shrink_covariance',
     'sigmoid_kd_loss',

@@ -10,14 +10,13 @@ from typing import Any
 
 import mmdet
 import pytest
-import torch
 import yaml
-from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from tools.new_config import Catalogue
 from wkd_det.detection.geometry import num_classes
 from wkd_det.distillation import TeacherSource
+from wkd_det.distillation.empty import empty_network
 
 ROOT = Path(__file__).parents[2]
 MMDET = Path(mmdet.__file__).parent / '.mim'
@@ -65,11 +64,9 @@ def test_model_builds_and_its_taps_fit(pair, configs_of):
             continue
         BUILT.add(str(config.model))
         # On the meta device, where weights take neither time nor memory.
-        with torch.device('meta'):
-            model = MODELS.build(copy.deepcopy(config.model))
-            name = config.model.teacher.config
-            if name not in TEACHERS:
-                TEACHERS[name] = MODELS.build(TeacherSource(name).model_config())
+        model, name = empty_network(config.model), config.model.teacher.config
+        if name not in TEACHERS:
+            TEACHERS[name] = empty_network(TeacherSource(name).model_config())
         assert type(model).__name__ == config.model.type
         assert num_classes(model) == (10 if pair in SMALL else 80)
         for term in model.distiller.terms.values():
@@ -153,6 +150,8 @@ TERMS = {
     'crosskd': {f'loss_crosskd_{part}' for part in ('cls', 'reg', 'giou')},
     'fcfd': {'loss_fcfd_app', *FCFD, *(f'loss_fcfd_kd{way}' for way in WAYS)},
     'fcfd-wkd': {'loss_wkd_f', *FCFD, *(f'loss_wkd_l{way}' for way in WAYS)},
+    'kd-query': {'loss_kd_query', 'loss_box_query'},
+    'wkd-l-query': {'loss_wkd_l_query', 'loss_box_query'},
 }
 
 
@@ -221,7 +220,7 @@ def strides_of(model: Any) -> list[int]:
     return (head if 'strides' in head else head.anchor_generator).strides
 
 
-OWN = ('loss_wkd_box', 'loss_wkd_l_dense', 'loss_wkd_sides')
+OWN = ('loss_wkd_box', 'loss_wkd_l_dense', 'loss_wkd_l_query', 'loss_wkd_sides')
 
 
 @each_coco_pair
@@ -292,14 +291,17 @@ def test_1x_schedule(configs_of):
 
 @each_coco_pair
 def test_coco_teacher_is_a_released_detector(pair, configs_of):
-    kind, depth = re.match(r'([a-z-]+)_r(\d+)-to-', pair.name).groups()
+    kind, backbone = re.match(r'([a-z-]+)_(.+?)-to-', pair.name).groups()
     teacher = next(iter(configs_of(pair).values())).model.teacher
     package, _, released = teacher.config.partition('::')
     assert package == 'mmdet'
     config = load_config(MMDET / 'configs' / released)
     folder = Path(released).parent
     assert folder.name == kind.replace('-', '_')
-    assert config.model.backbone.depth == int(depth)
+    if re.fullmatch(r'r\d+', backbone):
+        assert config.model.backbone.depth == int(backbone[1:])
+    else:
+        assert f'_{backbone}_' in Path(released).stem
     metafile = yaml.safe_load((MMDET / 'configs' / folder / 'metafile.yml').read_text())
     weights = {model['Config']: model.get('Weights') for model in metafile['Models']}
     assert teacher.checkpoint == weights[f'configs/{released}']

@@ -1,4 +1,4 @@
-"""Two gloo processes: terms of dense heads have the gradients of one process with all images."""
+"""Two gloo processes: terms of dense heads and of queries have the gradients of one process."""
 
 from __future__ import annotations
 
@@ -11,32 +11,46 @@ from torch.testing import assert_close
 
 import wkd_det  # noqa: F401  registers everything, also in the processes started here
 from dense_cases import build, teacher_section
+from query_cases import query_teacher, tiny_queries
 from wkd_det.testing import random_batch
 
 LD = dict(tap='box_distributions', loss=dict(type='LDLoss'))
 KD = dict(tap='dense_logits', loss=dict(type='SigmoidKDLoss'))
 WKD = dict(type='WKDSigmoidLoss', cost=dict(type='ClassifierCost'))
+BOX = dict(tap='query_boxes', loss=dict(type='QueryBoxLoss'))
 TERMS = dict(
-    loss_weights=LD,
-    loss_positives=KD,
-    loss_places=dict(KD, places='top', top=5, average='places', loss=WKD),
-    loss_images=dict(LD, weigh_by='student', average='images'),
-    loss_w2=dict(LD, average='places', loss=dict(type='BoxWassersteinLoss', order=2)),
+    GFL=dict(
+        loss_weights=LD,
+        loss_positives=KD,
+        loss_places=dict(KD, places='top', top=5, average='places', loss=WKD),
+        loss_images=dict(LD, weigh_by='student', average='images'),
+        loss_w2=dict(LD, average='places', loss=dict(type='BoxWassersteinLoss', order=2)),
+    ),
+    DeformableDETR=dict(
+        loss_targets=dict(tap='query_logits', layers='all', loss=WKD),
+        loss_weights=BOX,
+        loss_teacher=dict(BOX, weigh_by=None, pair_by='teacher', top=5),
+    ),
+)
+REACHED = dict(
+    GFL=('bbox_head.gfl_reg.weight', 'bbox_head.gfl_cls.weight'),
+    DeformableDETR=('bbox_head.cls_branches.0.weight', 'bbox_head.reg_branches.1.4.weight'),
 )
 BOXES = (1, 4, 0, 2)
 """Objects of each image: the two processes have different numbers of positives."""
 
 
-def model_of(section):
+def model_of(kind, section):
     init_default_scope('mmdet')
-    model = build('GFL', section, TERMS)
+    student = kind if kind == 'GFL' else tiny_queries(kind)
+    model = build(student, section, TERMS[kind])
     for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()  # statistics of a batch would differ
+        if isinstance(module, (nn.BatchNorm2d, nn.Dropout, nn.MultiheadAttention)):
+            module.eval()  # statistics and chance would differ
     return model
 
 
-def gradients(model, chosen):
+def gradients(kind, model, chosen):
     """Of the sum of the terms; the losses of the task are there with gradients of 0."""
     inner = getattr(model, 'module', model)
     batch = dict(inputs=[], data_samples=[])
@@ -47,32 +61,32 @@ def gradients(model, chosen):
     data = inner.data_preprocessor(batch, True)
     losses = model(data['inputs'], data['data_samples'], mode='loss')
     total, _ = inner.parse_losses(losses)
-    (sum(losses[name] for name in TERMS) + 0.0 * total).backward()
+    (sum(losses[name] for name in TERMS[kind]) + 0.0 * total).backward()
     return {name: one.grad.clone() for name, one in inner.named_parameters()}
 
 
-def process(rank, folder, section):
+def process(rank, folder, kind, section):
     """One of two; leaves its gradients in a file."""
     torch.set_num_threads(1)
     distributed.init_process_group(
         'gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2
     )
-    model = MMDistributedDataParallel(model_of(section), broadcast_buffers=False)
-    torch.save(gradients(model, [2 * rank, 2 * rank + 1]), folder / f'rank{rank}.pth')
+    model = MMDistributedDataParallel(model_of(kind, section), broadcast_buffers=False)
+    torch.save(gradients(kind, model, [2 * rank, 2 * rank + 1]), folder / f'rank{rank}.pth')
     distributed.barrier()
     distributed.destroy_process_group()
 
 
-@pytest.fixture(scope='module')
-def section(tmp_path_factory):
-    return teacher_section(tmp_path_factory.mktemp('teachers'), 'GFL')
-
-
-def test_two_processes_give_the_gradients_of_one_with_twice_the_batch(section, tmp_path):
-    multiprocessing.spawn(process, args=(tmp_path, section), nprocs=2)
+@pytest.mark.parametrize('kind', TERMS)
+def test_two_processes_give_the_gradients_of_one_with_twice_the_batch(
+    kind, tmp_path_factory, tmp_path
+):
+    make = teacher_section if kind == 'GFL' else query_teacher
+    section = make(tmp_path_factory.mktemp('teachers'), kind)
+    multiprocessing.spawn(process, args=(tmp_path, kind, section), nprocs=2)
     found = [torch.load(tmp_path / f'rank{rank}.pth') for rank in range(2)]
-    whole = gradients(model_of(section), range(4))
-    half = gradients(model_of(section), [0, 1])
+    whole = gradients(kind, model_of(kind, section), range(4))
+    half = gradients(kind, model_of(kind, section), [0, 1])
     differs = False
     for name, value in whole.items():
         assert torch.equal(found[0][name], found[1][name]), name
@@ -80,5 +94,5 @@ def test_two_processes_give_the_gradients_of_one_with_twice_the_batch(section, t
         assert_close(found[0][name], value, rtol=1e-4, atol=1e-4 * scale + 1e-9, msg=name)
         differs |= not torch.allclose(half[name], value, rtol=1e-2, atol=1e-2 * scale)
     assert differs
-    assert whole['bbox_head.gfl_reg.weight'].any()
-    assert whole['bbox_head.gfl_cls.weight'].any()
+    for name in REACHED[kind]:
+        assert whole[name].any()

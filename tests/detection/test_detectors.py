@@ -40,6 +40,8 @@ TERMS = {
     'FCOS': NECK,
     'ATSS': NECK,
     'GFL': NECK,
+    'RTMDet': NECK,
+    'DINO': dict(NECK, loss_query=dict(tap='query_logits', loss=dict(type='SigmoidKDLoss'))),
 }
 
 

@@ -14,14 +14,14 @@ from family_sweep.table import BEGIN, tables, with_tables
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs'
 RESULTS = json.loads((DOCS / 'families.json').read_text(encoding='utf-8'))
-# Folders that ship no detector of their own: trackers, networks that recognise persons, data sets
-# and recipes for the detectors of other folders.
+# Folders that ship no detector of their own: trackers, networks that recognise persons or lanes,
+# data sets and recipes for the detectors of other folders.
 NO_FAMILIES = {
-    '_base_', 'albu_example', 'bytetrack', 'cityscapes', 'common', 'deepfashion', 'deepsort',
-    'dsdl', 'instaboost', 'legacy_1.x', 'mask2former_vis', 'masktrack_rcnn', 'misc', 'objects365',
-    'ocsort', 'openimages', 'pascal_voc', 'qdtrack', 'reid', 'resnet_strikes_back', 'scratch',
-    'selfsup_pretrain', 'simple_copy_paste', 'sort', 'strong_baselines', 'strongsort', 'v3det',
-    'wider_face',
+    '_base_', 'albu_example', 'bytetrack', 'cityscapes', 'clrnet', 'common', 'deepfashion',
+    'deepsort', 'dsdl', 'instaboost', 'legacy_1.x', 'mask2former_vis', 'masktrack_rcnn', 'misc',
+    'objects365', 'ocsort', 'openimages', 'pascal_voc', 'qdtrack', 'reid', 'resnet_strikes_back',
+    'scratch', 'selfsup_pretrain', 'simple_copy_paste', 'sort', 'strong_baselines', 'strongsort',
+    'v3det', 'wider_face',
 }  # fmt: skip
 
 

@@ -253,6 +253,7 @@ NUMBERS = {
         temperature=2.0, sharpness=1.5, background_distance=0.5, epsilon=0.125, num_iters=4
     ),
     losses.BoxGIoULoss: dict(loss_weight=0.5),
+    losses.QueryBoxLoss: dict(l1_weight=2.0, giou_weight=0.5, loss_weight=0.5),
     losses.LDLoss: dict(temperature=5.0, loss_weight=0.5),
     losses.BoxWassersteinLoss: dict(order=2, temperature=2.0, loss_weight=0.5),
     losses.NSTLoss: dict(loss_weight=0.5),
@@ -272,6 +273,7 @@ def inputs_of(loss):
         'dense_logits': logits,
         'box_distributions': sides,
         'boxes': boxes,
+        'query_boxes': lambda: dict(zip(('student', 'teacher'), torch.rand(2, 5, 4))),
     }[loss.takes]()
     return {
         name: given[name]

@@ -249,6 +249,7 @@ class _Maker:
             'LDLoss': self._later(self._sides, losses.LDLoss),
             'ICDLoss': self._later(self._instances),
             'OffsetLoss': self._later(self._offsets),
+            'QueryBoxLoss': self._later(self._queries),
             'QualityFocalKDLoss': self._later(self._places, losses.QualityFocalKDLoss),
             'SigmoidKDLoss': self._later(self._places, losses.SigmoidKDLoss),
             'WKDSigmoidLoss': self._later(
@@ -363,6 +364,12 @@ class _Maker:
         inputs: dict[str, Any] = self._pair(self.sizes.samples, *shape, factor=2.0)
         weight = torch.rand(self.sizes.samples, generator=self._generator).bfloat16().float()
         return Sample(kind(), dict(inputs, weight=weight))
+
+    def _queries(self) -> Sample:
+        sample = self._weighted(losses.QueryBoxLoss, 4)
+        for side in ('student', 'teacher'):  # shares of the image
+            sample.inputs[side] = sample.inputs[side].sigmoid().bfloat16().float()
+        return sample
 
     def _boxes(self) -> Sample:
         count = self.sizes.samples

@@ -7,12 +7,14 @@ require('mmengine', 'mmcv', 'mmdet')
 from wkd_det.detection.detectors import (
     DistilledATSS,
     DistilledCascadeRCNN,
+    DistilledDINO,
     DistilledFasterRCNN,
     DistilledFCOS,
     DistilledGFL,
     DistilledMaskRCNN,
     DistilledMixin,
     DistilledRetinaNet,
+    DistilledRTMDet,
     distilled,
 )
 from wkd_det.detection.taps.crossed import CrossedLogitsTap, CrossedOffsetsTap
@@ -22,7 +24,9 @@ from wkd_det.detection.taps.crossed_dense import (
 )
 from wkd_det.detection.taps.dense import BoxDistributionsTap, DenseLogitsTap
 from wkd_det.detection.taps.maps import BackboneTap, NeckTap, PyramidTap
+from wkd_det.detection.taps.memory import MemoryTap
 from wkd_det.detection.taps.objects import ImitationTap, InstanceTap
+from wkd_det.detection.taps.queries import QueryBoxesTap, QueryLogitsTap
 from wkd_det.detection.taps.roi_features import RoIFeatsTap
 from wkd_det.detection.taps.rois import RoIBoxesTap, RoILogitsTap, RoIOffsetsTap
 
@@ -36,16 +40,21 @@ __all__ = [
     'DenseLogitsTap',
     'DistilledATSS',
     'DistilledCascadeRCNN',
+    'DistilledDINO',
     'DistilledFCOS',
     'DistilledFasterRCNN',
     'DistilledGFL',
     'DistilledMaskRCNN',
     'DistilledMixin',
+    'DistilledRTMDet',
     'DistilledRetinaNet',
     'ImitationTap',
     'InstanceTap',
+    'MemoryTap',
     'NeckTap',
     'PyramidTap',
+    'QueryBoxesTap',
+    'QueryLogitsTap',
     'RoIBoxesTap',
     'RoIFeatsTap',
     'RoILogitsTap',

@@ -1,4 +1,4 @@
-"""Distilled detectors: the mixin, seven classes, and ``distilled`` for any other detector."""
+"""Distilled detectors: the mixin, nine classes, and ``distilled`` for any other detector."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from mmdet.models.detectors import (
     ATSS,
+    DINO,
     FCOS,
     GFL,
     BaseDetector,
@@ -16,6 +17,7 @@ from mmdet.models.detectors import (
     FasterRCNN,
     MaskRCNN,
     RetinaNet,
+    RTMDet,
     SemiBaseDetector,
 )
 from mmdet.registry import MODELS
@@ -244,3 +246,9 @@ DistilledATSS = distilled(ATSS)
 
 
 DistilledGFL = distilled(GFL)
+
+
+DistilledRTMDet = distilled(RTMDet)
+
+
+DistilledDINO = distilled(DINO)

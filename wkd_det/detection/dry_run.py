@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from wkd_det import registry
-from wkd_det.detection.geometry import PLACES, as_maps, without_image
+from wkd_det.detection.geometry import PLACES, Levels, as_maps, without_image
 from wkd_det.detection.heads import image_context
+from wkd_det.detection.transformers import is_query_detector, run_transformer
 from wkd_det.distillation.empty import empty_copy, empty_network
 from wkd_det.distillation.images import image_channels
 from wkd_det.distillation.recording import INPUT, Recorded, recording
@@ -21,17 +22,6 @@ from wkd_det.distillation.recording import INPUT, Recorded, recording
 SIZE = 256
 """Side of the image in pixels; all usual strides divide it."""
 _SIZES = (SIZE, 512, 1024)  # unpadded convolutions leave nothing of a small image (SSD)
-
-
-@dataclass(frozen=True)
-class Levels:
-    """Maps of one place, level by level."""
-
-    channels: tuple[int, ...]
-    sizes: tuple[tuple[int, int], ...]
-    """Height and width for the image of the dry run."""
-    strides: tuple[float, ...]
-    """Pixels of the image for each of the map; whole numbers wherever the image divides so."""
 
 
 @dataclass(frozen=True)
@@ -147,6 +137,9 @@ def detector_parts(network: nn.Module, image: Tensor) -> Iterator[tuple[str, Cal
         return maps
 
     yield 'maps', features
+    if is_query_detector(network):
+        yield 'transformer', lambda: run_transformer(network, tuple(maps), image)
+        return
     for name, part in network.named_children():
         if name.endswith('_head') and name != 'roi_head':
             yield name, partial(part, tuple(maps))

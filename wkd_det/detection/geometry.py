@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,6 +12,17 @@ from torch import Tensor, nn
 
 PLACES = ('backbone', 'neck')
 """Parts of a detector whose outputs are maps of whole images, level by level."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Maps of one place, level by level."""
+
+    channels: tuple[int, ...]
+    sizes: tuple[tuple[int, int], ...]
+    """Height and width for the image of the dry run."""
+    strides: tuple[float, ...]
+    """Pixels of the image for each of the map; whole numbers wherever the image divides so."""
 
 
 def num_classes(model: nn.Module) -> int | None:

@@ -23,7 +23,10 @@ from wkd_det.detection.geometry import PLACES, as_maps, image_mask, roi_place, w
 from wkd_det.detection.heads import HeadOutput, can_record, of_stage, run_box_head
 from wkd_det.detection.places import Places
 from wkd_det.detection.pooling import LevelRows, pooled
+from wkd_det.detection.queries import QueryOutput, query_output, recording_assignment
+from wkd_det.detection.query_pairs import QueryMatcher
 from wkd_det.detection.recorded import RoIStage, Sampled, recorded_stage
+from wkd_det.detection.transformers import ENCODER, MEMORY, memory_maps
 from wkd_det.distillation.recording import Recorded, recording, replaced
 from wkd_det.distillation.view import StudentView
 
@@ -68,6 +71,7 @@ class DetectorStudentView(StudentView):
         self.stages: dict[int, RoIStage] = {}
         """Calls of the box head by stage; 0 for heads without stages."""
         self._assigned = Assigned()
+        self._assigned_queries: list[Tensor] = []
         self._maps: dict[str, tuple[Tensor, ...]] = {}
         self._modules = modules
         self._outputs = Recorded(single=True, repeated=repeated(modules))
@@ -88,7 +92,13 @@ class DetectorStudentView(StudentView):
         return [sample.gt_instances.labels for sample in self.samples]
 
     def maps(self, place: str) -> tuple[Tensor, ...]:
+        if place == MEMORY:
+            return self.once(MEMORY, self._memory)
         return without_image(self.module, place, self._maps[place])
+
+    def _memory(self) -> tuple[Tensor, ...]:
+        given = self.maps(roi_place(self.module))
+        return memory_maps(self.module, self._outputs[ENCODER], given)
 
     def output(self, module: str) -> Tensor:
         return self._outputs[module]
@@ -164,6 +174,19 @@ class DetectorStudentView(StudentView):
         foreground = self._assigned.flat(own.sizes, images) if known else None
         return Places(crossed or own, teacher, inside, foreground)
 
+    def queries(self) -> QueryOutput:
+        """Outputs of the student's head of queries."""
+        return self.once('queries', lambda: query_output(self.module, self._outputs.latest(HEAD)))
+
+    def query_matcher(self, teacher: QueryOutput) -> QueryMatcher:
+        """The matcher of the queries of both networks.
+
+        Args:
+            teacher: Outputs of the teacher's head, in the student's classes.
+        """
+        assigner = getattr(self.module, HEAD).assigner
+        return QueryMatcher(self.queries(), teacher, assigner, self._assigned_queries, self.samples)
+
     def image_mask(self, place: str, features: Tensor) -> Tensor | None:
         if place.startswith('roi_head.'):  # one row per RoI
             return None
@@ -190,6 +213,7 @@ class DetectorStudentView(StudentView):
             if HEAD in self._modules:
                 head = getattr(self.module, HEAD)
                 stack.enter_context(recording_targets(head, self._assigned))
+                stack.enter_context(recording_assignment(head, self._assigned_queries))
             stack.enter_context(recording(self.module, self._modules, into=self._outputs))
             yield
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from functools import cached_property
 from itertools import count
 from typing import Any
@@ -40,7 +40,16 @@ from wkd_det.detection.heads import (
     run_sparse_head,
 )
 from wkd_det.detection.pooling import pooled
+from wkd_det.detection.queries import QueryOutput, query_output
 from wkd_det.detection.student_view import DetectorStudentView
+from wkd_det.detection.transformers import (
+    ENCODER,
+    MEMORY,
+    is_query_detector,
+    memory_levels,
+    memory_maps,
+    run_transformer,
+)
 from wkd_det.distillation.images import check_pixels
 from wkd_det.distillation.recording import Recorded, module_of, recording
 from wkd_det.distillation.teacher import Teacher
@@ -193,8 +202,12 @@ class DetectorTeacherView(TeacherView):
         maps, (own, other) = self._for_each_branch(self._teacher.given(maps)), self._batch_sizes()
         if own == other:
             return maps
-        levels = self._teacher.once('levels', lambda: dry_run(self.module).places).get(place)
-        return fitted_maps(maps, own, other, levels and levels.strides)
+        levels = self._teacher.once('levels', lambda: dry_run(self.module).places)
+        if place == MEMORY:
+            found = memory_levels(self.module, levels[roi_place(self.module)])
+        else:
+            found = levels.get(place)
+        return fitted_maps(maps, own, other, found and found.strides)
 
     def fitted(self, module: str, features: Tensor) -> Tensor:
         if module.startswith('roi_head.'):  # one row per RoI
@@ -219,6 +232,21 @@ class DetectorTeacherView(TeacherView):
     def _dense(self) -> DenseOutput:
         output = self._in_students_classes(self._dense_raw())
         return output.mapped(self._fitted_levels)
+
+    def queries(self) -> QueryOutput:
+        """Outputs of the teacher's head of queries, in the student's classes."""
+        return self.once('outputs of queries', self._queries)
+
+    def _queries(self) -> QueryOutput:
+        self._run_transformer()
+        raw = self._teacher.given(self._outputs.latest(HEAD))
+        output = query_output(self.module, raw)
+        if not self._teacher.order.is_identity:
+            output.logits = [
+                self._teacher.logits(one.flatten(0, 1)).unflatten(0, one.shape[:2])
+                for one in output.logits
+            ]
+        return output
 
     def branch_features(self, depth: int) -> Features:
         """Features of the dense head's branches behind some convolutions, before activation.
@@ -361,6 +389,11 @@ class DetectorTeacherView(TeacherView):
 
     @torch.no_grad()
     def _run(self, place: str) -> tuple[Tensor, ...]:
+        if place == MEMORY:
+            self._run_transformer()
+            return memory_maps(
+                self.module, self._outputs[ENCODER], self._maps(roi_place(self.module))
+            )
         given = self._maps('backbone') if place == 'neck' else self._laid_out
         with self._recording(place), self._teacher.computing(self.inputs):
             return as_maps(getattr(self.module, place)(given))
@@ -372,11 +405,27 @@ class DetectorTeacherView(TeacherView):
         elif part == 'roi_head':
             for index in self._student.stage_numbers:
                 self._raw(self._student.stage(index).rois, index)
+        elif is_query_detector(self.module):
+            self._run_transformer()
         else:  # a dense head
             maps = self._maps(roi_place(self.module))
             computing = self._teacher.computing(self.inputs)
             with torch.no_grad(), self._recording(part), computing:
                 getattr(self.module, part)(maps)
+
+    def _run_transformer(self) -> None:
+        self.once('transformer', self._transformed)
+
+    @torch.no_grad()
+    def _transformed(self) -> None:
+        parts = {module_of(name).split('.')[0] for name in self._modules} - {*PLACES}
+        given, sizes = self._maps(roi_place(self.module)), self._student.image_sizes
+        maps = tuple(one.contiguous() for one in given)  # some transformers view them
+        with ExitStack() as stack:
+            for part in parts:
+                stack.enter_context(self._recording(part))
+            stack.enter_context(self._teacher.computing(self.inputs, mixed=True))
+            run_transformer(self.module, maps, self.inputs, sizes, encoder_only=parts == {ENCODER})
 
     def _recording(self, part: str) -> AbstractContextManager[Recorded]:
         names = [name for name in self._modules if module_of(name).split('.')[0] == part]

@@ -111,8 +111,16 @@ class Inference:
         if self.channels_last:
             network.to(memory_format=torch.channels_last)
 
-    def computing(self, device: torch.device) -> AbstractContextManager:
-        """A block in which parts of the network run."""
+    def computing(self, device: torch.device, *, mixed: bool = False) -> AbstractContextManager:
+        """A block in which parts of the network run.
+
+        Args:
+            device: The network's.
+            mixed: The parts make numbers of float32 of their own, e.g. encodings of positions,
+                which meet weights of another type.
+        """
+        if self.type is not None and mixed:
+            return torch.autocast(device.type, dtype=self.type)
         if self.type is None or autocast_type(device) is None:
             return nullcontext()
         return torch.autocast(device.type, enabled=False)

@@ -74,7 +74,7 @@ class Tap:
     views for no more than it needs, and nothing is computed that no tap asks for.
     """
 
-    yields: ClassVar[str]
+    yields: str
     """Kind of its pairs, which the loss of the term must take, e.g. ``'features'``."""
     compares_classes: ClassVar[bool] = False
     """Whether its values belong to classes, which both networks must have then."""
@@ -86,7 +86,7 @@ class Tap:
     reads_labels: bool = False
     """Whether it reads what is known of labelled samples only, e.g. boxes of objects; it gets the
     view of these then."""
-    gives: ClassVar[tuple[str, ...]] = ()
+    gives: tuple[str, ...] = ()
     """Extras that its pairs hold; see :mod:`wkd_det.distillation.extras`."""
     weights: Sequence[float] | None = None
     """Factor of each pair in the term's sum; None takes their mean."""
@@ -94,6 +94,16 @@ class Tap:
     """Modules of the student whose outputs, or with ``:input`` inputs, are read."""
     teacher_modules: tuple[str, ...] = ()
     """Those of the teacher."""
+
+    def look(self, student: nn.Module) -> None:
+        """Settle what depends on the student alone, such as the kind of the pairs; called first.
+
+        Args:
+            student: The distilled model.
+
+        Raises:
+            ValueError: If it cannot be read here.
+        """
 
     def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
         """Find out what connectors and loss must know.

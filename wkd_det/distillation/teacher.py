@@ -116,9 +116,14 @@ class Teacher:
             )
         self.inference.prepare(network, pairs, section=self.section)
 
-    def computing(self, like: Tensor) -> AbstractContextManager:
-        """A block in which parts of the network run, on the device of a tensor."""
-        return self.inference.computing(like.device)
+    def computing(self, like: Tensor, *, mixed: bool = False) -> AbstractContextManager:
+        """A block in which parts of the network run, on the device of a tensor.
+
+        Args:
+            like: A tensor on this device.
+            mixed: The parts make numbers of float32 of their own.
+        """
+        return self.inference.computing(like.device, mixed=mixed)
 
     def given(self, values: Any) -> Any:
         """Outputs of the network in the type of the batch and the usual layout."""

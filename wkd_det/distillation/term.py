@@ -302,6 +302,8 @@ def build_term(
     except TypeError as error:
         raise TypeError(f'{section} with the tap {config.get("tap")!r}: {error}') from None
     tap = tap_class(**chosen)
+    with _said_of(section):
+        tap.look(student)
     if 'loss' not in config:
         raise KeyError(f'{section}.loss is missing')
     loss_config, share = split_weight(section, config['loss'])

@@ -207,6 +207,8 @@ CONFIGS = {
     'FCOS': 'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
     'ATSS': 'atss/atss_r50_fpn_1x_coco.py',
     'GFL': 'gfl/gfl_r50_fpn_1x_coco.py',
+    'RTMDet': 'rtmdet/rtmdet_s_8xb32-300e_coco.py',
+    'DINO': 'dino/dino-4scale_r50_8xb2-12e_coco.py',
 }
 """Config of MMDetection for each registered kind."""
 
@@ -222,7 +224,7 @@ def tiny_detector(
         kind: One of ``CONFIGS``, or the path of another config among MMDetection's.
         num_classes: Number of object classes.
         base_channels: Width of the first stage of the backbone.
-        fpn_channels: Width of the pyramid.
+        fpn_channels: Width of the pyramid; a transformer behind it keeps its own.
     """
     configs = Path(mmdet.__file__).parent / '.mim/configs'
     model = read_config(configs / CONFIGS.get(kind, kind)).model
@@ -235,16 +237,25 @@ def tiny_detector(
         stacked_convs=1,
         num_convs=1,
         num_classes=num_classes,
+        num_layers=2,
+        num_queries=30,
+        num_dn_queries=10,
+        feedforward_channels=_HEAD_CHANNELS,
         num=32,  # sampled RoIs
         nms_pre=200,
         max_per_img=100,
         sampling_ratio=2,
         allowed_border=-1,  # images may be smaller than an anchor
     )
+    if 'num_queries' in model:  # encodings of positions are as wide as the transformer
+        del small['in_channels'], small['out_channels']
     _shrink(model, small)
-    model.backbone = dict(type='ResNet', depth=18, base_channels=base_channels)
     neck = model.neck[0] if isinstance(model.neck, list) else model.neck
-    neck.in_channels = [base_channels * 2**level for level in range(4)]
+    stages = range(4)[-len(neck.in_channels) :]
+    neck.in_channels = [base_channels * 2**stage for stage in stages]
+    model.backbone = dict(
+        type='ResNet', depth=18, base_channels=base_channels, out_indices=tuple(stages)
+    )
     return model
 
 

@@ -1,5 +1,5 @@
 # Method:   QFL-KD: the classification loss of CrossKD and BCKD on the student's own head
-# For:      one-stage, gfl, anchor-free
+# For:      one-stage, gfl, anchor-free, rtmdet
 #
 # Binary cross entropy with the teacher's probabilities at all places, weighed by how far apart
 # both are: the loss of BCKD, and that of CrossKD without the crossing. Divided by the number of the

@@ -1,5 +1,5 @@
 # Method:   sigmoid KD: binary divergence of each class of a dense head
-# For:      one-stage, gfl, anchor-free
+# For:      one-stage, gfl, anchor-free, rtmdet
 #
 # KD for heads with a sigmoid for each class, on the student's positives and weighed by the
 # teacher's score. Its weight has not been searched.

@@ -17,7 +17,7 @@ from mmengine.config import Config
 
 from wkd_det.inspection.pairs.places import Places
 
-_LEVEL_TAPS = ('neck', 'backbone', 'pyramid', 'imitation', 'instances')
+_LEVEL_TAPS = ('neck', 'backbone', 'pyramid', 'imitation', 'instances', 'memory')
 _ALL_STAGES = ('roi_logits', 'roi_offsets', 'roi_boxes', 'crossed_logits', 'crossed_offsets')
 _FIRST_STRIDE = 4  # of P2, where the levels of the files begin
 _WARM_UP_PART = 12  # 20 of 240 epochs, as the files have it
