@@ -54,9 +54,10 @@ def test_the_first_pair_of_each_kind_has_every_method_and_the_others_wkd() -> No
         assert methods_at(pair, '180k') == EVERY
     names = {
         kind: {method.name for method in methods if kind in method.kinds}
-        for kind in ('cnn', 'alone', 'reference', 'gfl')
+        for kind in ('cnn', 'alone', 'reference', 'gfl', 'query')
     }
     assert methods_at('mini_gfl', '500i') == names['gfl'] - every | {'wkd-f-fpn'}
+    assert methods_at('mini_dino', '1000i') == names['query']
     assert methods_at('digits', '120i') == names['cnn']
     assert methods_at('digits-alone', '120i') == names['alone']
     for data, pair in (

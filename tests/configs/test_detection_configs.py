@@ -21,8 +21,8 @@ from wkd_det.distillation.empty import empty_network
 ROOT = Path(__file__).parents[2]
 MMDET = Path(mmdet.__file__).parent / '.mim'
 PAIRS = [pair for pair in Catalogue().pairs if '/classification/' not in pair.place]
-SMALL = [pair for pair in PAIRS if pair.name in ('mini', 'mini_gfl', 'scenes')]
-[MINI, MINI_GFL, SCENES] = SMALL
+SMALL = [pair for pair in PAIRS if pair.data in ('mini', 'scenes')]
+[MINI, MINI_DINO, MINI_GFL, SCENES] = SMALL
 COCO = [pair for pair in PAIRS if pair not in SMALL]
 RUNS = ('faster-rcnn_student', 'faster-rcnn_teacher')
 pytestmark = pytest.mark.usefixtures('from_the_root')
@@ -322,6 +322,7 @@ def test_the_teacher_of_a_small_pair_is_the_one_trained_before(pair, configs_of)
     [
         (MINI, 'faster-rcnn', 500, 600, 'data/mini_digits/'),
         (MINI_GFL, 'gfl', 500, 1000, 'data/mini_digits/'),
+        (MINI_DINO, 'dino', 1000, 1500, 'data/mini_digits/'),
         (SCENES, 'faster-rcnn', 2400, 4800, 'data/photo_scenes/'),
     ],
     ids=lambda value: getattr(value, 'name', None),

@@ -1,4 +1,4 @@
-"""A training step of each mini config's terms; of a dense head, of the whole configs."""
+"""A training step of each mini config's terms; of GFL and DINO, of the whole configs."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ DISTILLED = [
     for path in sorted((ROOT / 'configs/mini').glob('*.py'))
     if not path.stem.endswith(('_student', '_teacher'))
 ]
-DENSE = [path for path in DISTILLED if path.stem.endswith('_gfl')]
-CONFIGS = [path for path in DISTILLED if path not in DENSE]
+WHOLE = [path for path in DISTILLED if path.stem.endswith(('_gfl', '_dino'))]
+CONFIGS = [path for path in DISTILLED if path not in WHOLE]
 pytestmark = pytest.mark.usefixtures('from_the_root')
 
 
@@ -54,26 +54,33 @@ def test_one_step_between_tiny_detectors_of_different_widths(path, teacher_secti
     check_terms(*step(distilled_config(teacher_section, terms), 4))
 
 
-@pytest.fixture(scope='module')
-def gfl_teacher(tmp_path_factory):
-    path = tmp_path_factory.mktemp('gfl') / 'teacher.pth'
-    config = Config.fromfile(ROOT / 'configs/mini/gfl_teacher.py').model
-    save_detector(config, path, class_names=list(CLASSES))
-    return str(path)
-
-
-@pytest.mark.parametrize('path', DENSE, ids=lambda path: path.stem)
-def test_one_step_of_a_dense_head(path, gfl_teacher):
+def untrained(path):
+    """The model of a config, whose backbone would begin with weights of an earlier training."""
     config = Config.fromfile(path).model
-    config.teacher.checkpoint = gfl_teacher
+    config.backbone.init_cfg = None
+    return config
+
+
+@pytest.fixture(scope='module')
+def teachers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('teachers')
+    paths = {kind: folder / f'{kind}.pth' for kind in ('gfl', 'dino')}
+    for kind, path in paths.items():
+        config = untrained(ROOT / f'configs/mini/{kind}_teacher.py')
+        save_detector(config, path, class_names=list(CLASSES))
+    return {kind: str(path) for kind, path in paths.items()}
+
+
+@pytest.mark.parametrize('path', WHOLE, ids=lambda path: path.stem)
+def test_one_step_of_a_whole_config(path, teachers):
+    config = untrained(path)
+    config.teacher.checkpoint = teachers[path.stem.rpartition('_')[2]]
     check_terms(*step(config, 10))
 
 
 @pytest.mark.parametrize('name', ['gfl_student', 'dino_student', 'dino_teacher'])
 def test_one_step_of_a_plain_detector(name):
-    config = Config.fromfile(ROOT / f'configs/mini/{name}.py').model
-    config.backbone.init_cfg = None  # weights of an earlier training
-    model, losses = step(config, 10)
+    model, losses = step(untrained(ROOT / f'configs/mini/{name}.py'), 10)
     total, _ = model.parse_losses(losses)
     assert total.isfinite()
     total.backward()
