@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from wkd_det import registry
+from wkd_det.detection.dense import HEAD
 from wkd_det.detection.geometry import PLACES, Levels, as_maps, without_image
 from wkd_det.detection.heads import image_context
-from wkd_det.detection.transformers import is_query_detector, run_transformer
+from wkd_det.detection.transformers import is_query_detector
 from wkd_det.distillation.empty import empty_copy, empty_network
 from wkd_det.distillation.images import image_channels
 from wkd_det.distillation.recording import INPUT, Recorded, recording
@@ -137,11 +138,9 @@ def detector_parts(network: nn.Module, image: Tensor) -> Iterator[tuple[str, Cal
         return maps
 
     yield 'maps', features
-    if is_query_detector(network):
-        yield 'transformer', lambda: run_transformer(network, tuple(maps), image)
-        return
+    left_out = {'roi_head', HEAD if is_query_detector(network) else ''}  # they take no maps
     for name, part in network.named_children():
-        if name.endswith('_head') and name != 'roi_head':
+        if name.endswith('_head') and name not in left_out:
             yield name, partial(part, tuple(maps))
     if getattr(network, 'with_roi_head', False):
         yield 'image_context', partial(image_context, network.roi_head, tuple(maps))
