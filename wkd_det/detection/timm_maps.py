@@ -36,8 +36,8 @@ _POSITIONS = 'pos_embed'
 class TimmMaps(nn.Module):
     """A network of timm as a teacher of maps, with its own normalisation and patches.
 
-    For the section ``teacher`` of a detector, and the taps ``neck`` and ``backbone``, which read the
-    same maps. Its weights are ``'timm://NAME'``, fetched by timm, or a file of them.
+    For the section ``teacher`` of a detector, and the taps ``neck`` and ``backbone``, which read
+    the same maps. Its weights are ``'timm://NAME'``, fetched by timm, or a file of them.
 
     Convention:
         - Maps are ``(N, C, H, W)``; tokens of classes and registers are left out.

@@ -105,7 +105,7 @@ class DistilledModel:
                 reason = f"{source.section}.classes='any' compares no classes"
                 distiller.refuse_classes(name, reason)
             if distiller.compares_classes(name) and self.lacks_classes(configs[name]):
-                distiller.refuse_classes(name, f'the teacher of {source.section} has no classes')
+                distiller.refuse_classes(name, f'the network of {source.section} has no classes')
         self.distiller = distiller
 
     def init_weights(self) -> None:
@@ -290,7 +290,7 @@ class DistilledModel:
             own, other, teacher.class_names, source.classes, section=source.section
         )
         if other == 0:
-            self.distiller.refuse_classes(name, f'the teacher of {source.section} has no classes')
+            self.distiller.refuse_classes(name, f'the network of {source.section} has no classes')
         elif source.classes != 'any' and teacher.class_names is not None:
             self._names_in_training.append(NamesInTraining(own, teacher.class_names))
         return teacher
