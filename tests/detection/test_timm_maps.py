@@ -371,6 +371,21 @@ def test_unknown_options_are_those_of_timm():
         build(strid=16)
 
 
+@pytest.mark.parametrize(
+    ('options', 'error', 'message'),
+    [
+        (dict(mean=[1, 2]), ValueError, r'mean must be three numbers in \[0, 255\], got \[1, 2\]'),
+        (dict(std=[1, 2, 0]), ValueError, r'std must be three numbers'),
+        (dict(std=[1, 2, 256]), ValueError, r'std must be three numbers'),
+        (dict(mean='abc'), TypeError, "mean must be three numbers .*got 'abc'"),
+        (dict(norm='layer'), TypeError, "norm must be True or False, got 'layer'"),
+    ],
+)
+def test_other_options_that_cannot_be(options, error, message):
+    with pytest.raises(error, match=message):
+        build(**options)
+
+
 def test_statistics_that_timm_does_not_know(monkeypatch):
     plain = timm.create_model
 

@@ -122,7 +122,7 @@ def _devices(model: nn.Module | Mapping[str, Any]) -> list[str]:
 
 def _sides(network: nn.Module) -> list[int]:
     """Sides of the images to try, as its own preprocessor pads them."""
-    divisor = getattr(network.data_preprocessor, 'pad_size_divisor', 1)
+    divisor = getattr(getattr(network, 'data_preprocessor', None), 'pad_size_divisor', 1)
     return [-(-size // divisor) * divisor for size in _SIZES]
 
 

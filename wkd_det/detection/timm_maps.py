@@ -19,7 +19,7 @@ from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
 from wkd_det.distillation.empty import empty_copy
-from wkd_det.ops.checks import is_integer
+from wkd_det.ops.checks import is_integer, is_number
 from wkd_det.runtime.timm_networks import timm_network
 
 _ANY_SIZE = (('dynamic_img_size', True), ('strict_img_size', False))
@@ -59,7 +59,8 @@ class TimmMaps(nn.Module):
 
     Raises:
         ImportError: If timm is not installed.
-        ValueError: If timm has no such network, it gives no maps, or an option does not fit it.
+        TypeError, ValueError: If timm has no such network, it gives no maps, or an option is none
+            of the valid ones.
     """
 
     num_classes = 0
@@ -81,14 +82,10 @@ class TimmMaps(nn.Module):
         self.backbone = TimmBackbone(name, levels=levels, stride=stride, norm=norm, **options)
         self.neck = nn.Identity()  # the tap of this name reads the same maps
         known: Mapping[str, Any] = self.backbone.network.pretrained_cfg
-        pixels = {}
-        for key, given in (('mean', mean), ('std', std)):
-            if given is None and not known.get(key):
-                raise ValueError(f'timm knows no {key} of the pixels of {name}: set {key}=[...]')
-            pixels[key] = [255 * one for one in known[key]] if given is None else list(given)
         tile = self.backbone.tile
         self.data_preprocessor = ImgDataPreprocessor(
-            **pixels,
+            mean=_of_pixels('mean', mean, known, name),
+            std=_of_pixels('std', std, known, name),
             bgr_to_rgb=True,
             pad_size_divisor=tile if _DIVISOR % tile else _DIVISOR,
         )
@@ -133,7 +130,7 @@ class TimmBackbone(nn.Module):
         tile: Side, in pixels of the images, of what the network needs a multiple of.
 
     Raises:
-        ValueError: If the network gives no maps of images of any size, or an option is wrong.
+        TypeError, ValueError: If it gives no maps of images of any size, or an option is wrong.
     """
 
     def __init__(
@@ -152,17 +149,18 @@ class TimmBackbone(nn.Module):
                     f'TimmMaps sets {option} itself, got {options[option]!r}: weights are the '
                     'checkpoint of the teacher, images have 3 channels, and there are no classes'
                 )
+        if not isinstance(norm, bool):
+            raise TypeError(f'norm must be True or False, got {norm!r}')
         if stride is not None and not is_integer(stride, 1):
             raise ValueError(f'stride must be a whole number of pixels, got {stride!r}')
         self.network = _for_any_size(name, options)
-        info = getattr(self.network, 'feature_info', None)
-        for lacking, part in (('forward_intermediates', self.network), ('feature_info', info)):
-            if part is None or not hasattr(self.network, lacking):
+        for lacking in ('forward_intermediates', 'feature_info'):
+            if getattr(self.network, lacking, None) is None:
                 raise ValueError(
                     f'{name} of timm cannot teach maps: {type(self.network).__name__} has no '
                     f'{lacking}'
                 )
-        own = [one['reduction'] for one in info]
+        own = [one['reduction'] for one in self.network.feature_info]
         self.levels = _checked(levels, name, own)
         self.norm = norm
         first = own[self.levels[0]]
@@ -214,6 +212,21 @@ class TimmBackbone(nn.Module):
                 f'{name} of timm cannot teach maps: at the strides {list(own)} they have the sizes '
                 f'{wanted}, and it gives {found}'
             )
+
+
+def _of_pixels(
+    key: str, given: Sequence[float] | None, known: Mapping[str, Any], name: str
+) -> list[float]:
+    """Mean or standard deviation of the pixels in [0, 255]: the user's, or timm's."""
+    if given is None:
+        if not known.get(key):
+            raise ValueError(f'timm knows no {key} of the pixels of {name}: set {key}=[...]')
+        return [255 * one for one in known[key]]
+    if isinstance(given, str) or not isinstance(given, Sequence) or not all(map(is_number, given)):
+        raise TypeError(f'{key} must be three numbers in [0, 255], got {given!r}')
+    if len(given) != 3 or min(given) < 0 or max(given) > 255 or (key == 'std' and min(given) == 0):
+        raise ValueError(f'{key} must be three numbers in [0, 255], got {given!r}')
+    return list(given)
 
 
 def _for_any_size(name: str, options: Mapping[str, Any]) -> nn.Module:
