@@ -13,7 +13,7 @@ def timm_network(asking: str, name: str, **options: Any) -> nn.Module:
     """Return a network of timm, untouched and with random weights.
 
     Args:
-        asking: What needs it, for messages.
+        asking: Name of the type that needs it, for messages.
         name: As ``timm.list_models`` lists it, perhaps with the tag of its weights.
         **options: Those of ``timm.create_model`` and of the network.
 
