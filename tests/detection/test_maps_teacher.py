@@ -11,6 +11,7 @@ from mmdet.registry import MODELS
 from mmengine.model import ExponentialMovingAverage
 from torch.testing import assert_close
 
+from query_cases import tiny_queries
 from wkd_det.detection.taps.maps import NeckTap
 from wkd_det.distillation.teacher import TeacherSource
 from wkd_det.testing import distilled_from, random_batch, tiny_detector, wkd_l_term
@@ -27,7 +28,15 @@ VIT = dict(
 CONVNEXT = dict(type='TimmMaps', name='test_convnext')
 CONV = dict(type='ConvConnector', norm_cfg=None)
 FITNET = dict(type='FitNetLoss')
-LEVEL_OF_16 = {'FasterRCNN': 2, 'CascadeRCNN': 2, 'RetinaNet': 1, 'FCOS': 1, 'ATSS': 1, 'GFL': 1}
+LEVEL_OF_16 = {
+    'FasterRCNN': 2,
+    'CascadeRCNN': 2,
+    'RetinaNet': 1,
+    'FCOS': 1,
+    'ATSS': 1,
+    'GFL': 1,
+    'DeformableDETR': 1,
+}
 
 
 @pytest.fixture(scope='module')
@@ -58,10 +67,13 @@ def term(tap='neck', level=2, teacher_level=0, **changes):
     return dict(dict(tap=tap, connector=CONV, loss=FITNET, **levels), **changes)
 
 
+def student(kind):
+    return tiny_queries(kind) if kind == 'DeformableDETR' else tiny_detector(kind)
+
+
 def build(kind, teacher, distill):
     torch.manual_seed(0)
-    student = tiny_detector(kind) if isinstance(kind, str) else kind
-    model = MODELS.build(copy.deepcopy(distilled_from(student, teacher, distill)))
+    model = MODELS.build(copy.deepcopy(distilled_from(student(kind), teacher, distill)))
     model.init_weights()
     return model.train()
 
@@ -79,7 +91,11 @@ def losses_of(model, sizes=((96, 128), (64, 97)), seed=3):
 def test_a_step_of_each_kind_of_student(section, kind):
     distill = dict(
         loss_neck=term(level=LEVEL_OF_16[kind]),
-        loss_backbone=term('backbone', loss=dict(type='MGDLoss', alpha=1e-3, ratio=0.5)),
+        loss_backbone=term(
+            'backbone',
+            level=1 if kind == 'DeformableDETR' else 2,  # its backbone gives no map of stride 4
+            loss=dict(type='MGDLoss', alpha=1e-3, ratio=0.5),
+        ),
     )
     model = build(kind, section(VIT), distill)
     losses = losses_of(model)
@@ -142,13 +158,12 @@ def test_other_strides_need_a_connector_that_resizes(section):
 
 
 def test_without_terms_nothing_changes(section):
-    plain = tiny_detector('FasterRCNN')
     torch.manual_seed(0)
-    expected = MODELS.build(copy.deepcopy(plain))
+    expected = MODELS.build(tiny_detector('FasterRCNN'))
     expected.init_weights()
     expected = losses_of(expected.train())
-    found = losses_of(build(plain, section(VIT), {}))
-    for name, value in losses_of(build(plain, section(VIT), dict(loss_x=term()))).items():
+    found = losses_of(build('FasterRCNN', section(VIT), {}))
+    for name, value in losses_of(build('FasterRCNN', section(VIT), dict(loss_x=term()))).items():
         for other in (found, expected):
             values = other.get(name, value)
             pairs = zip(value, values) if isinstance(value, list) else [(value, values)]
@@ -291,9 +306,12 @@ LOSSES = {
     'box_distributions': 'LDLoss',
     'crossed_dense_logits': 'QualityFocalKDLoss',
     'crossed_box_distributions': 'LDLoss',
+    'query_logits': 'WKDSigmoidLoss',
+    'query_boxes': 'QueryBoxLoss',
 }
 NO_ROI_HEAD = 'the teacher TimmMaps has no RoI head: use the tap neck or backbone'
 NO_DENSE_HEAD = 'the teacher TimmMaps has no dense head, which would be its bbox_head'
+NO_QUERIES = 'the teacher TimmMaps has no queries: its bbox_head must be a DETRHead'
 
 
 @pytest.mark.parametrize(
@@ -309,6 +327,9 @@ NO_DENSE_HEAD = 'the teacher TimmMaps has no dense head, which would be its bbox
         ('GFL', 'box_distributions', {}, NO_DENSE_HEAD),
         ('GFL', 'crossed_dense_logits', dict(depth=1), NO_DENSE_HEAD),
         ('GFL', 'crossed_box_distributions', dict(depth=1), NO_DENSE_HEAD),
+        ('DeformableDETR', 'query_logits', {}, NO_QUERIES),
+        ('DeformableDETR', 'query_boxes', {}, NO_QUERIES),
+        ('DeformableDETR', 'memory', dict(levels=[0]), NO_QUERIES),
         ('FasterRCNN', 'neck', {}, 'the student has 5 neck levels and the teacher 1: name those'),
         (
             'FasterRCNN',
@@ -322,7 +343,7 @@ def test_taps_that_a_teacher_of_maps_cannot_serve(kind, tap, options, message):
     loss = dict(type=LOSSES.get(tap, 'OffsetLoss' if 'offsets' in tap else 'FitNetLoss'))
     teacher = dict(config=VIT, checkpoint='not/read/yet.pth')
     config = distilled_from(
-        tiny_detector(kind), teacher, dict(loss_x=dict(tap=tap, loss=loss, **options))
+        student(kind), teacher, dict(loss_x=dict(tap=tap, loss=loss, **options))
     )
     with pytest.raises(ValueError, match=f'distill.loss_x: {message}'):
         MODELS.build(config)
