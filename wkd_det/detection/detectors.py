@@ -106,6 +106,9 @@ class DistilledMixin(DistilledModel):
     def num_classes_of(self, model: nn.Module) -> int | None:
         return num_classes(model)
 
+    def lacks_classes(self, teacher: Mapping[str, Any]) -> bool:
+        return num_classes(self.dry_run(teacher).network) == 0
+
     def dry_run(self, teacher: Mapping[str, Any] | None = None) -> DryRun:
         """Dry run of the student, or of a teacher; one for all terms while they are built.
 

@@ -104,7 +104,7 @@ def dry_run(model: nn.Module | Mapping[str, Any]) -> DryRun:
     empty.float()  # a teacher may compute in another type
     for device in _devices(model):
         network = empty if device == 'meta' else _with_weights(model).to(device)
-        for size in _SIZES:
+        for size in _sides(empty):
             found = replace(_run(network, device, size), network=empty)
             missing = [one for one in PLACES if _has(empty, one) and one not in found.places]
             if not missing:
@@ -119,6 +119,12 @@ def _devices(model: nn.Module | Mapping[str, Any]) -> list[str]:
     if isinstance(model, nn.Module) and any(one.is_meta for one in model.parameters()):
         return ['meta']  # it has no weights to run with
     return ['meta', 'cpu', *(['cuda'] if torch.cuda.is_available() else [])]
+
+
+def _sides(network: nn.Module) -> list[int]:
+    """Sides of the images to try, as its own preprocessor pads them."""
+    divisor = getattr(getattr(network, 'data_preprocessor', None), 'pad_size_divisor', 1)
+    return [-(-size // divisor) * divisor for size in _SIZES]
 
 
 def detector_parts(network: nn.Module, image: Tensor) -> Iterator[tuple[str, Callable[[], Any]]]:

@@ -221,6 +221,9 @@ def _cast(network: nn.Module, dtype: torch.dtype) -> None:
         for part in module.modules()
     }
     for module in set(network.modules()) - left:
+        if type(module)._apply is not nn.Module._apply and not list(module.children()):
+            module.to(dtype)  # it keeps a part in float32: timm's rotary embeddings, the periods
+            continue
         for parameter in module.parameters(recurse=False):
             if parameter.is_floating_point():
                 parameter.data = parameter.data.to(dtype)
