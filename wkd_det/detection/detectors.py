@@ -187,7 +187,7 @@ class DistilledMixin(DistilledModel):
         self._teacher_inputs[name] = TeacherInput(
             self.data_preprocessor,
             teacher.module.data_preprocessor,
-            repeats=self._repeats_grey(teacher),
+            repeats=self.repeats_grey_for(teacher),
         )
         if self.unlabelled is not None:
             terms = {key: one for key, one in self.distiller.terms.items() if one.teacher == name}

@@ -307,7 +307,7 @@ class DistilledModel:
         with torch.random.fork_rng(devices=[]):
             teacher.prepare(network, parts, self.distiller.teacher_modules(name))
 
-    def _repeats_grey(self, teacher: Teacher) -> bool:
+    def repeats_grey_for(self, teacher: Teacher) -> bool:
         """Whether the teacher gets each grey image of the student three times.
 
         Raises:
