@@ -244,25 +244,6 @@ class QueryBoxesTap(QueryTap):
 
     yields: str = 'query_boxes'
 
-    def __init__(
-        self,
-        *,
-        pair_by: str = 'targets',
-        top: int | None = None,
-        layers: str | Sequence[int] = 'last',
-        teacher_layers: str | Sequence[int] | None = None,
-        layer_weights: Sequence[float] | None = None,
-        weigh_by: str | None = 'teacher',
-    ) -> None:
-        super().__init__(
-            pair_by=pair_by,
-            top=top,
-            layers=layers,
-            teacher_layers=teacher_layers,
-            layer_weights=layer_weights,
-            weigh_by=weigh_by,
-        )
-
     def _pair(
         self,
         student: DetectorStudentView,
