@@ -141,10 +141,10 @@ def _check(arguments: argparse.Namespace, pair: Any, names: list[str]) -> None:
         message = f'--write is for a plain student: {pair.name} is distilled already'
     elif arguments.write is not None and arguments.write.suffix != '.py':
         message = f'--write takes a path that ends in .py, got {arguments.write}'
-    elif arguments.write is not None and arguments.write.exists() and not arguments.force:
-        message = f'{arguments.write} is there already: --force overwrites it'
     elif arguments.write is not None and arguments.write.resolve() in _configs_of(pair):
         message = f'--write would overwrite {arguments.write}, which the new config needs'
+    elif arguments.write is not None and arguments.write.exists() and not arguments.force:
+        message = f'{arguments.write} is there already: --force overwrites it'
     elif arguments.picture is not None and arguments.picture.suffix.lower() not in _PICTURES:
         message = (
             f'--picture takes a path that ends in {", ".join(_PICTURES)}, got {arguments.picture}'

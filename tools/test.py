@@ -48,6 +48,9 @@ def teacher_arguments(arguments: list[str], folder: Path) -> list[str]:
     name = flags[-1].partition('=')[2] or None
     source = one_of(sources, name, 'say which by --teacher=NAME')
     teacher = source.load()
+    if not hasattr(teacher.module, 'test_step'):
+        kind = type(teacher.module).__name__
+        sys.exit(f'error: the {kind} of {source.section} predicts nothing that could be tested')
     evaluate_in_classes_of_data(teacher, source, config)
     config.model = source.model_config()
     path = folder / f'{Path(args.config).stem}_teacher.py'

@@ -132,6 +132,9 @@ REGISTERED = {
 }
 """Names by registry. What extends MMDetection is found with its own types: see ``register``."""
 
+TEACHERS_OF_MAPS = {'TimmMaps': 'detection.timm_maps'}
+"""Teachers of detectors that are no detectors."""
+
 DETECTION_DATASETS = {'UnlabelledDataset': 'detection.unlabelled_data'}
 """Data sets of detectors."""
 
@@ -176,7 +179,10 @@ RENAMED = {
 """Types by the names they had before 0.2; these work until 0.3, with a warning."""
 
 DETECTORS = 'wkd_det.detection.detectors'
-EXTENDING = {'MODELS': DETECTORS, 'DATASETS': 'wkd_det.detection.unlabelled_data'}
+EXTENDING = {
+    'MODELS': (DETECTORS, 'wkd_det.detection.timm_maps'),
+    'DATASETS': ('wkd_det.detection.unlabelled_data',),
+}
 """Modules by registry whose types extend MMDetection's."""
 
 
@@ -227,12 +233,12 @@ def register() -> None:
     _replace_amp(roots)
     _name_scope(roots[-1])
     for root in roots[1:]:
-        for kind, place in EXTENDING.items():
+        for kind, places in EXTENDING.items():
             registry = getattr(root, kind)
-            if place not in registry._locations:
-                registry._locations.append(place)
-                if registry._imported:
-                    import_module(place)
+            new = [place for place in places if place not in registry._locations]
+            registry._locations += new
+            for place in new if registry._imported else ():
+                import_module(place)
 
 
 def _name_scope(root: Any) -> None:

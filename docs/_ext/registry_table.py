@@ -11,6 +11,7 @@ TABLES = {
     'Weights of losses': registry.WEIGHTS,
     'Taps of detectors': registry.TAPS,
     'Taps of classifiers': registry.CLASSIFIER_TAPS,
+    'Teachers of maps': registry.TEACHERS_OF_MAPS,
     'Classifiers': registry.CLASSIFIERS,
     'Data sets of detectors': registry.DETECTION_DATASETS,
     'Data sets of classifiers': registry.REGISTERED['DATASETS'],

@@ -23,6 +23,7 @@ MMDET = Path(mmdet.__file__).parent / '.mim'
 PAIRS = [pair for pair in Catalogue().pairs if '/classification/' not in pair.place]
 SMALL = [pair for pair in PAIRS if pair.data in ('mini', 'scenes')]
 [MINI, MINI_DINO, MINI_GFL, SCENES] = SMALL
+[MAPS] = [pair for pair in PAIRS if pair.kind == 'from-maps']
 COCO = [pair for pair in PAIRS if pair not in SMALL]
 RUNS = ('faster-rcnn_student', 'faster-rcnn_teacher')
 pytestmark = pytest.mark.usefixtures('from_the_root')
@@ -64,9 +65,10 @@ def test_model_builds_and_its_taps_fit(pair, configs_of):
             continue
         BUILT.add(str(config.model))
         # On the meta device, where weights take neither time nor memory.
-        model, name = empty_network(config.model), config.model.teacher.config
+        model, source = empty_network(config.model), config.model.teacher.config
+        name = str(source)
         if name not in TEACHERS:
-            TEACHERS[name] = empty_network(TeacherSource(name).model_config())
+            TEACHERS[name] = empty_network(TeacherSource(source).model_config())
         assert type(model).__name__ == config.model.type
         assert num_classes(model) == (10 if pair in SMALL else 80)
         for term in model.distiller.terms.values():
@@ -169,8 +171,8 @@ def test_hyper_parameters_of_other_methods(pair, configs_of):
                 depth = config.model.bbox_head.stacked_convs - 1
                 assert (term.depth, term.places) == (depth, 'all')
             if term.tap == 'neck':
-                levels = {SCENES: [0], MINI_GFL: [0, 1]}
-                assert term.levels == levels.get(pair, [0, 1, 2, 3])
+                few = {SCENES: [0], MINI_GFL: [0, 1], MAPS: [2]}
+                assert term.levels == few.get(pair, [0, 1, 2, 3])
             if term.tap == 'roi_logits' and 'fcfd' not in name:
                 assert (term.rois, term.background) == ('all', True)
 
@@ -242,7 +244,7 @@ def test_hyper_parameters_are_the_papers(pair, configs_of):
                 assert (term.roi_size, loss.grid) == (18, 4)
             if name == 'loss_wkd_f_fpn':
                 strides = strides_of(config.model)
-                assert [strides[level] for level in term.levels] == [8]  # P3
+                assert [strides[level] for level in term.levels] == [16 if pair is MAPS else 8]
                 assert loss.grid == 16
 
 
@@ -280,7 +282,7 @@ def test_180k_schedule(configs_of):
 
 def test_1x_schedule(configs_of):
     found = list(scheduled('1x', configs_of))
-    assert len(found) == 3 + 9 + 2
+    assert len(found) == 3 + 9 + 1 + 2
     for config, command in found:
         assert config.train_cfg.max_epochs == 12
         assert config.param_scheduler[1].milestones == [8, 11]
@@ -289,7 +291,9 @@ def test_1x_schedule(configs_of):
         assert config.optim_wrapper.optimizer.lr == (0.02 if 'rpn_head' in config.model else 0.01)
 
 
-@each_coco_pair
+@pytest.mark.parametrize(
+    'pair', [pair for pair in COCO if pair is not MAPS], ids=lambda pair: pair.path.stem
+)
 def test_coco_teacher_is_a_released_detector(pair, configs_of):
     kind, backbone = re.match(r'([a-z-]+)_(.+?)-to-', pair.name).groups()
     teacher = next(iter(configs_of(pair).values())).model.teacher

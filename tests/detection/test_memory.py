@@ -74,7 +74,7 @@ def test_detectors_that_read_one_level(folder):
 
 
 def test_a_teacher_that_pads_otherwise(section):
-    """Its maps are cut to the student's; those of an image without padding stay nearly equal."""
+    """Its maps are cut to the student's sizes."""
     padded = copy.deepcopy(section)
     padded['config'].data_preprocessor.pad_size_divisor = 64
     found = []

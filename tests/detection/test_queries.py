@@ -6,13 +6,15 @@ import copy
 
 import pytest
 import torch
+from mmdet.models.dense_heads import DINOHead
+from mmdet.models.layers.transformer.ddq_detr_layers import DDQTransformerDecoder
 from mmdet.registry import MODELS
 from mmengine.optim import OptimWrapper
 from scipy.optimize import linear_sum_assignment
 from torch.testing import assert_close
 from torchvision.ops import box_convert, generalized_box_iou
 
-from dense_cases import SIZES, build, data_of, losses_of, pairs_of
+from dense_cases import SIZES, accumulated, build, data_of, losses_of, pairs_of
 from query_cases import KINDS, query_teacher, tiny_queries
 from wkd_det.distillation.classes import order_of
 from wkd_det.testing import distilled_from, random_batch, tiny_detector
@@ -27,7 +29,6 @@ MEMORY = dict(
 LOGITS = dict(tap='query_logits', loss=KD)
 TEACHER = dict(pair_by='teacher', top=5)
 COSTS = dict(type='ClassifierCost')
-LAYERS = 2
 
 
 def terms_of(kind):
@@ -38,8 +39,10 @@ def terms_of(kind):
     return dict(
         loss_targets=dict(tap='query_logits', layers='all', loss=wkd),
         loss_teacher=dict(tap='query_logits', loss=kd, **TEACHER),
-        loss_boxes=dict(tap='query_boxes', layers=[0], teacher_layers=[1], loss=BOX),
-        loss_top=dict(tap='query_boxes', weigh_by=None, loss=BOX, **TEACHER),
+        loss_boxes=dict(
+            tap='query_boxes', layers=[0], teacher_layers=[1], weigh_by='teacher', loss=BOX
+        ),
+        loss_top=dict(tap='query_boxes', loss=BOX, **TEACHER),
     )
 
 
@@ -113,7 +116,11 @@ def test_pairs_are_those_of_the_hungarian_method(sections, kind):
                 corners = box_convert(boxes[theirs], 'cxcywh', 'xyxy') * scale
                 objects = corners, labels[theirs]
             ours = best_queries(*(one[n] for one in own[layer]), *objects, size, soft)
-            found.append((own[layer][part][n][ours], other[teacher_layer][part][n][theirs]))
+            logits = other[teacher_layer][0][n][theirs]
+            scores = logits.softmax(1)[:, :-1] if soft else logits.sigmoid()
+            found.append(
+                (own[layer][part][n][ours], other[teacher_layer][part][n][theirs], scores.amax(1))
+            )
         return [torch.cat(side) for side in zip(*found)]
 
     for name, pairing, layers, part in (
@@ -125,6 +132,9 @@ def test_pairs_are_those_of_the_hungarian_method(sections, kind):
         expected = rows(pairing, *layers, part)
         assert_close(pairs[name]['student'], expected[0], msg=name)
         assert_close(pairs[name]['teacher'], expected[1], msg=name)
+        if name == 'loss_boxes':
+            assert_close(pairs[name]['weight'], expected[2])
+            assert_close(pairs[name]['avg_factor'], expected[2].sum())
     labels = torch.cat([sample.gt_instances.labels for sample in samples])
     if soft:
         assert torch.equal(pairs['loss_targets']['target'], labels)
@@ -132,10 +142,6 @@ def test_pairs_are_those_of_the_hungarian_method(sections, kind):
     else:
         assert pairs['loss_targets']['avg_factor'] == len(labels) == 6
         assert pairs['loss_teacher']['avg_factor'] == 10
-    weight = pairs['loss_boxes']['weight']
-    scores = teacher.queries().probabilities(1).amax(2)
-    assert set(weight.tolist()) <= set(scores.flatten().tolist())
-    assert_close(pairs['loss_boxes']['avg_factor'], weight.sum())
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -145,7 +151,8 @@ def test_every_kind_trains_and_its_own_losses_stay(sections, kind):
     model = build(tiny_queries(kind), sections(kind), terms)
     missing, unexpected = plain.load_state_dict(model.state_dict(), strict=False)
     assert missing == []
-    assert unexpected == ['distiller.terms.loss_targets.loss.transport.cost'] or kind == 'DETR'
+    inner = '' if kind == 'DETR' else 'transport.'
+    assert unexpected == [f'distiller.terms.loss_targets.loss.{inner}cost']
     torch.manual_seed(3)  # noise of denoising queries, dropout
     expected = losses_of(plain.train())
     torch.manual_seed(3)
@@ -195,21 +202,88 @@ def test_a_teacher_that_computes_in_a_form_of_its_own(sections, kind):
                 assert_close(*pair, rtol=1e-3, atol=1e-4)
 
 
-def test_distinct_queries_of_a_ddq(sections):
-    """Those that its own loss leaves out are not paired, and dense ones are no queries."""
-    terms = dict(loss_x=dict(tap='query_boxes', pair_by='teacher', top=20, loss=BOX))
+def test_distinct_queries_of_a_ddq(sections, monkeypatch):
+    """Those that its layers leave out are not paired, and dense ones are no queries."""
+
+    def kept(count, image):
+        """The mask of an image: every third query is left out, from another one on in each."""
+        return (torch.arange(count) + image) % 3 > 0
+
+    def select(decoder, points, query, attention, layer):
+        start, count = decoder.cache_dict['dis_query_info']
+        heads = decoder.cache_dict['num_heads']
+        masks = torch.cat(
+            [kept(count, image).expand(heads, count, -1) for image in range(len(query))]
+        )
+        decoder.cache_dict['distinct_query_mask'].append(masks)
+        return attention
+
+    monkeypatch.setattr(DDQTransformerDecoder, 'select_distinct_queries', select)
+    terms = dict(
+        loss_top=dict(tap='query_boxes', pair_by='teacher', top=30, loss=BOX),
+        loss_boxes=dict(tap='query_boxes', loss=BOX),
+        loss_first=dict(tap='query_boxes', layers=[0], loss=BOX),
+    )
     model = build(tiny_queries('DDQDETR'), sections('DDQDETR'), terms)
-    _, (student, teacher), _ = pairs_of(model)
-    own = student.queries()
+    pairs, (student, teacher), _ = pairs_of(model)
+    own, other = student.queries(), teacher.queries()
     assert own.boxes[0].shape == (2, 12, 4)
-    kept = own.distinct[1].clone()
     assert own.distinct[0] is None
-    assert kept.shape == (2, 12)
-    own.distinct[1] = torch.arange(12).expand(2, -1) % 2 == 0  # as if half were left out
-    matcher = student.query_matcher(teacher.queries())
-    pairs = matcher.by_teacher(1, 1, 20)
-    assert len(pairs.images) == 12  # six of each image
-    assert (pairs.student % 2 == 0).all()
+    samples = data_of(model)['data_samples']
+    best = []
+    for n, sample in enumerate(samples):
+        objects = sample.gt_instances.bboxes, sample.gt_instances.labels, sample.img_shape, False
+        sides = []
+        for output, count in ((own, 12), (other, 20)):
+            rows = kept(count, n).nonzero().flatten()
+            values = (one[1][n].detach()[rows] for one in (output.logits, output.boxes))
+            sides.append(output.boxes[1][n][rows[best_queries(*values, *objects)]])
+        best.append(sides)
+    for side, expected in zip(('student', 'teacher'), zip(*best)):
+        assert_close(pairs['loss_boxes'][side], torch.cat(expected))
+    assert len(pairs['loss_top']['student']) == 8 + 8  # of 12 of the student's
+    assert len(pairs['loss_first']['student']) == 6
+
+
+def test_patterns_of_a_dab_detr(tmp_path):
+    """Each of its queries is there once for each pattern."""
+    config = tiny_queries('DABDETR')
+    config.num_patterns = 3
+    section = query_teacher(tmp_path, 'DABDETR')
+    model = build(config, section, dict(loss_x=dict(LOGITS, **TEACHER), loss_y=LOGITS))
+    pairs, (student, _), _ = pairs_of(model)
+    assert student.queries().boxes[0].shape == (2, 36, 4)
+    assert pairs['loss_x']['avg_factor'] == 10
+    assert pairs['loss_y']['avg_factor'] == 6
+
+
+def test_a_loss_that_assigns_in_another_order(sections):
+    """Pairs are the same where the head looks at its encoder's queries first."""
+
+    @MODELS.register_module(force=True)
+    class EncoderFirstHead(DINOHead):
+        def loss_by_feat(self, scores, boxes, encoder_scores, encoder_boxes, *args):
+            self.loss_by_feat_single(encoder_scores, encoder_boxes, *args[:2])
+            return super().loss_by_feat(scores, boxes, encoder_scores, encoder_boxes, *args)
+
+    found = []
+    for kind in ('DINOHead', 'EncoderFirstHead'):
+        config = tiny_queries('DINO')
+        config.bbox_head.type = kind
+        model = build(config, sections('DINO'), dict(loss_x=LOGITS))
+        torch.manual_seed(3)  # noise of denoising queries
+        found.append(pairs_of(model)[0]['loss_x'])
+    for side in ('student', 'teacher'):
+        assert torch.equal(found[0][side], found[1][side])
+
+
+def test_more_objects_than_queries(tmp_path):
+    section = query_teacher(tmp_path, 'DeformableDETR', queries=4, layers=3)
+    terms = dict(loss_x=dict(LOGITS, layers='all', teacher_layers=[0, 2]))
+    model = build(tiny_queries('DeformableDETR', queries=2), section, terms)
+    losses = losses_of(model, boxes=7)
+    assert losses['loss_x'].isfinite()
+    assert losses['loss_x'] > 0
 
 
 def test_classes_are_those_of_the_same_name(tmp_path):
@@ -241,20 +315,7 @@ def test_classes_are_those_of_the_same_name(tmp_path):
 def test_accumulated_steps_are_the_larger_batch(sections):
     """Of the teacher's queries, of which every image has as many."""
     model = build(tiny_queries('DINO'), sections('DINO'), dict(loss_x=dict(LOGITS, **TEACHER)))
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.eval()
-    batch = random_batch([(96, 128)] * 2)
-    gradients = []
-    for parts in ([slice(0, 2)], [slice(0, 1), slice(1, 2)]):
-        model.zero_grad()
-        for part in parts:
-            given = {key: values[part] for key, values in copy.deepcopy(batch).items()}
-            data = model.data_preprocessor(given, True)
-            (model.loss(data['inputs'], data['data_samples'])['loss_x'] / len(parts)).backward()
-        gradients.append(model.bbox_head.cls_branches[1].weight.grad.clone())
-    assert gradients[0].any()
-    assert_close(*gradients, rtol=1e-3, atol=1e-6)
+    assert_close(*accumulated(model, 'bbox_head.cls_branches.1.weight'), rtol=1e-4, atol=1e-7)
 
 
 def test_two_teachers(sections, tmp_path):
@@ -310,6 +371,7 @@ def refused(student, teacher, match, **changes):
         ('DINO', 'DINO', 'top must .* got 0', dict(pair_by='teacher', top=0)),
         ('DINO', 'DINO', "layers must be 'last', 'all' or .* got 'first'", dict(layers='first')),
         ('DINO', 'DINO', r'layers must be .* got \[\]', dict(layers=[])),
+        ('DINO', 'DINO', r'layers must be .* different .* got \[1, 1\]', dict(layers=[1, 1])),
         ('DINO', 'DINO', r'teacher_layers must be .* got \[-1\]', dict(teacher_layers=[-1])),
         ('DINO', 'DINO', r'layers must be below .* the student has 2, got \[2\]', dict(layers=[2])),
         ('DINO', 'DINO', r'layers are \[0, 1\] of 2 .* teacher_layers \[1\] of 2',
@@ -328,8 +390,6 @@ def test_heads_that_lack_something():
     with pytest.raises(ValueError, match='DINOHead of the student has no assigner'):
         MODELS.build(made)
 
-    from mmdet.models.dense_heads import DINOHead
-
     @MODELS.register_module(force=True)
     class WordsDINOHead(DINOHead):
         def forward(self, hidden_states, references, words):
@@ -339,6 +399,30 @@ def test_heads_that_lack_something():
     teacher.bbox_head.type = 'WordsDINOHead'
     made = distilled_from(tiny_queries('DINO'), dict(config=teacher), dict(loss_x=LOGITS))
     with pytest.raises(ValueError, match=r"of the teacher needs more than .* \['words'\]"):
+        MODELS.build(made)
+
+
+def test_an_assigner_that_gives_an_object_several_queries():
+    made = distilled_from(
+        tiny_queries('DINO'), dict(config=tiny_queries('DINO')), dict(loss_x=LOGITS)
+    )
+    made.bbox_head.train_cfg = None
+    made.train_cfg.assigner = dict(type='TopkHungarianAssigner', topk=4)
+    with pytest.raises(ValueError, match='DINOHead of the student must be a HungarianAssigner'):
+        MODELS.build(made)
+
+
+@pytest.mark.parametrize('kind', ['DETR', 'DINO'])
+@pytest.mark.parametrize('owner', ['student', 'teacher'])
+def test_modules_behind_the_maps(kind, owner):
+    """Tokens of several levels, or of images that are no squares, are no maps."""
+    name = 'encoder.layers.1'
+    student = tiny_queries(kind) if owner == 'student' else tiny_detector('RetinaNet')
+    term = dict(tap=name if owner == 'student' else 'backbone.layer4', loss=MEMORY['loss'])
+    if owner == 'teacher':
+        term['teacher_tap'] = name
+    made = distilled_from(student, dict(config=tiny_queries(kind)), dict(loss_x=term))
+    with pytest.raises(ValueError, match=f"'{name}' is behind the maps of the .*{kind}, where"):
         MODELS.build(made)
 
 

@@ -77,6 +77,45 @@ def test_the_written_config_inherits_and_trains_with_mmdets_own_tool(pair, writt
     assert (pair / 'pair.png').read_bytes()[:4] == b'\x89PNG'
 
 
+MAPS = """model = dict(
+    type='TimmMaps', name='vit_small_patch14_reg4_dinov2.lvd142m', stride=16,
+    embed_dim=32, num_heads=2, depth=2, img_size=98)
+"""
+
+
+def test_a_teacher_of_maps(pair):
+    """A network of timm: its maps are found, methods on heads say what it lacks."""
+    (pair / 'maps.py').write_text(MAPS)
+    network = MODELS.build(Config.fromfile(pair / 'maps.py').model).backbone.network
+    torch.save(network.state_dict(), pair / 'maps.pth')
+    chosen = ('--teacher', pair / 'maps.py', '--checkpoint', pair / 'maps.pth')
+    output = explain(pair / 'student.py', *chosen, '--write', pair / 'from_maps.py', *SMALL)
+    lines = output.splitlines()
+    same = ['neck', 'level', '2', '32', '16', '16', 'x', '16', 'level', '0', '32', '16']
+    assert [*same, '16', 'x', '16'] in [line.split() for line in lines]
+    assert 'Classes (student 10, teacher 0)' in lines
+    assert '  the teacher has none, so none are compared' in lines
+    assert '      the teacher TimmMaps has no RoI head: use the tap neck or backbone' in lines
+    assert lines[-2].endswith(' trains: everything before the first step has been run.')
+    config = Config.fromfile(pair / 'from_maps.py')
+    assert 'classes' not in config.model.teacher
+    run(MMDET_TOOLS / 'train.py', pair / 'from_maps.py', '--work-dir', pair / 'work_maps')
+    checkpoint = pair / 'work_maps/iter_2.pth'
+    assert checkpoint.is_file()
+    said = run('tools/test.py', pair / 'from_maps.py', checkpoint, '--teacher', code=1)
+    expected = 'error: the TimmMaps of teacher predicts nothing that could be tested'
+    assert sentence(said) == expected
+
+
+def test_a_teacher_of_maps_is_no_student_and_teaches_no_classifier(pair):
+    (pair / 'maps.py').write_text(MAPS)
+    with pytest.raises(TypeError, match='distilled takes a detector class, got .*TimmMaps'):
+        open_pair(str(pair / 'maps.py'))
+    (pair / 'classifier.py').write_text("model = dict(type='Classifier', num_classes=10)\n")
+    with pytest.raises(ValueError, match='for classification and the teacher TimmMaps for detect'):
+        open_pair(str(pair / 'classifier.py'), str(pair / 'maps.py'))
+
+
 def test_a_distilled_config_is_looked_at_with_its_own_terms(pair, written):
     output = explain(pair / 'sub/distilled.py', *SMALL)
     assert sentence(output) == 'configured trains: everything before the first step has been run.'
@@ -115,9 +154,10 @@ def test_files_that_are_not_written(pair):
     for name in ('student', 'teacher'):
         path = pair / f'{name}.py'
         text = path.read_text()
-        output = explain(*with_teacher(pair), '--write', path, '--force', code=2)
         said = f'error: --write would overwrite {path}, which the new config needs'
-        assert sentence(output) == said
+        for more in ((), ('--force',)):  # no hint at what is refused as well
+            output = explain(*with_teacher(pair), '--write', path, *more, code=2)
+            assert sentence(output) == said
         assert path.read_text() == text
     output = explain(*with_teacher(pair), '--picture', pair / 'pair.jpg', code=2)
     assert sentence(output).startswith(

@@ -47,6 +47,11 @@ def test_a_rule_of_the_config_is_not_replaced():
     assert list(classes.refusals) == ['same']
 
 
+def test_a_teacher_without_classes():
+    assert compare_classes(2, 0, ['car', 'person'], COCO).rule == 'same'
+    assert compare_classes(2, 0, None, None, 'subset').refusals == {}
+
+
 def test_unknown_names_leave_the_numbers():
     assert compare_classes(4, 4, None, COCO).rule == 'same'
     assert compare_classes(3, 4, None, COCO).rule == 'any'

@@ -61,3 +61,21 @@ def pairs_of(model, sizes=SIZES, **options):
     with mock.patch.object(Term, 'read', read):
         losses = losses_of(model, sizes, **options)
     return found, found.pop('views'), losses
+
+
+def accumulated(model, parameter):
+    """Gradients of ``loss_x`` of two images at once, and of one after the other."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    batch = random_batch([(96, 128)] * 2)
+    gradients = []
+    for parts in ([slice(0, 2)], [slice(0, 1), slice(1, 2)]):
+        model.zero_grad()
+        for part in parts:
+            given = {key: values[part] for key, values in copy.deepcopy(batch).items()}
+            data = model.data_preprocessor(given, True)
+            (model.loss(data['inputs'], data['data_samples'])['loss_x'] / len(parts)).backward()
+        gradients.append(model.get_parameter(parameter).grad.clone())
+    assert gradients[0].any()
+    return gradients

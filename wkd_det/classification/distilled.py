@@ -214,6 +214,6 @@ class DistilledClassifier(DistilledModel, Classifier):
         # A bare network takes what the student takes.
         plain = not isinstance(teacher.module, Classifier)
         other = own if plain else teacher.module.data_preprocessor
-        repeats = self._repeats_grey(teacher)
+        repeats = self.repeats_grey_for(teacher)
         self._teacher_images[name] = TeacherImages(own, other, repeats=repeats)
         return teacher

@@ -29,6 +29,7 @@ from wkd_det.detection.taps.objects import ImitationTap, InstanceTap
 from wkd_det.detection.taps.queries import QueryBoxesTap, QueryLogitsTap
 from wkd_det.detection.taps.roi_features import RoIFeatsTap
 from wkd_det.detection.taps.rois import RoIBoxesTap, RoILogitsTap, RoIOffsetsTap
+from wkd_det.detection.timm_maps import TimmMaps
 
 __all__ = [
     'BackboneTap',
@@ -59,5 +60,6 @@ __all__ = [
     'RoIFeatsTap',
     'RoILogitsTap',
     'RoIOffsetsTap',
+    'TimmMaps',
     'distilled',
 ]

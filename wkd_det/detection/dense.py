@@ -130,11 +130,7 @@ def dense_head(model: nn.Module, owner: str) -> nn.Module:
                 f'the {name} of the {owner} is no dense head over the levels of a pyramid: it has '
                 f'no {where}{lacking}'
             )
-    needed = [
-        parameter.name
-        for parameter in inspect.signature(head.forward).parameters.values()
-        if parameter.default is parameter.empty and parameter.kind != parameter.VAR_KEYWORD
-    ]
+    needed = needed_arguments(head)
     if len(needed) != 1:
         raise ValueError(
             f'the {name} of the {owner} needs more than the maps of its levels: {needed}'
@@ -145,6 +141,16 @@ def dense_head(model: nn.Module, owner: str) -> nn.Module:
             'classes and background'
         )
     return head
+
+
+def needed_arguments(head: nn.Module) -> list[str]:
+    """Names of the arguments without which a head does not run."""
+    several = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [
+        parameter.name
+        for parameter in inspect.signature(head.forward).parameters.values()
+        if parameter.default is parameter.empty and parameter.kind not in several
+    ]
 
 
 def require_same_places(student: nn.Module, teacher: nn.Module) -> None:

@@ -29,6 +29,7 @@ from wkd_det.detection.geometry import PLACES, num_classes
 from wkd_det.detection.mixed_views import MixedStudentView, MixedTeacherView
 from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.teacher_view import DetectorTeacherView, TeacherInput
+from wkd_det.detection.transformers import is_query_detector
 from wkd_det.detection.unlabelled import Unlabelled, is_labelled
 from wkd_det.distillation.model import DistilledModel
 from wkd_det.distillation.module_tap import ModuleTap
@@ -105,6 +106,9 @@ class DistilledMixin(DistilledModel):
     def num_classes_of(self, model: nn.Module) -> int | None:
         return num_classes(model)
 
+    def lacks_classes(self, teacher: Mapping[str, Any]) -> bool:
+        return num_classes(self.dry_run(teacher).network) == 0
+
     def dry_run(self, teacher: Mapping[str, Any] | None = None) -> DryRun:
         """Dry run of the student, or of a teacher; one for all terms while they are built.
 
@@ -134,6 +138,13 @@ class DistilledMixin(DistilledModel):
         return SIZE
 
     def probe(self, network: nn.Module, modules: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        for name in modules if is_query_detector(network) else ():
+            if module_of(name).split('.')[0] not in PLACES:
+                raise ValueError(
+                    f'the module {name!r} is behind the maps of the {type(network).__name__}, '
+                    'where tokens have no rows and columns: use the tap memory, query_logits or '
+                    'query_boxes'
+                )
         known = (run for _, run in self._dry_runs if run.network is network)
         run = next(known, None) or dry_run(network)
         shapes = {name: run.shape(name) for name in modules}
@@ -176,7 +187,7 @@ class DistilledMixin(DistilledModel):
         self._teacher_inputs[name] = TeacherInput(
             self.data_preprocessor,
             teacher.module.data_preprocessor,
-            repeats=self._repeats_grey(teacher),
+            repeats=self.repeats_grey_for(teacher),
         )
         if self.unlabelled is not None:
             terms = {key: one for key, one in self.distiller.terms.items() if one.teacher == name}

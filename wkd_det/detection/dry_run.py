@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from wkd_det import registry
+from wkd_det.detection.dense import HEAD
 from wkd_det.detection.geometry import PLACES, Levels, as_maps, without_image
 from wkd_det.detection.heads import image_context
-from wkd_det.detection.transformers import is_query_detector, run_transformer
+from wkd_det.detection.transformers import is_query_detector
 from wkd_det.distillation.empty import empty_copy, empty_network
 from wkd_det.distillation.images import image_channels
 from wkd_det.distillation.recording import INPUT, Recorded, recording
@@ -103,7 +104,7 @@ def dry_run(model: nn.Module | Mapping[str, Any]) -> DryRun:
     empty.float()  # a teacher may compute in another type
     for device in _devices(model):
         network = empty if device == 'meta' else _with_weights(model).to(device)
-        for size in _SIZES:
+        for size in _sides(empty):
             found = replace(_run(network, device, size), network=empty)
             missing = [one for one in PLACES if _has(empty, one) and one not in found.places]
             if not missing:
@@ -118,6 +119,12 @@ def _devices(model: nn.Module | Mapping[str, Any]) -> list[str]:
     if isinstance(model, nn.Module) and any(one.is_meta for one in model.parameters()):
         return ['meta']  # it has no weights to run with
     return ['meta', 'cpu', *(['cuda'] if torch.cuda.is_available() else [])]
+
+
+def _sides(network: nn.Module) -> list[int]:
+    """Sides of the images to try, as its own preprocessor pads them."""
+    divisor = getattr(getattr(network, 'data_preprocessor', None), 'pad_size_divisor', 1)
+    return [-(-size // divisor) * divisor for size in _SIZES]
 
 
 def detector_parts(network: nn.Module, image: Tensor) -> Iterator[tuple[str, Callable[[], Any]]]:
@@ -137,11 +144,9 @@ def detector_parts(network: nn.Module, image: Tensor) -> Iterator[tuple[str, Cal
         return maps
 
     yield 'maps', features
-    if is_query_detector(network):
-        yield 'transformer', lambda: run_transformer(network, tuple(maps), image)
-        return
+    left_out = {'roi_head', HEAD if is_query_detector(network) else ''}  # they take no maps
     for name, part in network.named_children():
-        if name.endswith('_head') and name != 'roi_head':
+        if name.endswith('_head') and name not in left_out:
             yield name, partial(part, tuple(maps))
     if getattr(network, 'with_roi_head', False):
         yield 'image_context', partial(image_context, network.roi_head, tuple(maps))

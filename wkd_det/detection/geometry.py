@@ -26,9 +26,14 @@ class Levels:
 
 
 def num_classes(model: nn.Module) -> int | None:
-    """Number of object classes of a detector, or None where it is unknown."""
+    """Number of object classes of a detector, or None where it is unknown.
+
+    0 of a teacher of maps, which has none.
+    """
     roi_head = getattr(model, 'roi_head', None)
     head = getattr(model, 'bbox_head', None) if roi_head is None else roi_head.bbox_head
+    if head is None and getattr(model, 'num_classes', None) == 0:
+        return 0
     if isinstance(head, nn.ModuleList):
         head = head[0]
     return getattr(head, 'num_classes', None)

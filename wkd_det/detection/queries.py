@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmdet.models.dense_heads import DETRHead
+from mmdet.models.detectors import DINO
+from mmdet.models.task_modules.assigners import HungarianAssigner
 from torch import Tensor, nn
 
-from wkd_det.detection.dense import HEAD
+from wkd_det.detection.dense import HEAD, needed_arguments
 from wkd_det.detection.transformers import is_query_detector
 from wkd_det.distillation.recording import replaced
+from wkd_det.ops.arithmetic import promote
 
-_GIVEN = {'hidden_states', 'references'}
+_GIVEN = ('hidden_states', 'references')
 """Arguments that decoders give to heads of queries."""
 
 
@@ -47,8 +49,7 @@ class QueryOutput:
     @torch.no_grad()
     def probabilities(self, layer: int) -> Tensor:
         """Probabilities of the objects' classes, ``(N, Q, K)``, in at least float32."""
-        logits = self.logits[layer].detach()
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        (logits,) = promote(self.logits[layer].detach())
         return logits.softmax(dim=2)[..., :-1] if self.is_softmax else logits.sigmoid()
 
 
@@ -69,29 +70,31 @@ def query_head(model: nn.Module, owner: str) -> DETRHead:
             f'the {owner} {kind} has no queries: its {HEAD} must be a DETRHead behind a '
             f'transformer, and it has {found}'
         )
-    needed = {
-        parameter.name
-        for parameter in inspect.signature(head.forward).parameters.values()
-        if parameter.default is parameter.empty
-    }
-    if needed - _GIVEN:
+    more = [name for name in needed_arguments(head) if name not in _GIVEN]
+    if more:
         raise ValueError(
             f'the {type(head).__name__} of the {owner} needs more than what its decoder gives: '
-            f'{sorted(needed - _GIVEN)}'
+            f'{more}'
         )
     return head
 
 
 def require_assigner(head: DETRHead, owner: str) -> None:
-    """Refuse a head that does not assign its queries to objects.
+    """Refuse a head that does not assign one query to each object.
 
     Raises:
-        ValueError: Naming the head.
+        ValueError: Naming the head and its assigner.
     """
-    if not hasattr(head, 'assigner'):
+    assigner = getattr(head, 'assigner', None)
+    if assigner is None:
         raise ValueError(
             f'the {type(head).__name__} of the {owner} has no assigner, which pairs queries: its '
             'config needs train_cfg'
+        )
+    if not isinstance(assigner, HungarianAssigner):
+        raise ValueError(
+            f'the assigner of the {type(head).__name__} of the {owner} must be a '
+            f'HungarianAssigner, which gives each object one query, got {type(assigner).__name__}'
         )
 
 
@@ -117,9 +120,19 @@ def require_same_scores(student: DETRHead, teacher: DETRHead) -> None:
         )
 
 
-def num_layers(model: nn.Module) -> int:
-    """Number of decoder layers whose outputs a detector's head gives."""
-    return model.decoder.num_layers if getattr(model.decoder, 'return_intermediate', True) else 1
+def num_layers(model: nn.Module, owner: str) -> int:
+    """Number of decoder layers whose outputs a detector's head gives.
+
+    Raises:
+        ValueError: If its decoder does not say.
+    """
+    decoder = getattr(model, 'decoder', None)
+    if not hasattr(decoder, 'num_layers'):
+        raise ValueError(
+            f'the decoder of the {owner} {type(model).__name__}, a {type(decoder).__name__}, must '
+            'say its num_layers'
+        )
+    return decoder.num_layers if getattr(decoder, 'return_intermediate', True) else 1
 
 
 def query_class_weights(head: DETRHead, layer: int) -> Tensor:
@@ -148,9 +161,11 @@ def query_output(model: nn.Module, raw: tuple[Tensor, ...]) -> QueryOutput:
     head = getattr(model, HEAD)
     scores, boxes = raw[:2]
     shared = getattr(head, 'cache_dict', {})  # of a DDQ
-    start, count = shared.get(
-        'dis_query_info', (scores.shape[2] - model.num_queries, model.num_queries)
-    )
+    start, count = 0, scores.shape[2]
+    if 'dis_query_info' in shared:
+        start, count = shared['dis_query_info']
+    elif isinstance(model, DINO) and model.training:  # behind those of denoising
+        start, count = count - model.num_queries, model.num_queries
     rows = slice(start, start + count)
     kept = [None, *_distinct(shared, images=scores.shape[1])]
     return QueryOutput(
@@ -161,14 +176,25 @@ def query_output(model: nn.Module, raw: tuple[Tensor, ...]) -> QueryOutput:
     )
 
 
+class Assignment(NamedTuple):
+    """One assignment of the queries of an image and a decoder layer, as a head's loss made it."""
+
+    scores: Tensor
+    """Logits of the queries that took part, ``(Q, K)``."""
+    objects: int
+    """Number of objects."""
+    assigned: Tensor
+    """For each of these queries the number of its object from 1 on, or 0."""
+
+
 @contextmanager
-def recording_assignment(head: nn.Module, into: list[Tensor]) -> Iterator[None]:
-    """A block in which the head's own Hungarian assignment is recorded while its loss runs.
+def recording_assignments(head: nn.Module, into: list[Assignment]) -> Iterator[None]:
+    """A block in which a head's own Hungarian assignments are recorded while its loss runs.
 
     Args:
         head: The head of a detector; nothing is recorded of one without queries.
-        into: Gets, layer by layer and image by image, for each query that counts the number of its
-            object from 1 on, or 0. The decoder layers come first.
+        into: Gets them in the order in which they are made: of MMDetection's heads decoder layer
+            by decoder layer, and image by image.
     """
     if not isinstance(head, DETRHead) or not hasattr(head, 'assigner'):
         yield
@@ -177,9 +203,11 @@ def recording_assignment(head: nn.Module, into: list[Tensor]) -> Iterator[None]:
         yield
 
 
-def _assign(original: Callable, into: list[Tensor], *args: Any, **kwargs: Any) -> Any:
-    result = original(*args, **kwargs)
-    into.append(result.gt_inds)
+def _assign(
+    original: Callable, into: list[Assignment], pred_instances: Any, *args: Any, **kwargs: Any
+) -> Any:
+    result = original(pred_instances, *args, **kwargs)
+    into.append(Assignment(pred_instances.scores.detach(), result.num_gts, result.gt_inds))
     return result
 
 

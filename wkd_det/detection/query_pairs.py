@@ -11,7 +11,8 @@ from mmdet.structures.bbox import bbox_cxcywh_to_xyxy
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from wkd_det.detection.queries import QueryOutput
+from wkd_det.detection.queries import Assignment, QueryOutput
+from wkd_det.ops.arithmetic import promote
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,7 @@ class QueryMatcher:
         student: Outputs of the student's head.
         teacher: Those of the teacher's, in the student's classes.
         assigner: The student's.
-        assigned: Its assignments in the student's loss, decoder layer by decoder layer and
-            image by image: for each query that counts the number of its object from 1 on, or 0.
+        assigned: Its assignments in the student's loss, in their order.
         samples: The data sample of each image.
     """
 
@@ -55,7 +55,7 @@ class QueryMatcher:
         student: QueryOutput,
         teacher: QueryOutput,
         assigner: Any,
-        assigned: Sequence[Tensor],
+        assigned: Sequence[Assignment],
         samples: Sequence[Any],
     ) -> None:
         self._student, self._teacher = student, teacher
@@ -77,8 +77,7 @@ class QueryMatcher:
         found = []
         for image, sample in enumerate(self._samples):
             objects = sample.gt_instances
-            kept = _kept(self._student, layer, image)
-            own = _queries_of(self._own_assignment(layer, image), kept, len(objects))
+            own = self._own(layer, image, objects)
             other = self._assign(self._teacher, teacher_layer, image, objects)
             found.append((own, other, objects.labels))
         return _joined(found)
@@ -108,33 +107,35 @@ class QueryMatcher:
             found.append((own, other, labels[other]))
         return _joined(found)
 
-    def _own_assignment(self, layer: int, image: int) -> Tensor:
-        place = layer * len(self._samples) + image
-        if place >= len(self._assigned):
-            raise ValueError(
-                f"the student's loss has assigned no queries of its decoder layer {layer} in this "
-                'step'
-            )
-        return self._assigned[place]
+    def _own(self, layer: int, image: int, objects: Any) -> Tensor:
+        """Query of each annotated object, as the student's own loss has assigned it.
+
+        Assigned again where the loss of another head did so in an order of its own.
+        """
+        place, kept = layer * len(self._samples) + image, _kept(self._student, layer, image)
+        if place < len(self._assigned):
+            scores, count, assigned = self._assigned[place]
+            if count == len(objects) and torch.equal(
+                scores, self._student.logits[layer][image].detach()[kept]
+            ):
+                return _queries_of(assigned, kept, count)
+        return self._assign(self._student, layer, image, objects)
 
     def _assign(self, output: QueryOutput, layer: int, image: int, objects: Any) -> Tensor:
         """Query of each object, shape ``(G,)``; -1 for an object without one."""
         kept = _kept(output, layer, image)
-        scores = output.logits[layer][image].detach()
-        predicted = InstanceData(
-            scores=scores.to(torch.promote_types(scores.dtype, torch.float32))[kept],
-            bboxes=self._corners(output, layer, image)[kept],
-        )
+        (scores,) = promote(output.logits[layer][image].detach()[kept])
+        boxes = self._corners(output, layer, image)[kept]
+        predicted = InstanceData(scores=scores, bboxes=boxes)
         result = self._assigner.assign(
-            pred_instances=predicted, gt_instances=objects, img_meta=self._samples[image].metainfo
+            predicted, gt_instances=objects, img_meta=self._samples[image].metainfo
         )
         return _queries_of(result.gt_inds, kept, len(objects))
 
     def _corners(self, output: QueryOutput, layer: int, image: int) -> Tensor:
         """Corners of the boxes of an image in its pixels, shape ``(Q, 4)``."""
         height, width = self._samples[image].img_shape[:2]
-        boxes = output.boxes[layer][image].detach()
-        boxes = boxes.to(torch.promote_types(boxes.dtype, torch.float32))
+        (boxes,) = promote(output.boxes[layer][image].detach())
         return bbox_cxcywh_to_xyxy(boxes) * boxes.new_tensor([width, height, width, height])
 
 

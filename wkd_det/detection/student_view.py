@@ -23,7 +23,12 @@ from wkd_det.detection.geometry import PLACES, as_maps, image_mask, roi_place, w
 from wkd_det.detection.heads import HeadOutput, can_record, of_stage, run_box_head
 from wkd_det.detection.places import Places
 from wkd_det.detection.pooling import LevelRows, pooled
-from wkd_det.detection.queries import QueryOutput, query_output, recording_assignment
+from wkd_det.detection.queries import (
+    Assignment,
+    QueryOutput,
+    query_output,
+    recording_assignments,
+)
 from wkd_det.detection.query_pairs import QueryMatcher
 from wkd_det.detection.recorded import RoIStage, Sampled, recorded_stage
 from wkd_det.detection.transformers import ENCODER, MEMORY, memory_maps
@@ -71,7 +76,7 @@ class DetectorStudentView(StudentView):
         self.stages: dict[int, RoIStage] = {}
         """Calls of the box head by stage; 0 for heads without stages."""
         self._assigned = Assigned()
-        self._assigned_queries: list[Tensor] = []
+        self._assigned_queries: list[Assignment] = []
         self._maps: dict[str, tuple[Tensor, ...]] = {}
         self._modules = modules
         self._outputs = Recorded(single=True, repeated=repeated(modules))
@@ -213,7 +218,7 @@ class DetectorStudentView(StudentView):
             if HEAD in self._modules:
                 head = getattr(self.module, HEAD)
                 stack.enter_context(recording_targets(head, self._assigned))
-                stack.enter_context(recording_assignment(head, self._assigned_queries))
+                stack.enter_context(recording_assignments(head, self._assigned_queries))
             stack.enter_context(recording(self.module, self._modules, into=self._outputs))
             yield
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from mmdet.models.detectors import DeformableDETR
 from mmdet.models.detectors.base_detr import DetectionTransformer
@@ -28,30 +27,28 @@ def run_transformer(
     model: nn.Module,
     maps: tuple[Tensor, ...],
     inputs: Tensor,
-    image_sizes: Sequence[tuple[int, int]] | None = None,
+    image_sizes: Sequence[tuple[int, int]],
     *,
-    encoder_only: bool = False,
-) -> Any:
+    encoder_only: bool,
+) -> None:
     """Run the transformer of a detector in evaluation mode, and its head.
 
     Args:
         model: The detector; outputs of its parts may be recorded.
         maps: Those that it reads.
         inputs: The batch that they are of, shape ``(N, C, H, W)``.
-        image_sizes: Height and width of each image without padding; all of the batch by default.
+        image_sizes: Height and width of each image without padding.
         encoder_only: Leave the decoder and the head out.
-
-    Returns:
-        Outputs of the head, or of the encoder.
     """
     whole = tuple(inputs.shape[-2:])
     samples = [
         DetDataSample(metainfo=dict(img_shape=tuple(size), batch_input_shape=whole))
-        for size in image_sizes or [whole] * len(inputs)
+        for size in image_sizes
     ]
     if encoder_only:
-        return model.forward_encoder(**model.pre_transformer(maps, samples)[0])
-    return model.bbox_head(**model.forward_transformer(maps, samples))
+        model.forward_encoder(**model.pre_transformer(maps, samples)[0])
+    else:
+        model.bbox_head(**model.forward_transformer(maps, samples))
 
 
 def memory_levels(model: nn.Module, given: Levels) -> Levels:

@@ -167,6 +167,10 @@ class Distiller(nn.Module):
     def _modules_of(self, owner: str, terms: Iterable[Any]) -> list[str]:
         return sorted({module for term in terms for module in term.modules_of(owner)})
 
+    def compares_classes(self, name: str) -> bool:
+        """Whether a term compares classes with the teacher of a name."""
+        return any(one.teacher == name and one.compares_classes for one in self.terms.values())
+
     def refuse_classes(self, name: str, reason: str) -> None:
         """Refuse terms whose loss needs student and teacher to have the same classes.
 

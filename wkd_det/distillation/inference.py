@@ -40,7 +40,8 @@ class Inference:
 
     dtype: str | None = None
     """``'autocast'``: as autocast says, weights cast once and kept in addition to those in
-    float32. ``'half'``, ``'bfloat16'``, ``'float32'``: always this, autocast off."""
+    float32. ``'half'``, ``'bfloat16'``, ``'float32'``: always this, autocast off, but for the
+    transformers of detectors: in half precision they run under autocast of this type."""
     channels_last: bool = False
     """Keep maps and weights with channels last in memory, as tensor cores want them."""
     fuse: bool = False
@@ -119,7 +120,7 @@ class Inference:
             mixed: The parts make numbers of float32 of their own, e.g. encodings of positions,
                 which meet weights of another type.
         """
-        if self.type is not None and mixed:
+        if self.type not in (None, torch.float32) and mixed:
             return torch.autocast(device.type, dtype=self.type)
         if self.type is None or autocast_type(device) is None:
             return nullcontext()
@@ -220,6 +221,9 @@ def _cast(network: nn.Module, dtype: torch.dtype) -> None:
         for part in module.modules()
     }
     for module in set(network.modules()) - left:
+        if type(module)._apply is not nn.Module._apply and not list(module.children()):
+            module.to(dtype)  # it keeps a part in float32: timm's rotary embeddings, the periods
+            continue
         for parameter in module.parameters(recurse=False):
             if parameter.is_floating_point():
                 parameter.data = parameter.data.to(dtype)

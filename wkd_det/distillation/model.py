@@ -104,6 +104,8 @@ class DistilledModel:
             if source.classes == 'any':
                 reason = f"{source.section}.classes='any' compares no classes"
                 distiller.refuse_classes(name, reason)
+            if distiller.compares_classes(name) and self.lacks_classes(configs[name]):
+                distiller.refuse_classes(name, f'the network of {source.section} has no classes')
         self.distiller = distiller
 
     def init_weights(self) -> None:
@@ -169,6 +171,14 @@ class DistilledModel:
     def num_classes_of(self, model: nn.Module) -> int | None:
         """Number of classes of a student or teacher of this task, or None if it is unknown."""
         raise NotImplementedError
+
+    def lacks_classes(self, teacher: Mapping[str, Any]) -> bool:
+        """Whether a teacher of this task has no classes at all, as far as its config says.
+
+        Args:
+            teacher: Model config of the teacher.
+        """
+        return False
 
     def network_of(self, model: nn.Module) -> nn.Module:
         """The network whose modules a tap names, of a student or teacher of this task."""
@@ -279,7 +289,9 @@ class DistilledModel:
         teacher.order = match_classes(
             own, other, teacher.class_names, source.classes, section=source.section
         )
-        if source.classes != 'any' and teacher.class_names is not None:
+        if other == 0:
+            self.distiller.refuse_classes(name, f'the network of {source.section} has no classes')
+        elif source.classes != 'any' and teacher.class_names is not None:
             self._names_in_training.append(NamesInTraining(own, teacher.class_names))
         return teacher
 
@@ -295,7 +307,7 @@ class DistilledModel:
         with torch.random.fork_rng(devices=[]):
             teacher.prepare(network, parts, self.distiller.teacher_modules(name))
 
-    def _repeats_grey(self, teacher: Teacher) -> bool:
+    def repeats_grey_for(self, teacher: Teacher) -> bool:
         """Whether the teacher gets each grey image of the student three times.
 
         Raises:

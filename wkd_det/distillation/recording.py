@@ -133,7 +133,7 @@ def _works_in_place(module: nn.Module) -> bool:
 
 
 @contextmanager
-def replaced(owner: nn.Module, name: str, replacement: Callable) -> Iterator[None]:
+def replaced(owner: Any, name: str, replacement: Callable) -> Iterator[None]:
     """Replace an attribute of an instance inside the block and restore it afterwards.
 
     An attribute that the instance itself did not have is deleted again.

@@ -15,7 +15,15 @@ from typing import Any
 from mmengine.config import Config
 
 import wkd_det
-from wkd_det.registry import DETECTION_DATASETS, DETECTORS, REGISTERED, RENAMED, TAPS, find
+from wkd_det.registry import (
+    DETECTION_DATASETS,
+    DETECTORS,
+    REGISTERED,
+    RENAMED,
+    TAPS,
+    TEACHERS_OF_MAPS,
+    find,
+)
 from wkd_det.runtime.config import read_config
 from wkd_det.runtime.found import mmcv_operators, version_of
 
@@ -119,6 +127,7 @@ def _homes() -> dict[str, Path]:
     homes.update({old: homes[new] for old, new in RENAMED.items()})
     homes.update(TAPS)
     homes.update(DETECTION_DATASETS)
+    homes.update(TEACHERS_OF_MAPS)
     files = {name: _file(f'wkd_det.{home.partition(":")[0]}') for name, home in homes.items()}
     amp = find('AmpOptimWrapper', 'OPTIM_WRAPPERS').__module__  # replaced on CPUs
     return dict(files, AmpOptimWrapper=_file(amp)) if _is_ours(amp) else files

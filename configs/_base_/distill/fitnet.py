@@ -1,5 +1,5 @@
 # Method:   FitNet: squared distance of FPN maps
-# For:      two-stage, cascade, from-cascade, one-stage, gfl, anchor-free, to-one-stage
+# For:      two-stage, cascade, from-cascade, one-stage, gfl, anchor-free, to-one-stage, from-maps
 #
 # FitNet: squared distance of the FPN maps P2 to P5 (mean over levels, pixels and channels) behind a
 # 1 x 1 convolution, the regressor of the paper. It has no detector: the weight is our choice.

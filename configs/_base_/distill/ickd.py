@@ -1,5 +1,5 @@
 # Method:   ICKD-C: correlations between the channels of FPN maps
-# For:      two-stage, cascade, from-cascade, one-stage, gfl, anchor-free, to-one-stage
+# For:      two-stage, cascade, from-cascade, one-stage, gfl, anchor-free, to-one-stage, from-maps
 #
 # ICKD-C on the FPN maps P2 to P5 (mean over levels), behind the 1 x 1 convolution with batch
 # normalisation of the published code, and with its weight, 2.5, which is for CIFAR-100.

@@ -1,5 +1,6 @@
 # Method:   WKD-F on the FPN: Gaussian Wasserstein distance on FPN level P3
-# For:      two-stage, cascade, from-cascade, one-stage, gfl, anchor-free, rtmdet, to-one-stage
+# For:      two-stage, cascade, from-cascade, one-stage, gfl, anchor-free, rtmdet, to-one-stage,
+#           from-maps
 #
 # WKD-F on the FPN: P3 alone (index 1 of P2 ... P6) in 16 x 16 cells, the paper's best choice of
 # levels; weight and gamma as on RoIs.

@@ -1,8 +1,8 @@
 # Method:   WKD-F-memory: Gaussian Wasserstein distance on the memory of the encoder
 # For:      query
 #
-# WKD-F on the encoder's memory at stride 8, in 16 x 16 cells; weight and gamma as on RoIs. Not in
-# the paper, and its weight has not been searched.
+# WKD-F on the first level of the encoder's memory, of stride 8 in a DINO, in 16 x 16 cells; weight
+# and gamma as on RoIs. Not in the paper, and its weight has not been searched.
 distill = dict(
     loss_wkd_f_memory=dict(
         tap='memory',

@@ -17,6 +17,7 @@ from wkd_det.classification.networks.resnets import CifarResNet, FourStageResNet
 from wkd_det.classification.networks.shufflenets import ShuffleNetV1, ShuffleNetV2
 from wkd_det.classification.networks.vgg import VGG
 from wkd_det.runtime.config import near_matches
+from wkd_det.runtime.timm_networks import timm_network
 
 _WIDTHS_X4 = (32, 64, 128, 256)
 _BUILDERS: dict[str, Callable[..., nn.Module]] = {
@@ -92,13 +93,7 @@ def TimmModel(  # noqa: N802  reads as a type
         ImportError: If timm is not installed.
         ValueError: If the name is unknown.
     """
-    try:
-        import timm
-    except ImportError:
-        raise ImportError('TimmModel needs timm: pip install timm') from None
-    if not timm.is_model(name):
-        raise ValueError(f'name is no network of timm: {near_matches(name, timm.list_models())}')
-    return timm.create_model(name, pretrained=False, num_classes=num_classes, **options)
+    return timm_network('TimmModel', name, num_classes=num_classes, **options)
 
 
 def TorchvisionModel(  # noqa: N802  reads as a type

@@ -54,10 +54,10 @@ class QueryTap(Tap):
     Raises:
         ValueError: If an option is outside its range.
 
-    References: pairs by the teacher's confident queries: Chang, Wang, Xu, Chen, Luo, DETRDistill,
-        ICCV 2023, and Wang et al., Knowledge Distillation for Detection Transformer with
-        Consistent Distillation Points Sampling (KD-DETR), CVPR 2024, which runs the student a
-        second time on the teacher's queries; here it is not.
+    References: pairs by the teacher's predictions: Chang, Wang, Xu, Chen, Luo, DETRDistill, ICCV
+        2023. Wang et al., Knowledge Distillation for Detection Transformer with Consistent
+        Distillation Points Sampling (KD-DETR), CVPR 2024, runs the student a second time on the
+        teacher's queries; here it is not.
     """
 
     student_modules: tuple[str, ...] = (HEAD,)
@@ -87,8 +87,8 @@ class QueryTap(Tap):
         for name, value in dict(layers=layers, teacher_layers=teacher_layers).items():
             if not (value is None and name == 'teacher_layers' or _is_choice(value)):
                 raise ValueError(
-                    f"{name} must be 'last', 'all' or a non-empty list of indices from 0 on, got "
-                    f'{value!r}'
+                    f"{name} must be 'last', 'all' or a non-empty list of different indices from 0 "
+                    f'on, got {value!r}'
                 )
         self.pair_by = pair_by
         self.top = top
@@ -105,7 +105,7 @@ class QueryTap(Tap):
         own, other = (query_head(*pair) for pair in zip(models, ('student', 'teacher')))
         require_assigner(own, 'student')
         require_same_scores(own, other)
-        counts = [num_layers(model) for model in models]
+        counts = [num_layers(*pair) for pair in zip(models, ('student', 'teacher'))]
         chosen = [
             _indices(*each)
             for each in zip(
@@ -163,14 +163,20 @@ class QueryTap(Tap):
 
         return teacher.once(('pairs of queries', self.top, layer, teacher_layer), pairs)
 
-    def _weighted(self, pairs: QueryPairs, teacher: DetectorTeacherView, layer: int) -> Pair:
-        """Weight and divisor of the sum over the pairs.
+    def _weights(self, pairs: QueryPairs, teacher: DetectorTeacherView, layer: int) -> Pair:
+        """Weight and divisor of the sum over the pairs; the same for all taps on these.
 
         Args:
             pairs: Those of the layer.
             teacher: The teacher's view.
             layer: Decoder layer of the teacher.
         """
+        return teacher.once(
+            ('weights of pairs', id(pairs), self.weigh_by),
+            lambda: self._weighted(pairs, teacher, layer),
+        )
+
+    def _weighted(self, pairs: QueryPairs, teacher: DetectorTeacherView, layer: int) -> Pair:
         if self.weigh_by is None:
             count = torch.full((), float(len(pairs.images)), device=pairs.images.device)
             return dict(avg_factor=mean_of_processes(count).clamp(min=1))
@@ -206,7 +212,8 @@ class QueryLogitsTap(QueryTap):
 
     def class_rows(self, teacher: nn.Module) -> Tensor:
         # Several layers share one class cost: that of the last one.
-        return query_class_weights(query_head(teacher, 'teacher'), self.compared[-1][1])
+        last = max(layer for _, layer in self.compared)
+        return query_class_weights(query_head(teacher, 'teacher'), last)
 
     def _bound(self, head: nn.Module) -> Binding:
         return Binding(num_classes=head.cls_out_channels, background=is_softmax(head))
@@ -224,7 +231,7 @@ class QueryLogitsTap(QueryTap):
             teacher=pairs.of_teacher(teacher.queries().logits[teacher_layer]),
         )
         if self.yields != 'logits':
-            return {**pair, **self._weighted(pairs, teacher, teacher_layer)}
+            return {**pair, **self._weights(pairs, teacher, teacher_layer)}
         return dict(pair, target=pairs.labels) if 'target' in self.gives else pair
 
 
@@ -235,26 +242,7 @@ class QueryBoxesTap(QueryTap):
         pair_by, top, layers, teacher_layers, layer_weights, weigh_by: See :class:`QueryTap`.
     """
 
-    yields: ClassVar[str] = 'query_boxes'
-
-    def __init__(
-        self,
-        *,
-        pair_by: str = 'targets',
-        top: int | None = None,
-        layers: str | Sequence[int] = 'last',
-        teacher_layers: str | Sequence[int] | None = None,
-        layer_weights: Sequence[float] | None = None,
-        weigh_by: str | None = 'teacher',
-    ) -> None:
-        super().__init__(
-            pair_by=pair_by,
-            top=top,
-            layers=layers,
-            teacher_layers=teacher_layers,
-            layer_weights=layer_weights,
-            weigh_by=weigh_by,
-        )
+    yields: str = 'query_boxes'
 
     def _pair(
         self,
@@ -267,7 +255,7 @@ class QueryBoxesTap(QueryTap):
         return dict(
             student=pairs.of_student(student.queries().boxes[layer]),
             teacher=pairs.of_teacher(teacher.queries().boxes[teacher_layer]),
-            **self._weighted(pairs, teacher, teacher_layer),
+            **self._weights(pairs, teacher, teacher_layer),
         )
 
 
@@ -278,6 +266,7 @@ def _is_choice(value: Any) -> bool:
         isinstance(value, Sequence)
         and len(value) > 0
         and all(is_integer(index, 0) for index in value)
+        and len(set(value)) == len(value)
     )
 
 

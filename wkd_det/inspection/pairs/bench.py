@@ -186,7 +186,7 @@ class Bench:
         batch = random_images(self.model, count=self.count, size=self.size)
         data = self.model.data_preprocessor(batch, True)
         images = data['inputs'] if isinstance(data, Mapping) else data[0]
-        if self.model._repeats_grey(self.teacher):
+        if self.model.repeats_grey_for(self.teacher):
             images = images.repeat(1, 3, 1, 1)
         network = self.model.network_of(module)
         run = getattr(network, 'extract_feat', network)

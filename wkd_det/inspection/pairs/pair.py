@@ -169,11 +169,8 @@ def _kind(cls: Any) -> str:
     """
     if isinstance(cls, type) and issubclass(cls, Classifier):
         return CLASSIFICATION
-    if find_spec('mmdet') is not None:
-        from mmdet.models.detectors import BaseDetector
-
-        if isinstance(cls, type) and issubclass(cls, BaseDetector):
-            return DETECTION
+    if _is_for_detection(cls):
+        return DETECTION
     raise ValueError(
         f'{cls.__name__} is neither a detector of MMDetection nor a Classifier of this package'
     )
@@ -212,7 +209,7 @@ def _check_kinds(pair: Pair) -> None:
         raise KeyError(f'teacher.config {pair.teacher["config"]} has no model section')
     cls = _class_of(f'the teacher {pair.teacher["config"]}', config.model)
     bare = not (isinstance(cls, type) and issubclass(cls, Classifier))
-    if not pair.is_detection and bare and not _is_detector(cls):
+    if not pair.is_detection and bare and not _is_for_detection(cls):
         return  # a bare network may teach a classifier
     if _kind(cls) != pair.kind:
         raise ValueError(
@@ -221,9 +218,12 @@ def _check_kinds(pair: Pair) -> None:
         )
 
 
-def _is_detector(cls: Any) -> bool:
+def _is_for_detection(cls: Any) -> bool:
+    """Whether a class is a detector, or a teacher of maps for detectors."""
     if find_spec('mmdet') is None or not isinstance(cls, type):
         return False
     from mmdet.models.detectors import BaseDetector
 
-    return issubclass(cls, BaseDetector)
+    from wkd_det.detection.timm_maps import TimmMaps
+
+    return issubclass(cls, (BaseDetector, TimmMaps))

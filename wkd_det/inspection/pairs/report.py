@@ -99,6 +99,8 @@ def _cells(side: Side | None) -> tuple[str, str, str, str]:
 def _classes(classes: Classes) -> list[str]:
     lines = [f'Classes (student {_number(classes.own)}, teacher {_number(classes.other)})']
     names, others = classes.names, classes.teacher_names
+    if classes.other == 0:
+        return [*lines, '  the teacher has none, so none are compared']
     if names is None or others is None:
         unknown = [
             owner for owner, known in (('student', names), ('teacher', others)) if known is None

@@ -17,7 +17,7 @@ from wkd_det.testing import random_batch
 LD = dict(tap='box_distributions', loss=dict(type='LDLoss'))
 KD = dict(tap='dense_logits', loss=dict(type='SigmoidKDLoss'))
 WKD = dict(type='WKDSigmoidLoss', cost=dict(type='ClassifierCost'))
-BOX = dict(tap='query_boxes', loss=dict(type='QueryBoxLoss'))
+BOX = dict(tap='query_boxes', weigh_by='teacher', loss=dict(type='QueryBoxLoss'))
 TERMS = dict(
     GFL=dict(
         loss_weights=LD,
