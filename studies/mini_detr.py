@@ -14,7 +14,7 @@
 _base_ = '_base_/mini.py'
 
 title = 'DINO on the mini set, 600 steps'
-commit = '351e3970c222406b50f6dc203006cadbe6257cb2'
+commit = '1ef06130235979bfead31475c19592e34a3e963f'
 metrics = [dict(key='coco/bbox_mAP_50', title='AP50'), dict(key='coco/bbox_mAP_75', title='AP75')]
 seeds = [1, 2, 3]
 length = 600
