@@ -351,8 +351,8 @@ def refused(student, teacher, match, **changes):
 @pytest.mark.parametrize(
     ('student', 'teacher', 'match', 'changes'),
     [
-        ('GFL', 'DINO', 'student .*GFL has no queries: .* and it has a GFLHead', {}),
-        ('DINO', 'FasterRCNN', 'teacher FasterRCNN has no queries: .* it has none', {}),
+        ('GFL', 'DINO', 'student .*GFL has no queries: .* got GFLHead', {}),
+        ('DINO', 'FasterRCNN', 'teacher FasterRCNN has no queries: .* got none', {}),
         ('DINO', 'GFL', 'teacher GFL has no queries',
          dict(tap='memory', loss=dict(type='FitNetLoss'))),
         ('DINO', 'DETR', 'DETRHead of the teacher has a softmax over classes and the DINOHead', {}),
