@@ -6,12 +6,12 @@ import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import init_default_scope
-from torch import distributed, multiprocessing, nn
+from torch import distributed, multiprocessing
 from torch.testing import assert_close
 
 import wkd_det  # noqa: F401  registers everything, also in the processes started here
 from dense_cases import build, teacher_section
-from query_cases import query_teacher, tiny_queries
+from query_cases import query_teacher, tiny_queries, without_chance
 from wkd_det.testing import random_batch
 
 LD = dict(tap='box_distributions', loss=dict(type='LDLoss'))
@@ -42,11 +42,9 @@ BOXES = (1, 4, 0, 2)
 
 def model_of(kind, section):
     init_default_scope('mmdet')
-    student = kind if kind == 'GFL' else tiny_queries(kind)
+    student = kind if kind == 'GFL' else tiny_queries(kind, ties=False)
     model = build(student, section, TERMS[kind])
-    for module in model.modules():
-        if isinstance(module, (nn.BatchNorm2d, nn.Dropout, nn.MultiheadAttention)):
-            module.eval()  # statistics and chance would differ
+    without_chance(model)
     return model
 
 

@@ -30,6 +30,8 @@ KINDS = {
     'FCOS': 'FCOS',
     'ATSS': 'ATSS',
     'GFL': 'GFL',
+    'RTMDet': 'RTMDet',
+    'DINO': 'DINO',
 }
 CONV = dict(type='ConvConnector', kernel_size=1)
 LOGITS = {
@@ -122,6 +124,15 @@ def detector_terms(method, kind):
             loss_x=dict(tap='crossed_dense_logits', depth=1, loss=DENSE['QFL-KD']),
             loss_y=dict(tap='crossed_box_distributions', depth=1, loss=SIDES['LD']),
         ),
+        'KD-query': dict(
+            loss_x=dict(tap='query_logits', loss=DENSE['sigmoid KD']),
+            loss_y=dict(tap='query_boxes', loss=dict(type='QueryBoxLoss')),
+        ),
+        'WKD-L-query': dict(
+            loss_x=dict(tap='query_logits', layers='all', loss=DENSE['WKD-L-dense']),
+            loss_y=dict(tap='query_boxes', loss=dict(type='QueryBoxLoss')),
+        ),
+        'WKD-F-memory': dict(loss_x=dict(tap='memory', levels=[0], connector=CONV, loss=feature)),
         'WKD box term': dict(loss_x=dict(tap='roi_boxes', loss=dict(type='BoxLoss'), **stage)),
         'CAT-KD': dict(loss_x=dict(tap='class_activation', loss=dict(type='CATKDLoss'))),
         'FGFI': dict(loss_x=dict(tap='imitation', connector=CONV, loss=dict(type='FGFILoss'))),
@@ -219,6 +230,7 @@ def test_the_matrix_is_complete():
         *SIDES,
         *OF_CLASSIFIERS,
         *('WKD-F on RoIs', 'WKD box term', 'CAT-KD', 'FGFI', 'ICD', 'CrossKD'),
+        *('WKD-L-query', 'KD-query', 'WKD-F-memory'),
     }
     assert {kind for _, kind in CELLS} == {*KINDS, 'classifiers'}
     assert set(CELLS.values()) == {'yes', '–'}
@@ -243,7 +255,8 @@ def test_a_gap_is_refused(method, kind, teacher_of):
     name = KINDS.get(kind, 'classifier')
     reasons = (
         'has no RoI head|no such module|no module has that name|needs anchors|which .* does not '
-        'give|tap must be one of|needs the sizes|has a RoI head|predicts no distributions'
+        'give|tap must be one of|needs the sizes|has a RoI head|predicts no distributions|'
+        'has no queries|is no dense head over the levels|has no cls_convs and reg_convs'
     )
     with pytest.raises((ValueError, KeyError), match=reasons):
         losses_of(name, [method], teacher_of(name))

@@ -271,8 +271,11 @@ def test_mistakes_of_the_command_itself(pair):
     assert sentence(output) == 'error: no such file: nowhere.py'
     output = explain(student, *teacher, '--method', 'wkdf', code=2)
     assert "--method must name a method, got 'wkdf'; near matches are wkd-f, " in output
-    output = explain(student, *teacher, '--write', student, code=2)
-    assert sentence(output) == f'error: {student} is there already: --force overwrites it'
+    there = pair / 'there.py'
+    there.touch()
+    output = explain(student, *teacher, '--write', there, code=2)
+    assert sentence(output) == f'error: {there} is there already: --force overwrites it'
+    there.unlink()
     output = explain(student, *teacher, '--write', 'a.yaml', code=2)
     assert sentence(output) == 'error: --write takes a path that ends in .py, got a.yaml'
     assert 'error: the following arguments are required: student' in explain(code=2)

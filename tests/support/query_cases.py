@@ -7,6 +7,7 @@ from typing import Any
 
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
+from torch import nn
 
 from wkd_det.detection.detectors import distilled
 from wkd_det.testing import save_detector, tiny_detector
@@ -32,8 +33,13 @@ def tiny_queries(
     width: int = 32,
     layers: int = 2,
     queries: int = 12,
+    ties: bool = True,
 ) -> Any:
-    """A model config with a narrow ResNet-18 and a narrow transformer; its class is registered."""
+    """A model config with a narrow ResNet-18 and a narrow transformer; its class is registered.
+
+    Without ``ties`` the assigner looks at no distances of coordinates: two queries on one side of
+    two objects cost the same either way round, and the last bit decides.
+    """
     init_default_scope('mmdet')
     model = tiny_detector(KINDS[kind], num_classes=num_classes, base_channels=base_channels)
     _set(model, dict(num_layers=layers, num_queries=queries))
@@ -41,6 +47,9 @@ def tiny_queries(
         _set(model, dict(embed_dims=width, out_channels=width, num_feats=width // 2))
         model.bbox_head.embed_dims = width
         model.neck.update(norm_cfg=None, bias=True)
+    if not ties:
+        costs = model.train_cfg.assigner.match_costs
+        costs[:] = [cost for cost in costs if cost.type != 'BBoxL1Cost']
     distilled(MODELS.get(model.type))
     return model
 
@@ -53,6 +62,13 @@ def query_teacher(folder: Path, kind: str, **options: Any) -> dict[str, Any]:
     path = folder / f'{kind}{len(list(folder.iterdir()))}.pth'
     save_detector(config, path, class_names=class_names)
     return dict(config=config, checkpoint=str(path))
+
+
+def without_chance(model: nn.Module) -> None:
+    """Switch off, in training mode, what depends on chance or on the rest of the batch."""
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm2d, nn.Dropout, nn.MultiheadAttention)):
+            module.eval()
 
 
 def _set(section: Any, sizes: dict[str, int]) -> None:

@@ -65,10 +65,10 @@ def query_head(model: nn.Module, owner: str) -> DETRHead:
     """
     head, kind = getattr(model, HEAD, None), type(model).__name__
     if not is_query_detector(model) or not isinstance(head, DETRHead):
-        found = 'none' if head is None else f'a {type(head).__name__}'
+        found = 'none' if head is None else type(head).__name__
         raise ValueError(
             f'the {owner} {kind} has no queries: its {HEAD} must be a DETRHead behind a '
-            f'transformer, and it has {found}'
+            f'transformer, got {found}'
         )
     more = [name for name in needed_arguments(head) if name not in _GIVEN]
     if more:
