@@ -45,6 +45,12 @@ def _what_only_takes_time():
         yield
 
 
+@pytest.fixture(scope='module', autouse=True)
+def _scope():
+    """The scope of MMDetection for fixtures of a file, which are made before its first test."""
+    init_default_scope('mmdet')
+
+
 @pytest.fixture(autouse=True)
 def _quiet_and_fresh():
     """One scope, one seed and no class names left over from the runner of another test."""
