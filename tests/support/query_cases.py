@@ -11,6 +11,7 @@ from torch import nn
 
 from wkd_det.detection.detectors import distilled
 from wkd_det.testing import save_detector, tiny_detector
+from wkd_det.testing.detectors import set_sizes
 
 KINDS = {
     'DETR': 'detr/detr_r50_8xb2-150e_coco.py',
@@ -42,9 +43,9 @@ def tiny_queries(
     """
     init_default_scope('mmdet')
     model = tiny_detector(KINDS[kind], num_classes=num_classes, base_channels=base_channels)
-    _set(model, dict(num_layers=layers, num_queries=queries))
+    set_sizes(model, dict(num_layers=layers, num_queries=queries))
     if kind not in _OF_ONE_WIDTH:
-        _set(model, dict(embed_dims=width, out_channels=width, num_feats=width // 2))
+        set_sizes(model, dict(embed_dims=width, out_channels=width, num_feats=width // 2))
         model.bbox_head.embed_dims = width
         model.neck.update(norm_cfg=None, bias=True)
     if not ties:
@@ -69,15 +70,3 @@ def without_chance(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, (nn.BatchNorm2d, nn.Dropout, nn.MultiheadAttention)):
             module.eval()
-
-
-def _set(section: Any, sizes: dict[str, int]) -> None:
-    if isinstance(section, list):
-        for item in section:
-            _set(item, sizes)
-    if not isinstance(section, dict):
-        return
-    for key, value in section.items():
-        if key in sizes and isinstance(value, int) and not isinstance(value, bool):
-            section[key] = sizes[key]
-        _set(value, sizes)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from wkd_det import registry
 from wkd_det.detection.dense import HEAD
-from wkd_det.detection.geometry import PLACES, Levels, as_maps, without_image
+from wkd_det.detection.geometry import PLACES, Levels, as_maps, roi_place, without_image
 from wkd_det.detection.heads import image_context
-from wkd_det.detection.transformers import is_query_detector
+from wkd_det.detection.transformers import MEMORY, is_query_detector, memory_levels
 from wkd_det.distillation.empty import empty_copy, empty_network
 from wkd_det.distillation.images import image_channels
 from wkd_det.distillation.recording import INPUT, Recorded, recording
@@ -38,7 +38,7 @@ class DryRun:
     device: str
     """Where it ran: ``'meta'``, or another where an operator has no form there."""
     places: Mapping[str, Levels]
-    """Those of ``PLACES`` that the detector has, and that ran."""
+    """Those of ``PLACES`` that the detector has, and that ran; with a transformer its memory."""
     modules: Mapping[str, tuple[int, ...]]
     """Shapes of what modules return, and with ``:input`` of what they are given, by name."""
     refused: Mapping[str, str]
@@ -178,6 +178,10 @@ def _run(network: nn.Module, device: str, size: int) -> DryRun:
                 stopped[place] = str(error)
         elif reason is not None and _has(network, place):
             stopped[place] = reason
+    if is_query_detector(network) and hasattr(network.encoder, 'embed_dims'):
+        place = roi_place(network)
+        if place in places:
+            places[MEMORY] = memory_levels(network, places[place])
     modules, refused = {}, {}
     for name in names:
         if name in recorded:

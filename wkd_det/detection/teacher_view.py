@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from functools import cached_property
 from itertools import count
 from typing import Any
@@ -45,8 +45,6 @@ from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.transformers import (
     ENCODER,
     MEMORY,
-    is_query_detector,
-    memory_levels,
     memory_maps,
     run_transformer,
 )
@@ -202,12 +200,8 @@ class DetectorTeacherView(TeacherView):
         maps, (own, other) = self._for_each_branch(self._teacher.given(maps)), self._batch_sizes()
         if own == other:
             return maps
-        levels = self._teacher.once('levels', lambda: dry_run(self.module).places)
-        if place == MEMORY:
-            found = memory_levels(self.module, levels[roi_place(self.module)])
-        else:
-            found = levels.get(place)
-        return fitted_maps(maps, own, other, found and found.strides)
+        levels = self._teacher.once('levels', lambda: dry_run(self.module).places).get(place)
+        return fitted_maps(maps, own, other, levels and levels.strides)
 
     def fitted(self, module: str, features: Tensor) -> Tensor:
         if module.startswith('roi_head.'):  # one row per RoI
@@ -405,8 +399,6 @@ class DetectorTeacherView(TeacherView):
         elif part == 'roi_head':
             for index in self._student.stage_numbers:
                 self._raw(self._student.stage(index).rois, index)
-        elif is_query_detector(self.module):
-            self._run_transformer()
         else:  # a dense head
             maps = self._maps(roi_place(self.module))
             computing = self._teacher.computing(self.inputs)
@@ -418,14 +410,12 @@ class DetectorTeacherView(TeacherView):
 
     @torch.no_grad()
     def _transformed(self) -> None:
-        parts = {module_of(name).split('.')[0] for name in self._modules} - {*PLACES}
+        names = [name for name in self._modules if module_of(name).split('.')[0] not in PLACES]
         given, sizes = self._maps(roi_place(self.module)), self._student.image_sizes
         maps = tuple(one.contiguous() for one in given)  # some transformers view them
-        with ExitStack() as stack:
-            for part in parts:
-                stack.enter_context(self._recording(part))
-            stack.enter_context(self._teacher.computing(self.inputs, mixed=True))
-            run_transformer(self.module, maps, self.inputs, sizes, encoder_only=parts == {ENCODER})
+        computing = self._teacher.computing(self.inputs, mixed=True)
+        with recording(self.module, names, into=self._outputs), computing:
+            run_transformer(self.module, maps, self.inputs, sizes, encoder_only=names == [ENCODER])
 
     def _recording(self, part: str) -> AbstractContextManager[Recorded]:
         names = [name for name in self._modules if module_of(name).split('.')[0] == part]

@@ -249,7 +249,7 @@ def tiny_detector(
     )
     if 'num_queries' in model:  # encodings of positions are as wide as the transformer
         del small['in_channels'], small['out_channels']
-    _shrink(model, small)
+    set_sizes(model, small)
     neck = model.neck[0] if isinstance(model.neck, list) else model.neck
     stages = range(4)[-len(neck.in_channels) :]
     neck.in_channels = [base_channels * 2**stage for stage in stages]
@@ -259,16 +259,17 @@ def tiny_detector(
     return model
 
 
-def _shrink(section: Any, small: dict[str, int]) -> None:
+def set_sizes(section: Any, sizes: dict[str, int]) -> None:
+    """Set numbers of a model config by their keys, at any depth, where they are set already."""
     if isinstance(section, list):
         for item in section:
-            _shrink(item, small)
+            set_sizes(item, sizes)
     if not isinstance(section, dict):
         return
     for key, value in section.items():
-        if key in small and isinstance(value, int):
-            section[key] = small[key]
-        _shrink(value, small)
+        if key in sizes and isinstance(value, int):
+            section[key] = sizes[key]
+        set_sizes(value, sizes)
     if section.get('type') == 'RoIAlign':
         section['use_torchvision'] = True
 

@@ -3,32 +3,15 @@
 #
 # MMDetection's DINO has the width 256 built in (the encoding of reference points). One level of
 # 6 x 6 pixels halves the time of a step that has 12 x 12 and 6 x 6.
+_base_ = 'resnet18_mini.py'
+
 model = dict(
     type='DINO',
     num_queries=20,  # a scene has at most six digits
     with_box_refine=True,
     as_two_stage=True,
-    data_preprocessor=dict(
-        type='DetDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_size_divisor=1,
-    ),
-    backbone=dict(
-        type='ResNet',
-        depth=18,
-        base_channels=16,
-        num_stages=3,
-        strides=(1, 2, 2),
-        dilations=(1, 1, 1),
-        out_indices=(2,),
-        # No large network was pretrained: nothing is frozen, and batch normalisation learns.
-        frozen_stages=-1,
-        norm_cfg=dict(type='BN', requires_grad=True),
-        norm_eval=False,
-        style='pytorch',
-    ),
+    data_preprocessor=dict(pad_size_divisor=1),
+    backbone=dict(out_indices=(2,)),
     neck=dict(
         type='ChannelMapper',
         in_channels=[64],

@@ -1,28 +1,11 @@
 # GFL for the mini data set: three stages of a ResNet-18 of 16 base channels, an FPN of 32 on two of
 # them, two convolutions in each branch of the head, from scratch.
+_base_ = 'resnet18_mini.py'
+
 model = dict(
     type='GFL',
-    data_preprocessor=dict(
-        type='DetDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_size_divisor=32,
-    ),
-    backbone=dict(
-        type='ResNet',
-        depth=18,
-        base_channels=16,
-        num_stages=3,
-        strides=(1, 2, 2),
-        dilations=(1, 1, 1),
-        out_indices=(0, 1, 2),
-        # Nothing is pretrained, so nothing is frozen and batch normalisation learns.
-        frozen_stages=-1,
-        norm_cfg=dict(type='BN', requires_grad=True),
-        norm_eval=False,
-        style='pytorch',
-    ),
+    data_preprocessor=dict(pad_size_divisor=32),
+    backbone=dict(out_indices=(0, 1, 2)),
     neck=dict(
         type='FPN',
         in_channels=[16, 32, 64],

@@ -8,8 +8,6 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from wkd_det.connectors import Connector
-from wkd_det.detection.dry_run import DryRun
-from wkd_det.detection.geometry import Levels
 from wkd_det.distillation.tap import Binding, Slot, Tap, common_part
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
 from wkd_det.ops.checks import check_weights, is_integer
@@ -63,7 +61,7 @@ class MapTap(Tap):
         """Strides of all levels of the student and of the teacher, known once both networks are."""
 
     def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:
-        levels = [self.levels_of(run) for run in (student.dry_run(), student.dry_run(teacher))]
+        levels = [run.levels(self.place) for run in (student.dry_run(), student.dry_run(teacher))]
         self.strides = tuple(one.strides for one in levels)
         own, other = (one.channels for one in levels)
         if self.levels is None:
@@ -85,14 +83,6 @@ class MapTap(Tap):
             Slot(own[i], other[j], (i,)) for i, j in zip(self.levels, self.teacher_levels)
         )
         return Binding(slots=slots, joins_levels=True)
-
-    def levels_of(self, run: DryRun) -> Levels:
-        """Channels, sizes and strides of the maps of a network.
-
-        Args:
-            run: Its dry run.
-        """
-        return run.levels(self.place)
 
     def check(self, connectors: Sequence[Connector]) -> None:
         own, other = self.strides

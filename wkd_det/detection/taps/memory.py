@@ -7,11 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from wkd_det.detection.dry_run import DryRun
-from wkd_det.detection.geometry import Levels, roi_place
 from wkd_det.detection.queries import query_head
 from wkd_det.detection.taps.maps import MapTap
-from wkd_det.detection.transformers import ENCODER, MEMORY, memory_levels
+from wkd_det.detection.transformers import ENCODER, MEMORY
 from wkd_det.distillation.tap import Binding
 
 
@@ -33,6 +31,3 @@ class MemoryTap(MapTap):
         for run, owner in ((student.dry_run(), 'student'), (student.dry_run(teacher), 'teacher')):
             query_head(run.network, owner)  # what has none has no encoder either
         return super().bind(student, teacher)
-
-    def levels_of(self, run: DryRun) -> Levels:
-        return memory_levels(run.network, run.levels(roi_place(run.network)))

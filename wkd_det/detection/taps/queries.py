@@ -60,6 +60,8 @@ class QueryTap(Tap):
         teacher's queries; here it is not.
     """
 
+    part: ClassVar[str]
+    """Which of the outputs is compared."""
     student_modules: tuple[str, ...] = (HEAD,)
     teacher_modules: tuple[str, ...] = (HEAD,)
 
@@ -144,43 +146,39 @@ class QueryTap(Tap):
         teacher_layer: int,
     ) -> Pair:
         """Arguments of the loss from a decoder layer of each network."""
-        raise NotImplementedError
+        own, other = student.queries(), teacher.queries()
+        key = self.top, layer, teacher_layer  # the same for all taps that ask for these pairs
 
-    def _queries(
-        self,
-        student: DetectorStudentView,
-        teacher: DetectorTeacherView,
-        layer: int,
-        teacher_layer: int,
-    ) -> QueryPairs:
-        """Pairs of a layer; the same for all taps that ask for these."""
-
-        def pairs() -> QueryPairs:
-            matcher = teacher.once('queries', lambda: student.query_matcher(teacher.queries()))
+        def matched() -> QueryPairs:
+            matcher = teacher.once('queries', lambda: student.query_matcher(other))
             if self.top is None:
                 return matcher.by_targets(layer, teacher_layer)
             return matcher.by_teacher(layer, teacher_layer, self.top)
 
-        return teacher.once(('pairs of queries', self.top, layer, teacher_layer), pairs)
+        pairs = teacher.once(('pairs of queries', *key), matched)
+        pair = dict(
+            student=pairs.of_student(getattr(own, self.part)[layer]),
+            teacher=pairs.of_teacher(getattr(other, self.part)[teacher_layer]),
+        )
+        if self.yields == 'logits':  # of a softmax, whose losses take no weights
+            return dict(pair, target=pairs.labels) if 'target' in self.gives else pair
+        weights = teacher.once(
+            ('weights of queries', self.weigh_by, *key),
+            lambda: self._weights(pairs, other.scores(teacher_layer)),
+        )
+        return {**pair, **weights}
 
-    def _weights(self, pairs: QueryPairs, teacher: DetectorTeacherView, layer: int) -> Pair:
-        """Weight and divisor of the sum over the pairs; the same for all taps on these.
+    def _weights(self, pairs: QueryPairs, scores: Tensor) -> Pair:
+        """Weight and divisor of the sum over the pairs.
 
         Args:
-            pairs: Those of the layer.
-            teacher: The teacher's view.
-            layer: Decoder layer of the teacher.
+            pairs: Those of a layer.
+            scores: Scores of the teacher's queries there, ``(N, Q)``.
         """
-        return teacher.once(
-            ('weights of pairs', id(pairs), self.weigh_by),
-            lambda: self._weighted(pairs, teacher, layer),
-        )
-
-    def _weighted(self, pairs: QueryPairs, teacher: DetectorTeacherView, layer: int) -> Pair:
         if self.weigh_by is None:
             count = torch.full((), float(len(pairs.images)), device=pairs.images.device)
             return dict(avg_factor=mean_of_processes(count).clamp(min=1))
-        weight = pairs.of_teacher(teacher.queries().scores(layer))
+        weight = pairs.of_teacher(scores)
         return dict(weight=weight, avg_factor=mean_of_processes(weight.sum()).clamp(min=_SMALLEST))
 
 
@@ -196,6 +194,7 @@ class QueryLogitsTap(QueryTap):
     """
 
     yields: str = 'dense_logits'
+    part: ClassVar[str] = 'logits'
     compares_classes: ClassVar[bool] = True
 
     def look(self, student: nn.Module) -> None:
@@ -218,22 +217,6 @@ class QueryLogitsTap(QueryTap):
     def _bound(self, head: nn.Module) -> Binding:
         return Binding(num_classes=head.cls_out_channels, background=is_softmax(head))
 
-    def _pair(
-        self,
-        student: DetectorStudentView,
-        teacher: DetectorTeacherView,
-        layer: int,
-        teacher_layer: int,
-    ) -> Pair:
-        pairs = self._queries(student, teacher, layer, teacher_layer)
-        pair = dict(
-            student=pairs.of_student(student.queries().logits[layer]),
-            teacher=pairs.of_teacher(teacher.queries().logits[teacher_layer]),
-        )
-        if self.yields != 'logits':
-            return {**pair, **self._weights(pairs, teacher, teacher_layer)}
-        return dict(pair, target=pairs.labels) if 'target' in self.gives else pair
-
 
 class QueryBoxesTap(QueryTap):
     """Boxes of pairs of queries: centre, width and height in shares of the image.
@@ -243,20 +226,7 @@ class QueryBoxesTap(QueryTap):
     """
 
     yields: str = 'query_boxes'
-
-    def _pair(
-        self,
-        student: DetectorStudentView,
-        teacher: DetectorTeacherView,
-        layer: int,
-        teacher_layer: int,
-    ) -> Pair:
-        pairs = self._queries(student, teacher, layer, teacher_layer)
-        return dict(
-            student=pairs.of_student(student.queries().boxes[layer]),
-            teacher=pairs.of_teacher(teacher.queries().boxes[teacher_layer]),
-            **self._weights(pairs, teacher, teacher_layer),
-        )
+    part: ClassVar[str] = 'boxes'
 
 
 def _is_choice(value: Any) -> bool:
