@@ -10,7 +10,7 @@ _base_ = '_base_/cifar100_equal.py'
 title = 'CIFAR-100, 450 images a class, 6 epochs'
 seeds = [1, 2, 3, 4, 5, 6, 7, 8]
 length = 6
-search = dict(length=3)
+search = dict(length=3, check=dict(factors=2))
 lengths = ['cifar100_3e.py', 'cifar100_12e.py']
 records = 'studies/results/cifar100'
 
@@ -55,11 +55,6 @@ _rivals = dict(  # title, config, term, its keys that the search scales, overrid
         {**_logits, _term.format('nkd.loss.loss_weight'): 1.0}, _few,
     ),
     wttm=('WTTM', 'wttm', 'wttm', ['loss_weight'], _logits, _few),
-    crd=(
-        'CRD', 'crd', 'crd', ['loss_weight'],
-        {**_teacher, 'train_dataloader.dataset.with_index': True}, _few,
-    ),
-    rkd=('RKD', 'rkd', 'rkd', ['distance_weight', 'angle_weight'], _teacher, _few),
 )  # fmt: skip
 methods = dict(
     plain_equal=dict(length=18),
