@@ -8,8 +8,8 @@ has a record is never trained again, and interrupted runs go on. In the folder o
 work_dir, or that of --output, appear table.md, results.csv and figures. docs/compare.md describes
 the format of a spec and how sure the numbers are.
 
-Exit code: 0 if the study is complete, 1 after an error, 3 if runs are missing that other shards or
-processes do.
+Exit code: 0 if all is done (with --only, of those methods), 1 after an error, 3 if runs are missing
+that other shards or processes do.
 """
 
 from __future__ import annotations
@@ -54,6 +54,13 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         '--wait',
         action='store_true',
         help='look every 30 s whether records that others make have come, and go on then',
+    )
+    parser.add_argument(
+        '--only',
+        metavar='METHOD',
+        nargs='+',
+        default=[],
+        help='train no runs but those of these methods of the spec, and the searches they borrow',
     )
     parser.add_argument('--report-only', action='store_true', help='report the records there are')
     parser.add_argument(
@@ -105,6 +112,7 @@ def main(argv: list[str] | None = None) -> None:
             discard=arguments.rerun_changed,
             retry=arguments.retry_failed,
             keep_checkpoints=arguments.keep_checkpoints,
+            only=arguments.only,
             output=arguments.output,
         )
         if arguments.report_only:

@@ -105,6 +105,18 @@ def test_a_shard_names_what_others_have_to_do(tmp_path):
     assert all(f'`{name}`' in table for name in missing)
 
 
+def test_some_methods_first(tmp_path):
+    path = write_spec(tmp_path)
+    assert study_of(path, only=['wkd']).run() == []
+    done = {f'final/wkd/seed_{seed}.json' for seed in (1, 2)}
+    assert records_in(tmp_path / 'results/spec') == done
+    table = (tmp_path / 'work/spec/table.md').read_text()
+    assert '**Missing**: 2 of 4 runs of the table: `final/plain/seed_1`' in table
+    assert study_of(path).run() == []
+    plain = {f'final/plain/seed_{seed}.json' for seed in (1, 2)}
+    assert records_in(tmp_path / 'results/spec') == done | plain
+
+
 def test_shards_that_wait_end_together(tmp_path, monkeypatch):
     monkeypatch.setattr(executor, 'POLL', 0.05)
     path = write_spec(tmp_path, search=fake_search())

@@ -110,6 +110,26 @@ def test_factors_may_be_those_of_another_method_or_study(tmp_path):
     assert [(key.method, key.point) for key in pending] == [('plain', (2, 1)), ('long', (2, 1))]
 
 
+def test_only_some_methods_and_the_searches_that_they_borrow(tmp_path):
+    config = write_fake(tmp_path)
+    methods = {
+        name: dict(config=config, weight='model.weight', **more)
+        for name, more in dict(plain={}, wkd={}, long=dict(like='plain')).items()
+    }
+    spec = read_spec(write_spec(tmp_path, methods=methods, search=fake_search()))
+    study = Study(spec)
+    assert {(key.stage, key.method) for key in study.pending(['long'])} == {(SEARCH, 'plain')}
+    assert {(key.stage, key.method) for key in study.later(['long'])} == {
+        (SEARCH, 'plain'),
+        (FINAL, 'long'),
+    }
+    answer(study, at_one)
+    finals = [key.name for key in study.pending(['long'])]
+    assert finals == ['final/long/seed_1', 'final/long/seed_2']
+    assert not study.later(['long'])
+    assert {key.method for key in study.pending()} == {'plain', 'wkd', 'long'}
+
+
 def test_all_of_a_search_have_failed(tmp_path):
     study = Study(read_spec(write_spec(tmp_path, search=fake_search())))
     for key in study.pending():

@@ -172,6 +172,12 @@ def test_wrong_shards(shard, capsys):
     assert '--shard: a shard must be I/N with 1 <= I <= N' in capsys.readouterr().err
 
 
+def test_unknown_methods(compared, capsys):
+    spec, *_ = compared
+    message = refused(capsys, spec, '--only', 'plain', 'kd')
+    assert f'only must name methods of {spec}: plain, wkd, got kd' in message
+
+
 def test_nothing_to_report(workplace, capsys):
     spec = write_spec(workplace, 'empty')
     assert 'nothing to report' in refused(capsys, spec, '--report-only')

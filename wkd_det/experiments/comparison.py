@@ -36,6 +36,7 @@ class Comparison:
         discard: Remove runs of other code, config or data instead of refusing them.
         retry: Start runs of the search again that have failed before.
         keep_checkpoints: Leave the checkpoints of finished runs.
+        only: Names of the methods whose runs are done here; empty for all.
         output: Folder of tables and figures.
     """
 
@@ -51,6 +52,7 @@ class Comparison:
         discard: bool = False,
         retry: bool = False,
         keep_checkpoints: bool = False,
+        only: Sequence[str] = (),
         output: Path | None = None,
     ) -> None:
         self.spec = spec
@@ -62,7 +64,13 @@ class Comparison:
         self.study = Study(spec, discard=discard)
         self.plan = Plan(spec, tools=tools, threads=threads, keep_checkpoints=keep_checkpoints)
         self.executor = Executor(
-            self.study, self.plan, shard=shard, jobs=jobs, waits=waits, before=self._check_code
+            self.study,
+            self.plan,
+            shard=shard,
+            jobs=jobs,
+            waits=waits,
+            only=only,
+            before=self._check_code,
         )
 
     def run(self) -> Sequence[str]:

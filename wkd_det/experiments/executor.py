@@ -12,6 +12,7 @@ from wkd_det.experiments.progress import Clock
 from wkd_det.experiments.run import ChangedError, RunError, TrainingRun
 from wkd_det.experiments.shards import LockedError, Shard
 from wkd_det.experiments.study import FINAL, Key, Study, length_of
+from wkd_det.ops.checks import listed
 
 TAG = '[compare]'
 POLL = 30.0
@@ -32,7 +33,12 @@ class Executor:
         shard: Share of the runs that is done here.
         jobs: Number of processes at once.
         waits: Wait for runs of other shards, and for those at which other processes are at work.
+        only: Names of the methods whose runs are done here, with the searches that they borrow;
+            empty for all.
         before: Called before each run is started; it refuses by an exception.
+
+    Raises:
+        KeyError: If the study has no method of a name in ``only``.
     """
 
     def __init__(
@@ -43,13 +49,22 @@ class Executor:
         shard: Shard,
         jobs: int,
         waits: bool,
+        only: Sequence[str] = (),
         before: Callable[[], None],
     ) -> None:
+        known = [method.name for method in study.spec.methods]
+        unknown = [name for name in only if name not in known]
+        if unknown:
+            raise KeyError(
+                f'only must name methods of {study.spec.path}: {listed(known, 30)}, '
+                f'got {listed(unknown)}'
+            )
         self.study = study
         self.plan = plan
         self.shard = shard
         self.jobs = jobs
         self.waits = waits
+        self.only = only
         self.before = before
         self.clock = Clock(jobs)
         self.failures: dict[str, str] = {}
@@ -100,14 +115,14 @@ class Executor:
     def _pending(self) -> list[Key]:
         """Return the runs that are missing and neither at work nor failed here."""
         at_work = set(self._working.values())
-        pending = self.study.pending()
+        pending = self.study.pending(self.only)
         unseen = [key for key in self.study.records() if key not in self._checked]
         for key in unseen:
             self.plan.run(key).check(discard=self.study.discard)
             self._checked.add(key)
         if unseen:
             self.clock.learn(self.study.records().values())
-            pending = self.study.pending()  # some may have been removed
+            pending = self.study.pending(self.only)  # some may have been removed
         return [key for key in pending if key not in at_work and key.name not in self.failures]
 
     def _is_ours(self, key: Key) -> bool:
@@ -115,7 +130,9 @@ class Executor:
 
     def _depends_on_others(self, pending: list[Key]) -> bool:
         """Whether runs are left for us that wait for others, or others are at work on ours."""
-        later = any(key.stage != FINAL or self.shard.owns(key.name) for key in self.study.later())
+        later = any(
+            key.stage != FINAL or self.shard.owns(key.name) for key in self.study.later(self.only)
+        )
         return later or any(self.shard.owns(key.name) for key in pending)
 
     def _start(self, keys: list[Key], pool: ThreadPoolExecutor) -> None:
@@ -170,7 +187,7 @@ class Executor:
         """
         found = [(key.method, float(self.plan.run(key).length)) for key in keys]
         usual = max((steps for _, steps in found), default=0.0)
-        for key in self.study.later():
+        for key in self.study.later(self.only):
             steps = length_of(self.study.spec, key) or usual
             found.append((key.method, steps / self.shard.count))
         return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -161,27 +161,32 @@ class Study:
                     key = None if point is None else Key(FINAL, method.name, point, seed)
                     yield method, seed, key
 
-    def pending(self) -> list[Key]:
-        """Return the runs that are missing and can be started: searches first, then the table."""
-        searched = [
-            key
-            for method in self.spec.methods
-            if method.like == method.name and self._lender is None
-            for key in self.choice(method).missing
-        ]
+    def pending(self, only: Collection[str] = ()) -> list[Key]:
+        """Return the runs that are missing and can be started: searches first, then the table.
+
+        Args:
+            only: Names of the methods of which runs are wanted, with the searches that they
+                borrow; empty for all.
+        """
+        searched = [key for method in self._searched(only) for key in self.choice(method).missing]
         searched.sort(key=lambda key: key.seed)
-        finals = [key for *_, key in self.finals() if key is not None and not self.record(key)]
+        finals = [
+            key
+            for method, _, key in self.finals()
+            if key is not None and (not only or method.name in only) and not self.record(key)
+        ]
         return searched + finals
 
-    def later(self) -> list[Key]:
+    def later(self, only: Collection[str] = ()) -> list[Key]:
         """Return the runs that cannot be started yet: their factors depend on other runs.
 
         The points in them are made up. Of a search it is what a grid that needs no widening takes.
+
+        Args:
+            only: As of :meth:`pending`.
         """
         found = []
-        for method in self.spec.methods:
-            if method.like != method.name or self._lender is not None:
-                continue
+        for method in self._searched(only):
             choice = self.choice(method)
             left = method.stages[len(choice.state.stages) + 1 :] if choice.missing else ()
             found += [
@@ -191,7 +196,9 @@ class Study:
                 for seed in self.spec.search.seeds
             ]
         return found + [
-            Key(FINAL, method.name, (), seed) for method, seed, key in self.finals() if key is None
+            Key(FINAL, method.name, (), seed)
+            for method, seed, key in self.finals()
+            if key is None and (not only or method.name in only)
         ]
 
     def results(self) -> dict[str, dict[int, dict[str, Any]]]:
@@ -210,6 +217,13 @@ class Study:
         """Return all records of the study that have been read so far, by name."""
         read = sorted(self._read.items(), key=lambda item: item[0].name)
         return {key: record for key, (_, record) in read}
+
+    def _searched(self, only: Collection[str]) -> list[Method]:
+        """Return the methods of this study whose searches give factors to the wanted ones."""
+        if self._lender is not None:
+            return []
+        names = {method.like for method in self.spec.methods if not only or method.name in only}
+        return [method for method in self.spec.methods if method.name in names]
 
     @cached_property
     def _lender(self) -> Study | None:
