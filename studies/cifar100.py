@@ -10,7 +10,7 @@ _base_ = '_base_/cifar100_equal.py'
 title = 'CIFAR-100, 450 images a class, 6 epochs'
 seeds = [1, 2, 3, 4, 5, 6, 7, 8]
 length = 6
-search = dict(length=3, check=dict(factors=2))
+search = dict(length=3, check=dict(factors=3))
 lengths = ['cifar100_3e.py', 'cifar100_12e.py']
 records = 'studies/results/cifar100'
 
@@ -42,18 +42,23 @@ _costs = dict(  # title, cost, and what else the arm says
     ),
 )
 _term = 'model.distill.loss_{}'
+
+_warm_up = {  # half an epoch of growing weight, as 20 are of the 240 that the authors train for
+    term: [dict(type='TermScheduleHook', terms=[f'loss_{term}'], by_epoch=False, warm_up=176)]
+    for term in ('dkd', 'reviewkd')
+}
+_dkd = {**_logits, _term.format('dkd.loss.beta'): 4.0, 'custom_hooks': _warm_up['dkd']}
+_lskd = {**_logits, 'model.ce_weight': 1.0, _term.format('kd.loss.loss_weight'): 30.0}
 _rivals = dict(  # title, config, term, its keys that the search scales, overrides, seeds
-    dkd=('DKD', 'dkd', 'dkd', ['beta'], {**_logits, _term.format('dkd.loss.beta'): 4.0}, None),
-    reviewkd=('ReviewKD', 'reviewkd', 'reviewkd', ['loss_weight'], _teacher, _five),
+    dkd=('DKD', 'dkd', 'dkd', ['beta'], _dkd, None),
+    reviewkd=(
+        'ReviewKD', 'reviewkd', 'reviewkd', ['loss_weight'],
+        {**_teacher, 'custom_hooks': _warm_up['reviewkd']}, _five,
+    ),
     fitnet_middle=('FitNet, middle map', 'fitnet', 'fitnet', ['loss_weight'], _teacher, _five),
-    lskd=(
-        'KD + LSKD', 'kd-lskd', 'kd', ['loss_weight'], {**_logits, 'model.ce_weight': 1.0}, _few,
-    ),
+    lskd=('KD + LSKD', 'kd-lskd', 'kd', ['loss_weight'], _lskd, _few),
     dist=('DIST', 'dist', 'dist', ['loss_weight'], _logits, _few),
-    nkd=(
-        'NKD', 'nkd', 'nkd', ['loss_weight'],
-        {**_logits, _term.format('nkd.loss.loss_weight'): 1.0}, _few,
-    ),
+    nkd=('NKD', 'nkd', 'nkd', ['gamma'], _logits, _few),
     wttm=('WTTM', 'wttm', 'wttm', ['loss_weight'], _logits, _few),
 )  # fmt: skip
 methods = dict(

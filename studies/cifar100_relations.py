@@ -9,7 +9,7 @@ _base_ = '_base_/cifar100_arms.py'
 title = 'CIFAR-100, relations between images, 6 epochs'
 seeds = [1, 2, 3]
 length = 6
-search = dict(length=3, check=dict(factors=2))
+search = dict(length=3, check=dict(factors=3))
 records = 'studies/results/cifar100'
 
 _arms = _base_.pop('methods')

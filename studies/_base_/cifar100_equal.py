@@ -1,5 +1,6 @@
 # The six arms, and a plain student of equal compute: of as many epochs as a spec says, in each of
-# which the images are cropped anew. A step with the live teacher costs three plain ones.
+# which the images are cropped anew, and searched at its own length. A step with the live teacher
+# costs three plain ones.
 _base_ = './cifar100_arms.py'
 
 methods = dict(
@@ -11,6 +12,5 @@ methods = dict(
             'train_dataloader.dataset.augmentations': None,
         },
         weight='model.ce_weight',
-        like='plain',
     ),
 )

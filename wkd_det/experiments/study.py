@@ -261,12 +261,18 @@ def about(spec: Spec, key: Key) -> dict[str, Any]:
 
 
 def length_of(spec: Spec, key: Key) -> int | None:
-    """Return the length of a run, or None if it is that of its config."""
-    if key.stage == SEARCH:
-        return spec.search.length or spec.length
-    if key.stage == CHECK:
-        return spec.search.check.length or spec.length
-    return spec.method(key.method).length or spec.length
+    """Return the length of a run, or None if it is that of its config.
+
+    A method with a length of its own is searched at the same share of its length as the others.
+    """
+    method = spec.method(key.method)
+    final = method.length or spec.length
+    if key.stage == FINAL:
+        return final
+    length = spec.search.length if key.stage == SEARCH else spec.search.check.length
+    if length and method.length and spec.length:
+        return max(1, round(length * method.length / spec.length))
+    return length or final
 
 
 def check_together(records: Mapping[Key, Mapping[str, Any]]) -> None:
