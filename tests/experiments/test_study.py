@@ -9,7 +9,7 @@ from specs import STAGES, fake_search, record, write_fake, write_records, write_
 from wkd_det.experiments.records import write_record
 from wkd_det.experiments.run import ChangedError
 from wkd_det.experiments.spec_reader import read_spec
-from wkd_det.experiments.study import CHECK, FINAL, SEARCH, Key, Study, check_together
+from wkd_det.experiments.study import CHECK, FINAL, SEARCH, Key, Study, check_together, length_of
 
 
 def write(study, key, score, **changes):
@@ -85,6 +85,24 @@ def test_the_check_decides_and_says_whether_it_agrees(tmp_path):
     assert (plain.chosen, plain.score, plain.agrees) == ((1, 1), 3.0, True)
     assert (wkd.chosen, wkd.score, wkd.agrees) == ((0.5, 1), 4.0, False)
     assert wkd.check == {(1, 1): 3.0, (0.5, 1): 4.0}
+
+
+@pytest.mark.parametrize(
+    ('lengths', 'check', 'wanted'),
+    [
+        (dict(length=6), dict(length=3), (9, 9, 18)),
+        (dict(length=6), {}, (9, 18, 18)),
+        (dict(length=40), {}, (1, 18, 18)),
+        ({}, dict(length=3), (3, 3, 18)),  # nobody knows how long the others are
+    ],
+)
+def test_a_method_of_its_own_length_is_searched_at_the_same_share(tmp_path, lengths, check, wanted):
+    methods = dict(long=dict(config=write_fake(tmp_path), weight='model.weight', length=18))
+    search = fake_search(length=3, check=check)
+    path = write_spec(tmp_path, methods=methods, references=None, search=search, **lengths)
+    spec = read_spec(path)
+    stages = (SEARCH, CHECK, FINAL)
+    assert tuple(length_of(spec, Key(stage, 'long', (1, 1), 101)) for stage in stages) == wanted
 
 
 def test_factors_may_be_those_of_another_method_or_study(tmp_path):

@@ -109,7 +109,8 @@ def test_losses_that_keep_samples_count_those_that_are_there():
     ('hook', 'facts', 'wanted'),
     [
         (dict(warm_up=20), dict(length=240), dict(warm_up=20)),
-        (dict(warm_up=20), dict(length=12), dict(warm_up=1)),
+        (dict(warm_up=20), dict(length=12), dict(warm_up=2)),
+        (dict(warm_up=1), dict(length=12), dict(warm_up=1)),
         (dict(warm_up=20), dict(), dict(warm_up=20)),
         (dict(warm_up=20), dict(length=120, by_epoch=False), dict(warm_up=10, by_epoch=False)),
         (dict(warm_up=1000, by_epoch=False), dict(length=12), dict(warm_up=1000, by_epoch=False)),

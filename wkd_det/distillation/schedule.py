@@ -25,7 +25,8 @@ class TermSchedule:
     Convention:
         Steps count from 1, as the reference implementation counts epochs: the decay is 1 at the
         end of step ``decay_from`` and exactly 0 in step ``decay_to``; a warm-up of 5 gives 0.2 in
-        the first step and 1 in the fifth; with ``stop=5`` five steps have the term.
+        the first step and 1 in the fifth, one of 1 changes nothing; with ``stop=5`` five steps
+        have the term.
 
     Args:
         factor: Constant, >= 0.

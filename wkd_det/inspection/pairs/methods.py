@@ -205,7 +205,8 @@ def _hook(hook: Mapping[str, Any], facts: Facts) -> dict[str, Any]:
     if hook.get('type') != 'TermScheduleHook' or not warm_up or length is None:
         return hook
     if hook.get('by_epoch', True):
-        hook['warm_up'] = min(warm_up, max(1, round(length / _WARM_UP_PART)))
+        # Epochs count from 1, so a warm-up of one is none: two have half the weight in the first.
+        hook['warm_up'] = min(warm_up, max(2, round(length / _WARM_UP_PART)))
         if not facts.by_epoch:
             hook.update(by_epoch=False, warm_up=max(1, round(length / _WARM_UP_PART)))
     elif not facts.by_epoch:

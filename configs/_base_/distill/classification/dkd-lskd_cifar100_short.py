@@ -1,4 +1,4 @@
-# The warm-up is as long a part of 12 epochs as 20 are of 240.
+# Half the weight in the first epoch: on average as much as while it grows over 20 of 240 epochs.
 _base_ = 'dkd-lskd.py'
 
-custom_hooks = [dict(type='TermScheduleHook', terms=['loss_dkd'], warm_up=1)]
+custom_hooks = [dict(type='TermScheduleHook', terms=['loss_dkd'], warm_up=2)]
