@@ -49,9 +49,9 @@ def test_a_study_from_its_search_to_its_table(tmp_path, capsys):
         f'search/plain/x{weight}_x{rate}_seed_101.json'
         for weight, rate in [(0.5, 1), (1, 1), (2, 1), (4, 1), (2, 0.5), (2, 2)]
     }
-    checked = [name for name in found if name.startswith('check/plain')]
-    assert len(checked) == 2
-    assert 'check/plain/x2_x1_seed_101.json' in checked
+    assert {name for name in found if name.startswith('check/plain')} == {
+        f'check/plain/x{point}_seed_101.json' for point in ('1_x1', '2_x1', '2_x0.5', '2_x2')
+    }
     final = read_json(tmp_path / 'results/spec/final/plain/seed_1.json')
     assert final['values'] == {'model.weight': 2.0, 'optim_wrapper.optimizer.lr': 1.0}
     assert not list((tmp_path / 'work').rglob('*.pth'))

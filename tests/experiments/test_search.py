@@ -4,7 +4,14 @@ import math
 
 import pytest
 
-from wkd_det.experiments.search import advance, best_factor, best_points, beyond, edge
+from wkd_det.experiments.search import (
+    advance,
+    best_factor,
+    best_points,
+    beyond,
+    edge,
+    neighbours,
+)
 from wkd_det.experiments.spec import Stage
 
 STAGES = [Stage(('a',), (0.5, 1.0, 2.0)), Stage(('b',), (0.5, 1.0, 2.0))]
@@ -100,3 +107,16 @@ def test_ends_of_grids():
     assert [edge([1, 2, 4], factor) for factor in (1, 2, 4)] == [-1, 0, 1]
     assert beyond([1, 2, 8], 1) == 32
     assert beyond([1, 2, 8], -1) == 0.5
+
+
+@pytest.mark.parametrize(
+    ('point', 'below_and_above'),
+    [
+        ((3, 1), [(3, 0.5), (3, 2)]),
+        ((3, 0.5), [(3, 0.25), (3, 1)]),
+        ((9, 2), [(9, 1), (9, 4)]),
+        ((9, 4), [(9, 2), (9, 8)]),  # not on the grid: it goes on from there
+    ],
+)
+def test_neighbours_of_a_point_in_its_last_factor(point, below_and_above):
+    assert neighbours(point, [2, 0.5, 1]) == below_and_above

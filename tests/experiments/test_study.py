@@ -81,10 +81,30 @@ def test_the_check_decides_and_says_whether_it_agrees(tmp_path):
     ]  # fmt: skip
     for key, score in zip(checks, (3.0, 2.0, 3.0, 4.0)):
         write(study, key, score)
+    # Both neighbours of the best point of the check, in the last stage, until it lies inside.
+    neighbours = study.pending()
+    assert [key.name for key in neighbours] == [
+        'check/plain/x1_x0.5_seed_101', 'check/plain/x1_x2_seed_101',
+        'check/wkd/x0.5_x0.5_seed_101', 'check/wkd/x0.5_x2_seed_101',
+    ]  # fmt: skip
+    for key, score in zip(neighbours, (1.0, 2.0, 5.0, 3.0)):
+        write(study, key, score)
+    assert [key.name for key in study.pending() if key.stage == CHECK] == [
+        'check/wkd/x0.5_x0.25_seed_101'
+    ]
+    write(study, Key(CHECK, 'wkd', (0.5, 0.25), 101), 4.5)
     plain, wkd = (study.choice(method) for method in study.spec.methods)
     assert (plain.chosen, plain.score, plain.agrees) == ((1, 1), 3.0, True)
-    assert (wkd.chosen, wkd.score, wkd.agrees) == ((0.5, 1), 4.0, False)
-    assert wkd.check == {(1, 1): 3.0, (0.5, 1): 4.0}
+    assert (wkd.chosen, wkd.score, wkd.agrees) == ((0.5, 0.5), 5.0, False)
+    assert set(wkd.check) == {(1, 1), (0.5, 1), (0.5, 0.5), (0.5, 2), (0.5, 0.25)}
+
+
+def test_a_check_does_not_go_on_for_ever(tmp_path):
+    search = fake_search(length=2, widen=1, check=dict(length=9))
+    study = Study(read_spec(write_spec(tmp_path, search=search)))
+    answer(study, at_one, stages=[SEARCH])
+    answer(study, lambda key: key.point[1])  # the higher the rate, the better
+    assert study.choice(study.spec.methods[0]).chosen == (1, 2)
 
 
 @pytest.mark.parametrize(

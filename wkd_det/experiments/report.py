@@ -146,6 +146,7 @@ def _how_searched(study: Study) -> str:
     if search.check is not None:
         text += (
             f' The best {search.check.factors} points are trained again at the length of the '
-            'check; the best one there is chosen.'
+            'check, and the neighbours of the best one there in the last stage, until it lies '
+            'between them; it is chosen.'
         )
     return text

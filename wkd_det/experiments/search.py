@@ -8,7 +8,7 @@ scores there are and says which runs are missing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wkd_det.experiments.spec import Stage
@@ -114,6 +114,22 @@ def best_points(points: Mapping[Point, float], count: int) -> list[Point]:
         return -points[point], sum(abs(math.log(factor)) for factor in point), point
 
     return sorted((point for point in points if not math.isnan(points[point])), key=order)[:count]
+
+
+def neighbours(point: Point, grid: Iterable[float]) -> list[Point]:
+    """Return the points below and above one in its last factor, on a grid that may end at it.
+
+    >>> neighbours((3, 0.5), [0.5, 1, 2])
+    [(3, 0.25), (3, 1)]
+    """
+    *first, factor = point
+    grid = sorted({*grid, factor})
+    below = max((one for one in grid if one < factor), default=None)
+    above = min((one for one in grid if one > factor), default=None)
+    return [
+        (*first, beyond(grid, -1) if below is None else below),
+        (*first, beyond(grid, 1) if above is None else above),
+    ]
 
 
 def edge(grid: Sequence[float], factor: float) -> int:

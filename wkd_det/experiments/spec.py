@@ -35,7 +35,10 @@ class Method:
 
 @dataclass(frozen=True)
 class Check:
-    """A check of the ranking: the best points of each method, trained at another length."""
+    """A check of the ranking: the best points of each method, trained at another length.
+
+    So are the neighbours of the best one in the last stage, until it lies between them.
+    """
 
     length: int | None
     factors: int

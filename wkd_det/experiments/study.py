@@ -13,7 +13,7 @@ from typing import Any
 from wkd_det.experiments.fingerprint import differences
 from wkd_det.experiments.records import read_record
 from wkd_det.experiments.run import ChangedError
-from wkd_det.experiments.search import Point, SearchState, advance, best_points
+from wkd_det.experiments.search import Point, SearchState, advance, best_points, mean, neighbours
 from wkd_det.experiments.spec import Method, Spec
 
 SEARCH, CHECK, FINAL = 'search', 'check', 'final'
@@ -128,25 +128,11 @@ class Study:
             return Choice(state, {}, None, math.nan, missing)
         if search.check is None:
             return Choice(state, {}, state.chosen, state.points[state.chosen])
-        points = best_points(state.points, search.check.factors)
-        keys = {
-            point: [Key(CHECK, method.name, point, seed) for seed in search.seeds]
-            for point in points
-        }
-        scores = {point: [self._score(key) for key in keys[point]] for point in points}
-        missing = tuple(
-            key
-            for point in points
-            for key, value in zip(keys[point], scores[point])
-            if value is None
-        )
+        checked, missing = self._checked(method, state)
         if missing:
             return Choice(state, {}, None, math.nan, missing)
-        checked = {point: sum(values) / len(values) for point, values in scores.items()}
-        best = best_points(checked, 1)
-        if not best:
-            raise ValueError(f'{method.title}: all runs of the check have failed')
-        return Choice(state, checked, best[0], checked[best[0]])
+        best = best_points(checked, 1)[0]
+        return Choice(state, checked, best, checked[best])
 
     def finals(self) -> Iterator[tuple[Method, int, Key | None]]:
         """Yield method, seed and key of each run of the table, all methods of a seed first.
@@ -217,6 +203,34 @@ class Study:
         """Return all records of the study that have been read so far, by name."""
         read = sorted(self._read.items(), key=lambda item: item[0].name)
         return {key: record for key, (_, record) in read}
+
+    def _checked(
+        self, method: Method, state: SearchState
+    ) -> tuple[dict[Point, float], tuple[Key, ...]]:
+        """Return the mean scores of the points of a check, and the runs that are missing."""
+        search = self.spec.search
+        checked: dict[Point, float] = {}
+        points = best_points(state.points, search.check.factors)
+        for _ in range(search.widen + 1):
+            keys = [
+                Key(CHECK, method.name, point, seed) for point in points for seed in search.seeds
+            ]
+            scores = {key: self._score(key) for key in keys}
+            missing = tuple(key for key, score in scores.items() if score is None)
+            if missing:
+                return checked, missing
+            checked |= {
+                point: mean([score for key, score in scores.items() if key.point == point])
+                for point in points
+            }
+            best = best_points(checked, 1)
+            if not best:
+                raise ValueError(f'{method.title}: all runs of the check have failed')
+            grid = [*state.stages[-1].scores, *(point[-1] for point in checked)]
+            points = [point for point in neighbours(best[0], grid) if point not in checked]
+            if not points:
+                break
+        return checked, ()
 
     def _searched(self, only: Collection[str]) -> list[Method]:
         """Return the methods of this study whose searches give factors to the wanted ones."""
