@@ -12,6 +12,4 @@ search = dict(of='scenes.py')
 _base_.pop('search_on_its_own_scenes')
 _arms = _base_.pop('arms')
 methods = {name: _arms[name] for name in ('plain', 'kd', 'wkd_l', 'wkd_f_fpn', 'wkd_lf_fpn')}
-methods['plain_equal'] = dict(
-    _arms['plain'], title='plain student, equal compute', like='plain', length=7200
-)
+methods['plain_equal'] = dict(_arms['plain'], title='plain student, equal compute', length=7200)

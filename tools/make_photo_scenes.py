@@ -11,7 +11,8 @@ What is written::
     <output>/dataset.json                       options, counts and digests, written last
 
 No photograph is in two splits: train has the training photographs, less those drawn for search;
-val the official validation photographs. Train uses each photograph once a pass, the others once.
+val the official validation photographs. Each photograph is used once a pass, every time with other
+neighbours, in another cell and crop.
 Left out of scenes are photographs whose box covers more than nine tenths of them, since a crop
 that shows the object with a margin does not exist. Files that occur twice are left out of
 everything: they have two labels, or are in two splits.
@@ -48,7 +49,7 @@ from photo_scenes.layout import MIN_CELL, compose_scenes
 from photo_scenes.photographs import read_groups, read_names, read_photos, split_photos
 
 KIND = 'data set of photo scenes'
-FORMAT = 1
+FORMAT = 2
 """Version of the drawing: raised whenever the same options would draw other scenes."""
 SPLITS = ('train', 'search', 'val')
 TINY = 4
@@ -56,7 +57,13 @@ TINY = 4
 
 
 def check_options(
-    *, size: Sequence[int], photos: Sequence[int], passes: int, held_out: int, seed: int
+    *,
+    size: Sequence[int],
+    photos: Sequence[int],
+    passes: int,
+    val_passes: int,
+    held_out: int,
+    seed: int,
 ) -> None:
     """Raise ``ValueError`` for an option out of its range."""
     if min(size) < 2 * MIN_CELL:
@@ -66,7 +73,12 @@ def check_options(
         raise ValueError(
             f'photos must be two numbers from 2 to {most}, the least first, got {photos}'
         )
-    for name, value, least in (('passes', passes, 1), ('held_out', held_out, 1), ('seed', seed, 0)):
+    for name, value, least in (
+        ('passes', passes, 1),
+        ('val_passes', val_passes, 1),
+        ('held_out', held_out, 1),
+        ('seed', seed, 0),
+    ):
         if value < least:
             raise ValueError(f'{name} must be at least {least}, got {value}')
 
@@ -89,6 +101,7 @@ def make_scenes(
     size: Sequence[int] = (128, 96),
     photos: Sequence[int] = (3, 6),
     passes: int = 2,
+    val_passes: int = 3,
     held_out: int = 50,
     seed: int = 0,
     tiny: bool = False,
@@ -106,6 +119,8 @@ def make_scenes(
         size: Width and height of the scenes in pixels.
         photos: Least and largest number of photographs in a scene.
         passes: How often train uses each photograph, each time with other neighbours.
+        val_passes: How often search and val do: the more, the less a result depends on which
+            photographs happen to share a scene.
         held_out: Training photographs of each class that are kept for search.
         seed: Decides the split and every scene.
         tiny: Stop after the first 4 scenes of each split.
@@ -121,13 +136,21 @@ def make_scenes(
             data set is missing.
     """
     source, output = Path(source), Path(output)
-    check_options(size=size, photos=photos, passes=passes, held_out=held_out, seed=seed)
+    check_options(
+        size=size,
+        photos=photos,
+        passes=passes,
+        val_passes=val_passes,
+        held_out=held_out,
+        seed=seed,
+    )
     table = read_groups(None if groups is None else Path(groups))
     options = dict(
         groups=hashlib.sha256(json.dumps(table).encode()).hexdigest(),
         size=list(size),
         photos=list(photos),
         passes=passes,
+        val_passes=val_passes,
         held_out=held_out,
         seed=seed,
         tiny=tiny,
@@ -146,7 +169,7 @@ def make_scenes(
             splits[split],
             size=tuple(size),
             photos_per_scene=tuple(photos),
-            passes=passes if split == 'train' else 1,
+            passes=passes if split == 'train' else val_passes,
             key=(seed, split),
         )
         scenes = (scene for _, scene in zip(range(TINY), scenes)) if tiny else scenes
@@ -181,6 +204,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--passes', type=int, default=2, help='how often train uses each photograph'
+    )
+    parser.add_argument(
+        '--val-passes', type=int, default=3, help='how often search and val use each photograph'
     )
     parser.add_argument(
         '--held-out', type=int, default=50, help='training photographs a class for search'

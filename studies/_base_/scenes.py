@@ -1,10 +1,11 @@
 # Shared by the studies on photo scenes: what is prepared, the arms, and the search.
 metric = 'coco/bbox_mAP'
+digits = 3  # as COCO's evaluation rounds
 metrics = [
-    dict(key='coco/bbox_mAP_50', title='AP50'),
-    dict(key='coco/bbox_mAP_75', title='AP75'),
-    dict(key='coco/bbox_mAP_s', title='AP small'),
-    dict(key='coco/bbox_mAP_m', title='AP medium'),
+    dict(key='coco/bbox_mAP_50', title='AP50', digits=3),
+    dict(key='coco/bbox_mAP_75', title='AP75', digits=3),
+    dict(key='coco/bbox_mAP_s', title='AP small', digits=3),
+    dict(key='coco/bbox_mAP_m', title='AP medium', digits=3),
 ]
 __results = 'studies/results/scenes'  # what everybody starts from
 __student = {'model.backbone.init_cfg.checkpoint': f'{__results}/resnet18-w16.pth'}
@@ -48,6 +49,7 @@ search_on_its_own_scenes = dict(
         dict(keys='weight', factors=[0.3, 1, 3]),
         dict(keys=['optim_wrapper.optimizer.lr'], factors=[0.5, 1, 2]),
     ],
+    check=dict(factors=2),
 )
 
 # Places: the maps of P2 behind a 3 x 3 convolution and batch normalisation, as the configs have
@@ -66,6 +68,12 @@ __on_p2 = dict(
     connector=dict(type='ConvConnector', kernel_size=3),
     loss=dict(type='WKDFeatureLoss', grid=8, mean_cov_ratio=2.0, loss_weight=0.015),
 )
+__fitnet_on_p2 = dict(
+    tap='neck',
+    levels=[0],
+    connector=dict(type='ConvConnector', kernel_size=3, norm_cfg=dict(type='BN')),
+    loss=dict(type='FitNetLoss', loss_weight=3.0),
+)
 __on_rois = dict(fitnet_rois='FitNetLoss', pkd_rois='PKDLoss')
 __ways = ('', '_st', '_ts')
 __fcfd = ['fcfd_app', *(f'fcfd_{part}{way}' for part in ('kd', 'box') for way in __ways)]
@@ -83,13 +91,15 @@ __arms = [
     ('ickd', 'ICKD-C on P2', 'ickd', dict(ickd=1.0)),
     ('fgfi', 'FGFI', 'fgfi', dict(fgfi=0.01)),
     ('icd', 'ICD', 'icd', dict(icd=3.0)),
-    ('reviewkd', 'ReviewKD on P2 and P3', 'reviewkd', dict(reviewkd=12.0)),
+    ('reviewkd', 'ReviewKD on P2 to P5', 'reviewkd', dict(reviewkd=12.0)),
+    ('kd_fitnet', 'KD + FitNet on P2', 'kd', dict(kd=3.0, fitnet=3.0)),
     ('fcfd', 'FCFD', 'fcfd', dict.fromkeys(__fcfd, 1.0) | dict(fcfd_app=8.0)),
     ('wkd_l', 'WKD-L', 'wkd-l', dict(wkd_l=3.0)),
+    ('wkd_l_constant', 'WKD-L, constant cost', 'wkd-l', dict(wkd_l=3.0)),
     ('wkd_f', 'WKD-F on RoIs', 'wkd-f', dict(wkd_f=0.015)),
     ('wkd_f_fpn', 'WKD-F on P2', 'wkd-f-fpn', dict(wkd_f_fpn=0.015)),
     ('wkd_lf', 'WKD-L + WKD-F on RoIs', 'wkd-lf', dict(wkd_l=3.0, wkd_f=0.015)),
-    ('wkd_lf_fpn', 'WKD-L + WKD-F', 'wkd-lf', dict(wkd_l=3.0, wkd_f=0.015)),
+    ('wkd_lf_fpn', 'WKD-L + WKD-F on P2', 'wkd-lf', dict(wkd_l=3.0, wkd_f=0.015)),
     ('wkd_lf_box', 'WKD-L + WKD-F + box', 'wkd-lf-box', dict(wkd_l=3.0, wkd_f=0.015, wkd_box=0.3)),
     ('fcfd_wkd', 'FCFD with WKD', 'fcfd-wkd', dict.fromkeys(__fcfd_wkd, 1.0) | dict(wkd_f=0.015)),
     (
@@ -117,9 +127,15 @@ for __name, __title, __config, __weights in __arms:
     if __name == 'wkd_lf_fpn':
         __changes['model.distill.loss_wkd_f'] = __on_p2
         del __changes[__weight.format('wkd_f')]
+    if __name == 'kd_fitnet':
+        __changes['model.distill.loss_fitnet'] = __fitnet_on_p2
+        del __changes[__weight.format('fitnet')]
+    if __name == 'wkd_l_constant':
+        __changes['model.distill.loss_wkd_l.loss.cost'] = dict(_delete_=True, type='ConstantCost')
     arms[__name] = dict(
         title=__title,
         config=f'configs/scenes/{__config}_scenes.py',
         overrides={**__student, **__teacher, **__changes},
         weight=[__weight.format(term) for term in __weights],
     )
+arms['wkd_l_constant']['like'] = 'wkd_l'  # another cost and nothing else

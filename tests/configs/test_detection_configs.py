@@ -198,7 +198,7 @@ def test_hyper_parameters_that_depend_on_the_pair(pair, configs_of):
         assert (loss.loss_weight, loss.auxiliary_weight) == (3, 1)
         assert (loss.width, loss.num_heads) == ((64, 4) if pair in SMALL else (256, 8))
         (hook,) = configs['icd'].custom_hooks
-        assert hook.warm_up == {MINI: 50, MINI_GFL: 50, SCENES: 240}.get(pair, 1000)
+        assert hook.warm_up == {MINI: 50, MINI_GFL: 50, SCENES: 80}.get(pair, 1000)
         assert (hook.terms, hook.by_epoch) == (['loss_icd.loss_weight'], False)
     for method in {'fcfd', 'fcfd-wkd'} & set(configs):
         lenders = {

@@ -14,11 +14,18 @@ from wkd_det.detection.geometry import num_classes
 from wkd_det.distillation import TeacherSource
 
 ROOT = Path(__file__).parents[2]
-SPEC, ROIS, PAIRS, SHORT, LONG = (
+SPEC, MORE, ROIS, PAIRS, SHORT, LONG = (
     Config.fromfile(ROOT / f'studies/{name}.py')
-    for name in ('scenes', 'scenes_rois', 'scenes_pairs', 'scenes_x1', 'scenes_x4')
+    for name in (
+        'scenes',
+        'scenes_more',
+        'scenes_rois',
+        'scenes_pairs',
+        'scenes_x1',
+        'scenes_x4',
+    )
 )
-METHODS = {**SPEC.methods, **ROIS.methods, **PAIRS.methods}
+METHODS = {**SPEC.methods, **MORE.methods, **ROIS.methods, **PAIRS.methods}
 DISTILLED = [name for name in METHODS if not name.startswith('plain')]
 MAPS = dict(kernel_size=3, type='ConvConnector')
 pytestmark = pytest.mark.usefixtures('from_the_root')
@@ -69,6 +76,9 @@ def test_feature_methods_have_the_places_of_wkd():
         found = config_of(method).model.distill[f'loss_{term}']
         assert (found.tap, found.levels) == ('neck', [0])
         assert found.connector.to_dict() == dict(MAPS, norm_cfg=dict(type='BN'))
+    assert config_of('kd_fitnet').model.distill.loss_fitnet == (
+        config_of('fitnet').model.distill.loss_fitnet
+    )
     own = config_of('wkd_f_fpn').model.distill.loss_wkd_f_fpn
     assert (own.tap, own.levels, own.connector.to_dict()) == ('neck', [0], MAPS)
     both = config_of('wkd_lf_fpn').model.distill.loss_wkd_f
@@ -78,6 +88,14 @@ def test_feature_methods_have_the_places_of_wkd():
     for method in ('fitnet', 'pkd'):
         found = config_of(f'{method}_rois').model.distill[f'loss_{method}'].to_dict()
         assert {**found, 'loss': None} == {**own, 'loss': None}
+
+
+def test_the_constant_cost_is_all_that_differs():
+    rows, constant = (config_of(name).model for name in ('wkd_l', 'wkd_l_constant'))
+    assert constant.distill.loss_wkd_l.loss.pop('cost') == dict(type='ConstantCost')
+    assert rows.distill.loss_wkd_l.loss.pop('cost').type == 'ClassifierCost'
+    assert constant == rows
+    assert METHODS['wkd_l_constant'].like == 'wkd_l'
 
 
 def test_the_search_sees_other_scenes_than_the_table():
@@ -98,7 +116,7 @@ def test_everybody_starts_from_the_kept_files():
     prepared = {entry.name: entry for entry in SPEC.prepare}
     key = 'model.backbone.init_cfg.checkpoint'
     assert prepared['teacher'].overrides == {key: kept['teacher_backbone']}
-    for spec in (SPEC, ROIS, PAIRS, SHORT, LONG):
+    for spec in (SPEC, MORE, ROIS, PAIRS, SHORT, LONG):
         assert spec.prepare == SPEC.prepare
         for method, section in spec.methods.items():
             assert section.overrides[key] == kept['student_backbone']
@@ -106,12 +124,13 @@ def test_everybody_starts_from_the_kept_files():
                 assert section.overrides['model.teacher.checkpoint'] == kept['teacher']
 
 
-@pytest.mark.parametrize('other', [ROIS, PAIRS], ids=['rois', 'pairs'])
+@pytest.mark.parametrize('other', [MORE, ROIS, PAIRS], ids=['more', 'rois', 'pairs'])
 def test_specs_share_records_of_the_same_runs(other):
     assert other.records == 'studies/results/scenes'
-    assert set(SPEC.methods) & set(other.methods) == {'plain', 'kd'}
+    shared = set(SPEC.methods) & set(other.methods)
+    assert shared == {'plain', 'kd', *(['wkd_l'] if other is MORE else [])}
     assert (other.length, other.search) == (SPEC.length, SPEC.search)
-    for method in ('plain', 'kd'):
+    for method in shared:
         assert other.methods[method] == SPEC.methods[method]
 
 

@@ -134,6 +134,7 @@ def test_a_preparation_leaves_its_record_where_others_look_for_it(tmp_path):
     assert kept.record_file == tmp_path / 'results/spec/prepare/teacher.json'
     assert (kept.commit, kept.config.model.quality) == ('abc', 2)
     assert kept.about['stage'] == 'prepare'
+    assert (kept.metric, kept.curves) == (None, ('fake/score',))  # or a backbone could be none
 
 
 # The studies of this project

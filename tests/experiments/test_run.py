@@ -191,6 +191,15 @@ def test_a_killed_training_has_not_failed(tmp_path):
     assert not run.is_finished
 
 
+def test_a_preparation_may_be_judged_by_anything(tmp_path):
+    run = fake_run(tmp_path, curves=['coco/bbox_mAP', 'fake/score'])
+    run.metric = None
+    trained(run)
+    record = run.record()
+    assert 'fake/score' in record['metrics']
+    assert list(record['curve']) == ['fake/score']
+
+
 def test_the_metric_must_be_there(tmp_path):
     run = fake_run(tmp_path)
     run.metric = 'coco/bbox_mAP'

@@ -70,7 +70,7 @@ class Plan:
             entry.name,
             load(entry.config, spec.overrides, entry.overrides),
             Path(entry.work_dir),
-            spec.metric,
+            None,  # a backbone for detectors may be trained as a classifier
             tools=self.tools,
             record=record,
             about=dict(
@@ -80,7 +80,7 @@ class Plan:
                 config=entry.config,
                 overrides={**spec.overrides, **entry.overrides},
             ),
-            curves=[column.key for column in spec.columns],
+            curves=[spec.metric, *(column.key for column in spec.columns)],
             commit=None if record is None else spec.commit,
             processes=spec.processes,
             threads=self.threads,

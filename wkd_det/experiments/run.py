@@ -63,7 +63,8 @@ class TrainingRun:
         title: Name of the run in messages.
         config: As it is trained, seed included. ``MetricFileHook`` is added to it.
         folder: Work folder.
-        metric: Key of the validation result that counts, e.g. ``'coco/bbox_mAP'``.
+        metric: Key of the validation result that counts, e.g. ``'coco/bbox_mAP'``; None if it may
+            be any.
         tools: Folder of ``train.py`` and ``test.py``, in a checkout whose package they use.
         record: File of the record; by default in the work folder.
         about: Further content of the record, by key.
@@ -80,7 +81,7 @@ class TrainingRun:
         title: str,
         config: Config,
         folder: Path,
-        metric: str,
+        metric: str | None,
         *,
         tools: Path,
         record: Path | None = None,
@@ -265,7 +266,7 @@ class TrainingRun:
         found = read_validations(self.folder, unit)
         if self.length not in found:  # interrupted between the last checkpoint and its validation
             found[self.length] = self._test(execute)
-        if self.metric not in found[self.length]:
+        if self.metric is not None and self.metric not in found[self.length]:
             raise RunError(
                 f'{self.title}: the validation has no {self.metric}; it has '
                 f'{sorted(found[self.length]) or "nothing"}'

@@ -4,7 +4,7 @@ custom_imports = dict(imports=['wkd_det'], allow_failed_imports=False)  # for th
 
 max_iters = 2400
 
-train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=600)
+train_cfg = dict(type='IterBasedTrainLoop', max_iters=max_iters, val_interval=max_iters)
 val_cfg = dict(type='ValLoop')
 test_cfg = dict(type='TestLoop')
 
