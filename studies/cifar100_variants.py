@@ -7,6 +7,7 @@
 # Needs:   data/cifar100
 _base_ = '_base_/cifar100.py'
 
+commit = None  # PowerCost is younger than the commit of cifar100.py: named before the first run
 title = 'CIFAR-100, variants of WKD-L, 450 images a class'
 seeds = [1, 2, 3]
 length = 6
@@ -28,6 +29,16 @@ _variants = dict(
     temperature_2=('temperature 2', dict(temperature=2.0)),
     sharpness_2=('sharpness 2', dict(sharpness=2.0)),
     centred=('centred rows', {'cost.center': True}),
+    # More contrast: costs that act less like a constant one.
+    distances=('distances as they are', dict(sharpness=0.0)),
+    power_4=(
+        'distances to the power of 4',
+        dict(
+            sharpness=0.0,
+            cost=dict(_delete_=True, type='PowerCost', cost=dict(type='ClassifierCost'), power=4.0),
+        ),
+    ),
+    constant=('constant cost', dict(cost=dict(_delete_=True, type='ConstantCost'))),
 )
 methods = {
     name: dict(

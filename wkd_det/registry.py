@@ -85,6 +85,7 @@ COST_SOURCES = {
     'ConstantCost': 'costs.sources',
     'FileCost': 'costs.sources',
     'GroupCost': 'costs.controls',
+    'PowerCost': 'costs.contrast',
     'PrototypeCost': 'costs.sources',
     'ShuffledCost': 'costs.controls',
 }

@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from wkd_det.costs.contrast import likeness_to_constant
 from wkd_det.costs.files import CostFile
 from wkd_det.costs.report import (
     groups_of,
@@ -59,6 +60,11 @@ def test_costs_are_sharpened():
     costs = 1 - (-2 * content.distance[row, column].double()).exp()
     assert report['sharpened']['sharpness'] == 2.0
     assert report['sharpened']['mean'] == pytest.approx(costs.mean().item(), abs=1e-12)
+    cost = torch.zeros(5, 5, dtype=torch.float64)
+    cost[row, column] = cost[column, row] = costs
+    likeness = likeness_to_constant(cost)
+    assert report['sharpened']['likeness_to_constant'] == pytest.approx(likeness)
+    assert f'like one with a constant cost: cosine {likeness:.3f}' in report_text(report)
 
 
 def test_other_files_are_matched_by_name_or_by_position():

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wkd_det import registry
-from wkd_det.costs.interface import ClassTable, CostSource, adopt
+from wkd_det.costs.interface import ClassTable, CostSource, DerivedCost
 from wkd_det.costs.matrix import BACKGROUND
 from wkd_det.costs.report import groups_of, read_grouping
 from wkd_det.ops.checks import check_integers, check_positive
@@ -57,7 +56,7 @@ class GroupCost(CostSource):
         return torch.ones(same.shape).masked_fill(same, float(self.within)).fill_diagonal_(0)
 
 
-class ShuffledCost(CostSource):
+class ShuffledCost(DerivedCost):
     """Distances of another source, given to other classes at random.
 
     The numbers stay, and with them their spread, every class's set of distances and which sets of
@@ -74,9 +73,8 @@ class ShuffledCost(CostSource):
 
     def __init__(self, cost: Mapping[str, Any] | CostSource, *, seed: int = 0) -> None:
         check_integers(0, seed=seed)
-        self.source = adopt(registry.build(cost) if isinstance(cost, Mapping) else cost)
+        super().__init__(cost)
         self.seed = seed
-        self.by_name = getattr(self.source, 'by_name', False)
 
     def __call__(self, table: ClassTable) -> Tensor:
         """Class distances of the classes of ``table`` in its order, shape ``(C, C)``."""

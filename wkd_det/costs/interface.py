@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 from torch import Tensor
+
+from wkd_det import registry
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,18 @@ class CostSource:
     def __call__(self, table: ClassTable) -> Tensor:
         """Class distances of the classes of ``table`` in its order, shape ``(C, C)``."""
         raise NotImplementedError
+
+
+class DerivedCost(CostSource):
+    """Base of the sources that change the distances of another one.
+
+    Args:
+        cost: Config of that source, or one; it decides whether classes are found by name.
+    """
+
+    def __init__(self, cost: Mapping[str, Any] | CostSource) -> None:
+        self.source = adopt(registry.build(cost) if isinstance(cost, Mapping) else cost)
+        self.by_name = getattr(self.source, 'by_name', False)
 
 
 def adopt(source: Any) -> CostSource:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from wkd_det.costs.contrast import likeness_to_constant
 from wkd_det.costs.files import CostFile
 from wkd_det.costs.matrix import BACKGROUND, positions_of
 from wkd_det.costs.similarity import distance_to_cost
@@ -102,8 +103,8 @@ def interrelation_report(
 
     Returns:
         The entries of :func:`~wkd_det.functional.structure_report`, with names in place of
-        indices, ``correlation`` by title, ``sharpened``, the spread of the costs, and
-        ``made_by``, the file's metadata.
+        indices, ``correlation`` by title, ``sharpened``, the spread of the costs and how alike
+        they act to a constant one, and ``made_by``, the file's metadata.
 
     Raises:
         ValueError: If a class has no group, or two matrices have no classes in common.
@@ -116,7 +117,11 @@ def interrelation_report(
     nearest = figures.pop('nearest_classes')
     report = dict(made_by=content.metadata, class_names=names, **figures)
     cost = distance_to_cost(content.distance.double(), sharpness=sharpness)
-    report['sharpened'] = dict(sharpness=sharpness, **off_diagonal_spread(cost))
+    report['sharpened'] = dict(
+        sharpness=sharpness,
+        **off_diagonal_spread(cost),
+        likeness_to_constant=likeness_to_constant(cost),
+    )
     report['nearest_classes'] = {
         name: [names[index] for index in indices]
         for name, indices in zip(names, nearest['indices'])
@@ -239,6 +244,10 @@ def _figures(report: dict[str, Any]) -> list[str]:
     lines.append(
         f'costs at sharpness {cost["sharpness"]:g}: {cost["min"]:.4g} to {cost["max"]:.4g}, '
         f'mean {cost["mean"]:.4g}, standard deviation {cost["std"]:.4g}'
+    )
+    lines.append(
+        f'a transport with them (epsilon 0.05) has gradients like one with a constant cost: cosine '
+        f'{cost["likeness_to_constant"]:.3f}'
     )
     if effect['share'] is not None:
         lines.append(
