@@ -18,7 +18,7 @@ from wkd_det.costs.structure import off_diagonal_spread
 from wkd_det.ops.checks import check_positive
 from wkd_det.ops.transport import sinkhorn_cost
 
-_PAIRS = 256
+_ENTRIES = 25_600  # of the random histograms of one side, 256 of 100 classes
 
 
 class PowerCost(DerivedCost):
@@ -82,7 +82,8 @@ def likeness_to_constant(cost: Tensor, *, epsilon: float = 0.05, num_iters: int 
     mean = cost.sum() / (size * (size - 1))
     constant = torch.full_like(cost, mean).fill_diagonal_(0)
     generator = torch.Generator().manual_seed(0)
-    student, teacher = torch.randn(2, _PAIRS, size, generator=generator, dtype=torch.float64)
+    shape = (2, max(_ENTRIES // size, 16), size)
+    student, teacher = torch.randn(shape, generator=generator, dtype=torch.float64)
     gradients = []
     for matrix in (cost, constant):
         logits = student.clone().requires_grad_()
