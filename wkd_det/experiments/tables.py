@@ -138,7 +138,7 @@ def search_table(study: Study) -> str:
         shown = [_stage(index, one, digits) for index, one in enumerate(choice.state.stages)]
         if choice.check:
             points = ', '.join(
-                f'{_point(point)}: {value:.{digits}f}' for point, value in choice.check.items()
+                f'{_point(point)}: {_score(value, digits)}' for point, value in choice.check.items()
             )
             agrees = 'the same winner' if choice.agrees else 'another winner'
             shown.append(f'check: {points}: {agrees}')
@@ -194,10 +194,14 @@ def _stage(index: int, stage: StageResult, digits: int) -> str:
     cells = []
     for factor, values in stage.scores.items():
         value = mean(values)
-        text = f'{factor:g}: {"failed" if math.isnan(value) else format(value, f".{digits}f")}'
+        text = f'{factor:g}: {_score(value, digits)}'
         cells.append(f'**{text}**' if factor == stage.best else text)
     limit = ' (**at the edge** of the widened grid)' if stage.at_limit else ''
     return f'{index + 1}) {", ".join(cells)}{limit}'
+
+
+def _score(value: float, digits: int) -> str:
+    return 'failed' if math.isnan(value) else f'{value:.{digits}f}'
 
 
 def _chosen(study: Study, method: Method) -> str:
