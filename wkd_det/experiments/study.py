@@ -134,14 +134,18 @@ class Study:
         best = best_points(checked, 1)[0]
         return Choice(state, checked, best, checked[best])
 
-    def finals(self) -> Iterator[tuple[Method, int, Key | None]]:
+    def finals(self, only: Collection[str] = ()) -> Iterator[tuple[Method, int, Key | None]]:
         """Yield method, seed and key of each run of the table, all methods of a seed first.
 
         The key is None as long as the method's factors are not known.
+
+        Args:
+            only: As of :meth:`pending`.
         """
-        chosen = {method.name: self.choice(method).chosen for method in self.spec.methods}
+        methods = self._wanted(only)
+        chosen = {method.name: self.choice(method).chosen for method in methods}
         for seed in self.spec.seeds:
-            for method in self.spec.methods:
+            for method in methods:
                 if seed in method.seeds:
                     point = chosen[method.name]
                     key = None if point is None else Key(FINAL, method.name, point, seed)
@@ -156,11 +160,7 @@ class Study:
         """
         searched = [key for method in self._searched(only) for key in self.choice(method).missing]
         searched.sort(key=lambda key: key.seed)
-        finals = [
-            key
-            for method, _, key in self.finals()
-            if key is not None and (not only or method.name in only) and not self.record(key)
-        ]
+        finals = [key for *_, key in self.finals(only) if key is not None and not self.record(key)]
         return searched + finals
 
     def later(self, only: Collection[str] = ()) -> list[Key]:
@@ -183,8 +183,8 @@ class Study:
             ]
         return found + [
             Key(FINAL, method.name, (), seed)
-            for method, seed, key in self.finals()
-            if key is None and (not only or method.name in only)
+            for method, seed, key in self.finals(only)
+            if key is None
         ]
 
     def results(self) -> dict[str, dict[int, dict[str, Any]]]:
@@ -232,11 +232,15 @@ class Study:
                 break
         return checked, ()
 
+    def _wanted(self, only: Collection[str]) -> list[Method]:
+        """Return the methods of these names, or all."""
+        return [method for method in self.spec.methods if not only or method.name in only]
+
     def _searched(self, only: Collection[str]) -> list[Method]:
         """Return the methods of this study whose searches give factors to the wanted ones."""
         if self._lender is not None:
             return []
-        names = {method.like for method in self.spec.methods if not only or method.name in only}
+        names = {method.like for method in self._wanted(only)}
         return [method for method in self.spec.methods if method.name in names]
 
     @cached_property
