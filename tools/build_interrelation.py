@@ -24,8 +24,8 @@ from mmengine.config import DictAction
 from mmengine.dist import get_rank, init_dist
 from mmengine.logging import MMLogger
 
-from cpu_processes import join_by_gloo
 from mmdet_tool import mistakes_in_one_sentence
+from processes import join_by_gloo, leave_processes
 from wkd_det.costs.build import METHODS, BuildOptions, build_interrelation
 from wkd_det.costs.features import FeatureSource
 from wkd_det.costs.files import check_suffix, read_cost_file, write_cost_file
@@ -167,6 +167,7 @@ def main() -> None:
             init_dist(args.launcher)
         with mistakes_in_one_sentence():
             build(args)
+            leave_processes()
     except OSError as error:
         sys.exit(f'error: {error}')
     except KeyboardInterrupt:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Several processes on one or more nodes: tools/dist_train.sh CONFIG PROCESSES [flags of tools/train.py]
 # Variables as in MMDetection: NNODES, NODE_RANK, PORT, MASTER_ADDR; and PYTHON, the interpreter.
-# With GPUs NCCL joins the processes, one GPU each; without, gloo does (tools/cpu_processes.py).
+# With GPUs NCCL joins the processes, one GPU each; without, gloo does (tools/processes.py).
 set -euo pipefail
 
 positional=1

@@ -82,12 +82,10 @@ def _run(arguments: argparse.Namespace) -> int:
     from mmengine.logging import MMLogger
 
     import wkd_det  # noqa: F401  registers everything
-    from cpu_processes import prepare_cpu_processes
     from wkd_det.inspection.pairs.explained import explain
     from wkd_det.inspection.pairs.pair import open_pair
     from wkd_det.inspection.pairs.report import report
 
-    prepare_cpu_processes()
     pair = open_pair(arguments.student, arguments.teacher, arguments.checkpoint)
     methods = _methods(pair.is_detection)
     _check(arguments, pair, [method.name for method in methods])

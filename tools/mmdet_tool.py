@@ -11,8 +11,8 @@ from pathlib import Path
 import mmdet
 
 import wkd_det  # noqa: F401  registers everything and lets torch read mmengine's checkpoints
-from cpu_processes import prepare_cpu_processes
 from new_config import Catalogue
+from processes import leave_processes, prepare_cpu_processes
 from wkd_det.runtime.config import config_file
 from wkd_det.runtime.mistakes import ours_among
 
@@ -32,6 +32,7 @@ def run(name: str) -> None:
     with mistakes_in_one_sentence():
         sys.argv[1:] = [config_file(text) if '::' in text else text for text in sys.argv[1:]]
         runpy.run_path(str(script), run_name='__main__')
+        leave_processes()
 
 
 @contextmanager

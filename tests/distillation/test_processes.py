@@ -18,7 +18,7 @@ from torch import distributed, multiprocessing, nn
 
 import tiny_training
 import wkd_det  # noqa: F401  registers everything, also in the processes started here
-from commands import ENVIRONMENT, HANGS, ROOT, free_port
+from commands import ENVIRONMENT, HANGS, ROOT, free_port, run_apart
 from wkd_det.distillation import distiller as distiller_module
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.testing import (
@@ -472,6 +472,46 @@ def test_dist_train_without_a_gpu(launch):
     assert Config.fromfile(work / 'config.py').model_wrapper_cfg == dict(
         device_ids=None, broadcast_buffers=False, type='MMDistributedDataParallel'
     )
+
+
+PARTING = """
+import os
+from pathlib import Path
+
+import processes
+import torch
+from torch import distributed, nn
+
+
+def threads():
+    return sorted(path.joinpath('comm').read_text().strip() for path in THREADS.iterdir())
+
+
+THREADS = Path('/proc/self/task')
+processes.leave_processes()  # of no group
+assert processes.join_by_gloo()
+model = nn.parallel.DistributedDataParallel(nn.Linear(2, 2))
+model.held_by = [model]
+model(torch.ones(1, 2)).sum().backward()
+assert [name for name in threads() if 'gloo' in name], threads()
+del model
+processes.leave_processes()
+assert not distributed.is_initialized()
+print('left with', [name for name in threads() if 'gloo' in name])
+"""
+
+
+@without_gpu
+@pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='needs the names of threads')
+def test_no_thread_of_a_group_outlives_a_tool(tmp_path):
+    """One that did would now and then abort a process whose work is done."""
+    script = tmp_path / 'parting.py'
+    script.write_text(PARTING)
+    output = run_apart(
+        '-m', 'torch.distributed.run', '--nproc_per_node', '1', '--master_port', free_port(),
+        script, '--launcher', 'pytorch', PYTHONPATH=f'{ROOT}{os.pathsep}{ROOT / "tools"}',
+    )  # fmt: skip
+    assert 'left with []' in output
 
 
 @pytest.mark.slow

@@ -1,11 +1,13 @@
-"""Several processes on a machine without a GPU, which mmengine alone cannot start."""
+"""Processes of a tool that torchrun has started: how they meet without a GPU, and how they part."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
 import torch
+import torch.distributed.nn  # noqa: F401  imported later, its functions' defaults hold a group
 from torch import distributed
 
 
@@ -38,3 +40,16 @@ def prepare_cpu_processes() -> None:
             'model_wrapper_cfg.device_ids=None',
             'model_wrapper_cfg.broadcast_buffers=False',
         ]
+
+
+def leave_processes() -> None:
+    """End this process's membership in the group, if it has one, and the group's threads.
+
+    mmengine leaves the group as it is, and a thread of gloo that outlives the interpreter may then
+    end a process whose work is done with ``terminate called without an active exception``
+    (pytorch/pytorch#190489). After an error the group is left to the launcher: another process may
+    still wait in it.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        gc.collect()  # a wrapped model is part of cycles and holds the group
+        distributed.destroy_process_group()
