@@ -132,6 +132,20 @@ def test_the_search_is_in_the_record(tmp_path):
     )
 
 
+def test_a_check_that_ends_before_its_best_is_inside(tmp_path):
+    study = searched(
+        tmp_path,
+        lambda key: key.point[1] * (1 if key.stage == 'check' else -1),
+        length=2,
+        widen=0,
+        check=dict(length=9),
+    )
+    assert (
+        '<br>check: x1 x0.5: 0.5000, x1 x1: 1.0000: another winner (**its best has a neighbour '
+        'left**) |'
+    ) in search_table(study).splitlines()[2]
+
+
 def test_a_search_that_is_not_complete(tmp_path):
     study = Study(read_spec(write_spec(tmp_path, search=fake_search())))
     for key in study.pending()[:1]:

@@ -96,6 +96,8 @@ def test_the_check_decides_and_says_whether_it_agrees(tmp_path):
     plain, wkd = (study.choice(method) for method in study.spec.methods)
     assert (plain.chosen, plain.score, plain.agrees) == ((1, 1), 3.0, True)
     assert (wkd.chosen, wkd.score, wkd.agrees) == ((0.5, 0.5), 5.0, False)
+    assert not plain.at_limit
+    assert not wkd.at_limit
     assert set(wkd.check) == {(1, 1), (0.5, 1), (0.5, 0.5), (0.5, 2), (0.5, 0.25)}
 
 
@@ -104,7 +106,8 @@ def test_a_check_does_not_go_on_for_ever(tmp_path):
     study = Study(read_spec(write_spec(tmp_path, search=search)))
     answer(study, at_one, stages=[SEARCH])
     answer(study, lambda key: key.point[1])  # the higher the rate, the better
-    assert study.choice(study.spec.methods[0]).chosen == (1, 2)
+    choice = study.choice(study.spec.methods[0])
+    assert (choice.chosen, choice.at_limit) == ((1, 2), True)
 
 
 @pytest.mark.parametrize(

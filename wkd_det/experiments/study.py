@@ -52,6 +52,8 @@ class Choice:
     """Mean score of the chosen point in the search, or in its check; NaN without one."""
     missing: tuple[Key, ...] = ()
     """Runs that must be there before it is known."""
+    at_limit: bool = False
+    """Whether the check went on as far as allowed and its best point has a neighbour left."""
 
     @property
     def agrees(self) -> bool:
@@ -128,11 +130,7 @@ class Study:
             return Choice(state, {}, None, math.nan, missing)
         if search.check is None:
             return Choice(state, {}, state.chosen, state.points[state.chosen])
-        checked, missing = self._checked(method, state)
-        if missing:
-            return Choice(state, {}, None, math.nan, missing)
-        best = best_points(checked, 1)[0]
-        return Choice(state, checked, best, checked[best])
+        return self._checked(method, state)
 
     def finals(self, only: Collection[str] = ()) -> Iterator[tuple[Method, int, Key | None]]:
         """Yield method, seed and key of each run of the table, all methods of a seed first.
@@ -204,10 +202,8 @@ class Study:
         read = sorted(self._read.items(), key=lambda item: item[0].name)
         return {key: record for key, (_, record) in read}
 
-    def _checked(
-        self, method: Method, state: SearchState
-    ) -> tuple[dict[Point, float], tuple[Key, ...]]:
-        """Return the mean scores of the points of a check, and the runs that are missing."""
+    def _checked(self, method: Method, state: SearchState) -> Choice:
+        """Return the choice of the check of a search that is complete."""
         search = self.spec.search
         checked: dict[Point, float] = {}
         points = best_points(state.points, search.check.factors)
@@ -218,19 +214,20 @@ class Study:
             scores = {key: self._score(key) for key in keys}
             missing = tuple(key for key, score in scores.items() if score is None)
             if missing:
-                return checked, missing
+                return Choice(state, {}, None, math.nan, missing)
             checked |= {
                 point: mean([score for key, score in scores.items() if key.point == point])
                 for point in points
             }
-            best = best_points(checked, 1)
-            if not best:
+            ranked = best_points(checked, 1)
+            if not ranked:
                 raise ValueError(f'{method.title}: all runs of the check have failed')
+            (best,) = ranked
             grid = [*state.stages[-1].scores, *(point[-1] for point in checked)]
-            points = [point for point in neighbours(best[0], grid) if point not in checked]
+            points = [point for point in neighbours(best, grid) if point not in checked]
             if not points:
                 break
-        return checked, ()
+        return Choice(state, checked, best, checked[best], at_limit=bool(points))
 
     def _wanted(self, only: Collection[str]) -> list[Method]:
         """Return the methods of these names, or all."""

@@ -141,7 +141,8 @@ def search_table(study: Study) -> str:
                 f'{_point(point)}: {_score(value, digits)}' for point, value in choice.check.items()
             )
             agrees = 'the same winner' if choice.agrees else 'another winner'
-            shown.append(f'check: {points}: {agrees}')
+            limit = ' (**its best has a neighbour left**)' if choice.at_limit else ''
+            shown.append(f'check: {points}: {agrees}{limit}')
         lines.append([method.title, '<br>'.join(shown), _chosen(study, method)])
     return _table(['method', 'factor: mean', 'chosen'], lines)
 
