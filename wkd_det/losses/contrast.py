@@ -62,6 +62,41 @@ class ContrastiveLoss(EmbeddedLoss):
         """
         self.table.fill(labels)
 
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        index: Tensor,
+        mask: Tensor | None = None,
+        *,
+        negatives: Tensor | None = None,
+    ) -> Tensor:
+        """Loss of a batch, scalar; in training mode the banks are updated.
+
+        Args:
+            student: Maps, shape ``(N, C, H, W)``.
+            teacher: Maps, shape ``(N, C', H', W')``.
+            index: Indices of the samples in the data set, shape ``(N,)``.
+            mask: Bool, shape ``(N, H, W)``: pixels that count.
+            negatives: Indices to compare with, shape ``(N, K)``; drawn by default.
+
+        Raises:
+            RuntimeError: If negatives are drawn before :meth:`set_samples` was called.
+            TypeError, ValueError: If shapes disagree or an index is outside the data set.
+        """
+        negatives = self._negatives(index, negatives)
+        student, teacher = self.embed(student, teacher, mask, unit=True)
+        loss = self.contrast(student, teacher, index, negatives)
+        if self.training:
+            self.banks.update(index, student, teacher)
+        return self.loss_weight * loss
+
+    def contrast(
+        self, student: Tensor, teacher: Tensor, index: Tensor, negatives: Tensor
+    ) -> Tensor:
+        """Return the loss of embeddings of length 1, shape ``(N, D)``, without its weight."""
+        raise NotImplementedError
+
     def _negatives(self, index: Tensor, given: Tensor | None) -> Tensor:
         """Return the negatives that are given, or draw them, after a check of the indices."""
         if not self._equal:

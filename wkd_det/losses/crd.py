@@ -240,46 +240,21 @@ class CRDLoss(ContrastiveLoss):
         self.register_buffer('constants', torch.zeros(2))
         self._settled = False
 
-    def forward(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        index: Tensor,
-        mask: Tensor | None = None,
-        *,
-        negatives: Tensor | None = None,
+    def contrast(
+        self, student: Tensor, teacher: Tensor, index: Tensor, negatives: Tensor
     ) -> Tensor:
-        """Loss of a batch, scalar; in training mode the banks are updated.
-
-        Args:
-            student: Maps, shape ``(N, C, H, W)``.
-            teacher: Maps, shape ``(N, C', H', W')``.
-            index: Indices of the samples in the data set, shape ``(N,)``.
-            mask: Bool, shape ``(N, H, W)``: pixels that count.
-            negatives: Indices to compare with, shape ``(N, K)``; drawn by default.
-
-        Raises:
-            RuntimeError: If negatives are drawn before :meth:`set_samples` was called.
-            TypeError, ValueError: If shapes disagree or an index is outside the data set.
-        """
-        negatives = self._negatives(index, negatives)
         contrast_index = torch.cat([index.long()[:, None], negatives], dim=1)
-        student, teacher = self.embed(student, teacher, mask, unit=True)
-        banks = self.banks
         self._settle(student, teacher, contrast_index)
-        loss = crd_loss(
+        return crd_loss(
             student,
             teacher,
-            banks.student,
-            banks.teacher,
+            self.banks.student,
+            self.banks.teacher,
             contrast_index,
             student_constant=self.constants[0],
             teacher_constant=self.constants[1],
             temperature=self.temperature,
         )
-        if self.training:
-            banks.update(index, student, teacher)
-        return self.loss_weight * loss
 
     def _settle(self, student: Tensor, teacher: Tensor, contrast_index: Tensor) -> None:
         """Find the constants from the first batch; later there is nothing to do."""

@@ -242,30 +242,9 @@ class WCoRDLoss(ContrastiveLoss):
         nn.init.eye_(layer.weight)  # the cosine, to start with
         self.critic = spectral_norm(layer)
 
-    def forward(
-        self,
-        student: Tensor,
-        teacher: Tensor,
-        index: Tensor,
-        mask: Tensor | None = None,
-        *,
-        negatives: Tensor | None = None,
+    def contrast(
+        self, student: Tensor, teacher: Tensor, index: Tensor, negatives: Tensor
     ) -> Tensor:
-        """Loss of a batch, scalar; in training mode the banks are updated.
-
-        Args:
-            student: Maps, shape ``(N, C, H, W)``.
-            teacher: Maps, shape ``(N, C', H', W')``.
-            index: Indices of the samples in the data set, shape ``(N,)``.
-            mask: Bool, shape ``(N, H, W)``: pixels that count.
-            negatives: Indices to compare with, shape ``(N, K)``; drawn by default.
-
-        Raises:
-            RuntimeError: If negatives are drawn before :meth:`set_samples` was called.
-            TypeError, ValueError: If shapes disagree or an index is outside the data set.
-        """
-        negatives = self._negatives(index, negatives)
-        student, teacher = self.embed(student, teacher, mask, unit=True)
         with without_autocast(student):
             critic = self.critic.weight  # a step of the power iteration in training mode
         globally = gckt_loss(
@@ -278,6 +257,4 @@ class WCoRDLoss(ContrastiveLoss):
             negative_weight=self.negative_weight,
         )
         locally = lckt_loss(student, teacher, epsilon=self.epsilon, num_iters=self.num_iters)
-        if self.training:
-            self.banks.update(index, student, teacher)
-        return self.loss_weight * (self.global_weight * globally + self.local_weight * locally)
+        return self.global_weight * globally + self.local_weight * locally
