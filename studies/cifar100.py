@@ -61,6 +61,19 @@ _rivals = dict(  # title, config, term, its keys that the search scales, overrid
     nkd=('NKD', 'nkd', 'nkd', ['gamma'], _logits, _few),
     wttm=('WTTM', 'wttm', 'wttm', ['loss_weight'], _logits, _few),
 )  # fmt: skip
+# Terms beside ReviewKD's, each with the weight that the search chose for it alone.
+_kd_loss = dict(type='KDLoss', temperature=4.0, loss_weight=3.0)
+_wkd_l_loss = dict(
+    type='WKDLogitLoss', cost=_rows, temperature=4.0, sharpness=1.0, transport_weight=90.0
+)
+_wkd_f_loss = dict(type='WKDFeatureLoss', grid=1, mean_cov_ratio=4.0, loss_weight=0.24)
+_connector = dict(type='ConvConnector', act_cfg=dict(type='ReLU'))
+_joined = dict(
+    kd=('KD', dict(tap='logits', loss=_kd_loss)),
+    wkd_l=('WKD-L', dict(tap='logits', loss=_wkd_l_loss)),
+    wkd_f=('WKD-F', dict(tap='pooled_map', connector=_connector, loss=_wkd_f_loss)),
+)
+_review_title, _review, _, _review_keys, _review_overrides, _ = _rivals['reviewkd']
 methods = dict(
     plain_equal=dict(length=18),
     **{
@@ -82,6 +95,17 @@ methods = dict(
             **({} if own_seeds is None else dict(seeds=own_seeds)),
         )
         for name, (title, config, term, keys, overrides, own_seeds) in _rivals.items()
+    },
+    **{
+        f'reviewkd_{name}': dict(
+            title=f'{_review_title} + {title}',
+            config=f'{_configs}/{_review}_{_pair}',
+            overrides={**_review_overrides, _term.format(name): term},
+            weight=[_term.format(f'{_review}.loss.{key}') for key in _review_keys],
+            like='reviewkd',
+            seeds=_few,
+        )
+        for name, (title, term) in _joined.items()
     },
 )
 prepare = [
