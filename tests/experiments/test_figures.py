@@ -9,6 +9,7 @@ from wkd_det.experiments import figures
 from wkd_det.experiments.figures import (
     band,
     calibration_curves,
+    calibration_error,
     confusions,
     forest_plot,
     gain_over_length,
@@ -115,6 +116,14 @@ def test_bins_of_all_runs_are_pooled():
     assert count.tolist() == [4, 4]
     assert confidence.tolist() == pytest.approx([0.25, 0.75])
     assert accuracy.tolist() == pytest.approx([0.25, 0.5])
+
+
+def test_the_error_of_each_run_counts_and_not_that_of_their_sum():
+    """Two runs that miss by 0.2 each, in opposite directions, do not make a calibrated method."""
+    runs = [dict(count=[5, 0], confidence=[0.5, 0], accuracy=[right, 0]) for right in (0.3, 0.7)]
+    assert [calibration_error(run) for run in runs] == pytest.approx([0.2, 0.2])
+    _, confidence, accuracy = pooled_bins(runs)
+    assert accuracy == pytest.approx(confidence)
 
 
 def metrics(near, table):

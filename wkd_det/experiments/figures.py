@@ -152,6 +152,9 @@ def calibration_curves(spec: Spec, results: Results, output: Path) -> None:
     It draws the result whose name ends with ``/calibration``: ``count``, ``confidence`` and
     ``accuracy`` of each bin. Bins with less than one in 200 images are left out of the curves.
     Without such a result there is no figure.
+
+    The error beside a name is the mean over seeds, as in the table: that of all seeds together is
+    smaller, as what one misses upwards makes up for what another misses downwards.
     """
     found = _ending(results, 'calibration')
     if not found:
@@ -162,7 +165,7 @@ def calibration_curves(spec: Spec, results: Results, output: Path) -> None:
     shown = [method for method in spec.methods if method.name in found]
     for method, style in zip(shown, _styles(len(shown))):
         count, confidence, accuracy = pooled_bins(found[method.name])
-        error = np.abs(confidence - accuracy) @ count / count.sum()
+        error = np.mean([calibration_error(run) for run in found[method.name]])
         filled = count >= _LEAST_SHARE * count.sum()
         label = f'{method.title} (ECE {100 * error:.1f} %)'
         axis.plot(
@@ -196,6 +199,12 @@ def pooled_bins(runs: Sequence[Mapping[str, Sequence[float]]]) -> tuple[np.ndarr
     filled = total > 0
     sums = [(np.where(counts > 0, stacked[:, row], 0) * counts).sum(axis=0) for row in (1, 2)]
     return total[filled], sums[0][filled] / total[filled], sums[1][filled] / total[filled]
+
+
+def calibration_error(run: Mapping[str, Sequence[float]]) -> float:
+    """Return the expected calibration error of a run, from its bins as in :func:`pooled_bins`."""
+    count, confidence, accuracy = pooled_bins([run])
+    return float(np.abs(confidence - accuracy) @ count / count.sum())
 
 
 def kinds_of_mistakes(spec: Spec, results: Results, output: Path) -> None:
