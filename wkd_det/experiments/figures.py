@@ -153,7 +153,7 @@ def calibration_curves(spec: Spec, results: Results, output: Path) -> None:
     ``accuracy`` of each bin. Bins with less than one in 200 images are left out of the curves.
     Without such a result there is no figure.
 
-    The error beside a name is the mean over seeds, as in the table: that of all seeds together is
+    The error next to a name is the mean over seeds, as in the table: that of all seeds together is
     smaller, as what one misses upwards makes up for what another misses downwards.
     """
     found = _ending(results, 'calibration')
