@@ -7,8 +7,11 @@ import os
 import sys
 
 import torch
-import torch.distributed.nn  # noqa: F401  imported later, its functions' defaults hold a group
 from torch import distributed
+
+if distributed.is_available():
+    # Imported later, its functions would hold the group that exists then, as a default.
+    import torch.distributed.nn  # noqa: F401
 
 
 def join_by_gloo() -> bool:

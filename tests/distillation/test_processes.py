@@ -503,7 +503,7 @@ print('threads of the group that are left:', len(started & threads()))
 
 
 @without_gpu
-@pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='needs the names of threads')
+@pytest.mark.skipif(not Path('/proc/self/task').is_dir(), reason='threads are counted in /proc')
 def test_no_thread_of_a_group_outlives_a_tool(tmp_path):
     """One that did would now and then abort a process whose work is done."""
     script = tmp_path / 'parting.py'
