@@ -11,7 +11,7 @@ from wkd_det.experiments.progress import Clock
 
 @pytest.fixture
 def clock(monkeypatch):
-    monkeypatch.setattr(progress, 'machine', lambda threads: dict(processor='abacus'))
+    monkeypatch.setattr(progress, 'processor_name', lambda: 'abacus')
     return Clock(jobs=2)
 
 

@@ -98,4 +98,5 @@ def test_machine():
     assert found['threads'] == 3
     assert found['processor']
     assert found['cores'] >= 1
+    assert 0 < found['unit_cpu_seconds'] < 60
     assert machine(None)['threads'] >= 1

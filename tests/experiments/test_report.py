@@ -43,6 +43,31 @@ def test_table(tmp_path):
     ]
 
 
+def test_costs_on_different_machines_are_compared_in_units_of_each(tmp_path):
+    path = write_spec(tmp_path)
+    slow, quick = (dict(processor='abacus', cores=2, threads=1, unit_cpu_seconds=unit)
+                   for unit in (0.5, 0.1))  # fmt: skip
+    write_records(path, dict(plain={1: 0.2}), machine=slow, cpu_seconds=100.0)
+    write_records(path, dict(plain={2: 0.4}), machine=quick, cpu_seconds=20.0)
+    study = write_records(path, dict(wkd={1: 0.3, 2: 0.5}), machine=quick, cpu_seconds=30.0)
+    assert table(study)[0].endswith(
+        '| CPU s / run | CPU, relative | s / step | extra memory (MiB) |'
+    )
+    assert table(study)[2].endswith('| 60 | 1.00 | 0.500 | +0 |')
+    assert table(study)[3].endswith('| 30 | 1.50 | 0.500 | +0 |')
+
+
+def test_costs_are_not_compared_if_a_record_does_not_know_its_unit(tmp_path):
+    path = write_spec(tmp_path)
+    quick = dict(processor='abacus', cores=2, threads=1, unit_cpu_seconds=0.1)
+    write_records(path, dict(plain={1: 0.2, 2: 0.4}), machine=quick)
+    write_records(path, dict(wkd={1: 0.3}), machine=quick)
+    assert 'CPU, relative' in table(Study(read_spec(path)))[0]
+    study = write_records(path, dict(wkd={2: 0.3}))
+    assert table(study)[2].endswith('| 2 | 1.00 | 0.500 | +0 |')
+    assert table(study)[3].endswith('| 2 |  | 0.500 | +0 |')
+
+
 def test_missing_cells_are_printed_as_missing(tmp_path):
     path = write_spec(tmp_path, metrics=[dict(key='fake/loss', title='loss', higher=False)])
     study = write_records(path, dict(wkd={2: 0.3}), peak_memory=None)

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from wkd_det.experiments.records import machine
 from wkd_det.experiments.run import TrainingRun
+from wkd_det.runtime.machine import processor_name
 
 
 class Clock:
@@ -34,7 +34,7 @@ class Clock:
 
     def learn(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Take the durations of finished runs in place of those known so far."""
-        here = machine(None)['processor']
+        here = processor_name()
         self._rates, self._ratios = {}, []
         for record in records:
             if 'failed' in record or not record['cpu_seconds']:

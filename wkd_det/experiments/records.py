@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from wkd_det.experiments.fingerprint import differences, identity
+from wkd_det.experiments.unit import unit_cpu_seconds
 from wkd_det.runtime.files import read_json, write_whole
 from wkd_det.runtime.machine import processor_name
 
@@ -101,7 +102,7 @@ def rounded(value: Any) -> Any:
 
 
 def machine(threads: int | None) -> dict[str, Any]:
-    """Return what is to be known about this machine, versions apart.
+    """Return what is to be known about this machine, versions apart; it takes a second.
 
     Args:
         threads: Threads of each process; None: as many as it takes.
@@ -111,6 +112,7 @@ def machine(threads: int | None) -> dict[str, Any]:
         cores=os.cpu_count(),
         threads=threads or torch.get_num_threads(),
         platform=platform.platform(),
+        unit_cpu_seconds=rounded(unit_cpu_seconds(threads)),
     )
 
 

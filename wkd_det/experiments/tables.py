@@ -36,6 +36,9 @@ class Row:
     """Difference to each reference by its name; None to itself and without common seeds."""
     cpu: float
     """CPU seconds of a run, median over seeds; NaN without a run."""
+    relative_cpu: float
+    """CPU time of a run as multiple of that of the first reference, each in units of its machine,
+    medians over seeds; NaN without one, or if the records do not know their unit."""
     seconds: float
     """Duration of a step in seconds, median over seeds; NaN without a run."""
     extra_memory: float
@@ -46,7 +49,7 @@ def summarise(study: Study, results: Results) -> list[Row]:
     """Return the rows of all methods, in the order of the spec, also of those without a run."""
     spec = study.spec
     values = {method.name: _values(results, method.name, spec.metric) for method in spec.methods}
-    base = _memory(results.get(spec.references[0], {})) if spec.references else math.nan
+    first = results.get(spec.references[0], {}) if spec.references else {}
     rows = []
     for method in spec.methods:
         records = results.get(method.name, {})
@@ -68,8 +71,9 @@ def summarise(study: Study, results: Results) -> list[Row]:
                     for name in spec.references
                 },
                 cpu=_median(record['cpu_seconds'] for record in records.values()),
+                relative_cpu=_units(records) / _units(first),
                 seconds=_median(record['seconds_per_step'] for record in records.values()),
-                extra_memory=_memory(records) - base,
+                extra_memory=_memory(records) - _memory(first),
             )
         )
     return rows
@@ -80,7 +84,9 @@ def main_table(spec: Spec, rows: Sequence[Row]) -> str:
     head = ['method', 'seeds', _head(spec.column)]
     head += [f'minus {spec.method(name).title} [95 %]' for name in spec.references]
     head += [_head(column) for column in spec.columns]
-    head += ['CPU s / run', 's / step', 'extra memory (MiB)']
+    has_units = any(not math.isnan(row.relative_cpu) for row in rows)
+    head += ['CPU s / run', *(['CPU, relative'] if has_units else []), 's / step']
+    head += ['extra memory (MiB)']
     lines = []
     for row in rows:
         first = row.means.get(spec.metric)
@@ -93,8 +99,9 @@ def main_table(spec: Spec, rows: Sequence[Row]) -> str:
             for name in spec.references
         ]
         cells += [_mean(row.means.get(column.key), column) for column in spec.columns]
-        cells += [_number(row.cpu, '.0f'), _number(row.seconds, '.3f')]
-        cells.append(_number(row.extra_memory, '+.0f'))
+        cells.append(_number(row.cpu, '.0f'))
+        cells += [_number(row.relative_cpu, '.2f')] if has_units else []
+        cells += [_number(row.seconds, '.3f'), _number(row.extra_memory, '+.0f')]
         lines.append(cells)
     return _table(head, lines)
 
@@ -272,6 +279,17 @@ def _values(results: Results, method: str, key: str) -> dict[int, float]:
 
 def _memory(records: Mapping[int, Mapping[str, Any]]) -> float:
     return _median(record['peak_memory'] for record in records.values())
+
+
+def _units(records: Mapping[int, Mapping[str, Any]]) -> float:
+    """Return how many units of its machine a run takes; NaN if some record does not know."""
+    pairs = [
+        (record['cpu_seconds'], record['machine'].get('unit_cpu_seconds'))
+        for record in records.values()
+    ]
+    if any(unit is None for _, unit in pairs):
+        return math.nan
+    return _median(None if seconds is None else seconds / unit for seconds, unit in pairs)
 
 
 def _median(values: Any) -> float:
