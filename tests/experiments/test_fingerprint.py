@@ -50,6 +50,22 @@ def test_every_kind_of_name_is_known(name, file):
     assert file in names(dict(type=name))
 
 
+@pytest.mark.parametrize(
+    ('model', 'file'),
+    [
+        ('DistilledClassifier', 'classification/taps/logits.py'),
+        ('DistilledClassifier', 'classification/taps/stages.py'),
+        ('DistilledFasterRCNN', 'detection/taps/maps.py'),
+    ],
+)
+def test_a_name_of_a_tap_is_that_of_the_task(model, file):
+    taps = [dict(tap='logits'), dict(tap='pyramid')]
+    other = 'detection' if model == 'DistilledClassifier' else 'classification'
+    found = names(dict(model=dict(type=model, distill=taps)))
+    assert file in found
+    assert not any(name.startswith(f'{other}/taps/') for name in found)
+
+
 def test_the_wrapper_of_a_cpu_counts_where_it_takes_the_name():
     wrapper = names(dict(type='AmpOptimWrapper'))
     assert ('hooks/cpu_amp.py' in wrapper) == (get_device() == 'cpu')
@@ -130,7 +146,7 @@ def test_fingerprint_sees_a_changed_source(tmp_path, monkeypatch):
     monkeypatch.setattr(module, 'PACKAGE', package)
     registered = dict(A=package / 'losses/a.py', RegisteredByName=package / 'losses/c.py')
     registered['Lent'] = package / 'losses/e.py'
-    monkeypatch.setattr(module, '_homes', lambda: registered)
+    monkeypatch.setattr(module, '_homes', lambda of_classifiers: registered)
     assert names(dict(type='A')) == {
         'losses/a.py', 'functional/b.py', 'losses/c.py', 'functional/d.py', 'losses/e.py',
     }  # fmt: skip

@@ -37,6 +37,15 @@ def detectors(shift):
     return Places(256, [*backbone, *rows, *rois], [], (9, 9), ([], []))
 
 
+def transformers():
+    rows = [
+        PlaceRow(place, side(f'level {level}', 256, 8 * 2**level), side(f'level {level}', 256))
+        for place in ('backbone', 'neck', 'memory')
+        for level in range(2)
+    ]
+    return Places(256, rows, [], (9, 9), ([], []))
+
+
 def classifiers():
     names = [f'stages[{index}]' for index in range(4)]
     module = 'features.denseblock4.denselayer16.norm2.and.more:input'
@@ -73,6 +82,11 @@ CASES = {
             'loss_b': dict(tap='pyramid', levels=[3], teacher_levels=[4]),
         },
         4,
+    ),
+    'memory of an encoder': (
+        transformers(),
+        dict(loss_m=dict(tap='memory', levels=[0]), loss_n=dict(tap='neck')),
+        3,
     ),
     'all levels': (detectors(0), dict(loss_a=dict(tap='neck')), 5),
     'places of classifiers': (

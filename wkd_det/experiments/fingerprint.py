@@ -16,6 +16,7 @@ from mmengine.config import Config
 
 import wkd_det
 from wkd_det.registry import (
+    CLASSIFIER_TAPS,
     DETECTION_DATASETS,
     DETECTORS,
     REGISTERED,
@@ -31,6 +32,7 @@ PACKAGE = Path(wkd_det.__file__).parent
 
 _VERSIONED = ('torch', 'torchvision', 'mmengine', 'mmcv', 'mmdet', 'numpy', 'sklearn', 'timm')
 _OWN = 'wkd_det::'  # names of our configs
+_CLASSIFIER = 'DistilledClassifier'
 # Where a run lies and how it goes on, not what it computes.
 _IGNORED = ('work_dir', 'resume', 'launcher', 'experiment_name', 'log_level')
 # Tables that name every file: whoever imports them would depend on all of the package.
@@ -90,9 +92,10 @@ def sources_of(config: Any) -> list[Path]:
     packages that merely re-export are looked through, so a new loss does not change the sources
     of runs without it.
     """
-    known = _homes()
-    waiting = [known[text] for text in set(strings_of(config)) if text in known]
-    waiting += [_file(DETECTORS) for text in strings_of(config) if _is_detector(text, known)]
+    named = set(strings_of(config))
+    known = _homes(of_classifiers=_CLASSIFIER in named)
+    waiting = [known[text] for text in named if text in known]
+    waiting += [_file(DETECTORS) for text in named if _is_detector(text, known)]
     found: set[Path] = set()
     while waiting:
         path = waiting.pop()
@@ -121,11 +124,14 @@ def strings_of(value: Any) -> Iterator[str]:
 
 
 @cache
-def _homes() -> dict[str, Path]:
-    """Return the file of each name of this package that a config may use."""
+def _homes(*, of_classifiers: bool) -> dict[str, Path]:
+    """Return the file of each name of this package that a config may use.
+
+    Some names of taps mean one thing in detectors and another in classifiers.
+    """
     homes = {name: home for names in REGISTERED.values() for name, home in names.items()}
     homes.update({old: homes[new] for old, new in RENAMED.items()})
-    homes.update(TAPS)
+    homes.update(CLASSIFIER_TAPS if of_classifiers else TAPS)
     homes.update(DETECTION_DATASETS)
     homes.update(TEACHERS_OF_MAPS)
     files = {name: _file(f'wkd_det.{home.partition(":")[0]}') for name, home in homes.items()}
@@ -177,7 +183,7 @@ def _files_of_names(module: str, names: Iterable[str]) -> list[Path]:
         elif _exists(f'{module}.{original}'):
             files.append(_file(f'{module}.{original}'))
         elif path in _tables():  # lends names lazily
-            files.append(_homes().get(original, path))
+            files.append(_homes(of_classifiers=False).get(original, path))
         else:
             files.append(path)
     return files

@@ -21,7 +21,15 @@ _MODULE = 32  # characters of the name of a module
 _GAP = 4.6  # between the columns
 _APART = 0.17  # of an inch, between arrows that begin in one row
 _LETTER = 0.066  # of an inch, the width of a letter
-_LEVEL_TAPS = ('neck', 'backbone', 'pyramid', 'imitation', 'instances')
+_OF_LEVELS = dict(
+    backbone='backbone',
+    imitation='neck',
+    instances='neck',
+    memory='memory',
+    neck='neck',
+    pyramid='neck',
+)
+"""Places of the taps that compare levels."""
 _PLACES_OF_TAPS = dict(
     branch='stages',
     class_activation='pooled_map',
@@ -177,10 +185,10 @@ def _arrows(name: str, term: Mapping[str, Any], rows: Sequence[PlaceRow]) -> lis
     """The rows that a term compares, by its tap and its options."""
     tap = str(term.get('tap'))
     detection = any(row.tap == 'backbone' for row in rows)
-    if tap in _LEVEL_TAPS and detection:
-        place = 'backbone' if tap == 'backbone' else 'neck'
+    if tap in _OF_LEVELS and detection:
         levels = term.get('levels')
-        return _of_levels(name, rows, place, levels, term.get('teacher_levels') or levels)
+        other_levels = term.get('teacher_levels') or levels
+        return _of_levels(name, rows, _OF_LEVELS[tap], levels, other_levels)
     own: Any = _PLACES_OF_TAPS.get(tap, tap)
     if detection and own == 'logits':
         own = 'roi_logits'

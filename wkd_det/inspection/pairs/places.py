@@ -82,7 +82,7 @@ def _of_detectors(model: DistilledModel, teacher_config: Mapping[str, Any] | Non
         runs.append(model.dry_run(teacher_config))
     size = runs[0].image[-1]
     rows, strides = [], []
-    for place in ('backbone', 'neck'):
+    for place in dict.fromkeys(place for run in runs for place in run.places):
         rows += _paired(place, [_levels(run, place) for run in runs])
     pyramid = 'neck' if all('neck' in run.places for run in runs) else 'backbone'
     for run in runs:
