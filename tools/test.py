@@ -93,6 +93,8 @@ def evaluate_in_classes_of_data(teacher: Teacher, source: TeacherSource, config:
 
 def main() -> None:
     """Test the model that the arguments name, or the teacher."""
+    if {'-h', '--help'}.intersection(sys.argv[1:]):
+        print(__doc__)  # what MMDetection's own help, which follows, does not know
     if not any(_names_teacher(argument) for argument in sys.argv[1:]):
         run('test')
         return

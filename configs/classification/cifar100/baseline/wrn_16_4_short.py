@@ -5,7 +5,7 @@
 # Pair:     none
 # Needs:    data/cifar100 (cifar-100-python.tar.gz unpacked there, or cifar100.npz)
 # Command:  python tools/train.py configs/classification/cifar100/baseline/wrn_16_4_short.py
-# Expected: not yet run
+# Expected: 65.2 top-1 on 5,000 training images held out, one seed (studies/cifar100.py)
 _base_ = './wrn_10_2_short.py'
 
 model = dict(network=dict(depth=16, widen_factor=4))
