@@ -13,9 +13,9 @@ from torch import nn
 
 from wkd_det.connectors import IdentityConnector
 from wkd_det.distillation.distiller import Distiller
-from wkd_det.distillation.tap import TAPS, Binding, Slot, Tap
+from wkd_det.distillation.tap import TAPS, Binding, Slot, Tap, find_tap
 from wkd_det.distillation.teacher import Teacher
-from wkd_det.distillation.term import Term, find_tap
+from wkd_det.distillation.term import Term
 from wkd_det.losses.base import Loss, MapLoss
 from wkd_det.losses.kd import KDLoss
 

@@ -34,9 +34,8 @@ from wkd_det.detection.unlabelled import Unlabelled, is_labelled
 from wkd_det.distillation.model import DistilledModel
 from wkd_det.distillation.module_tap import ModuleTap
 from wkd_det.distillation.recording import module_of
-from wkd_det.distillation.tap import Tap
+from wkd_det.distillation.tap import Tap, find_tap, tap_names
 from wkd_det.distillation.teacher import Teacher
-from wkd_det.distillation.term import find_tap, tap_names
 from wkd_det.runtime.config import near_matches
 
 

@@ -12,6 +12,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
+from wkd_det.distillation.building import build_terms
 from wkd_det.distillation.finite import (
     FiniteFlags,
     LateLook,
@@ -23,7 +24,7 @@ from wkd_det.distillation.finite import (
 )
 from wkd_det.distillation.gradients import Trunk
 from wkd_det.distillation.teacher import Teacher, one_of
-from wkd_det.distillation.term import Term, build_terms
+from wkd_det.distillation.term import Term
 from wkd_det.distillation.term_watch import TermWatch
 from wkd_det.distillation.view import StudentView, TeacherView
 
