@@ -235,11 +235,7 @@ class DetectorTeacherView(TeacherView):
         self._run_transformer()
         raw = self._teacher.given(self._outputs.latest(HEAD))
         output = query_output(self.module, raw)
-        if not self._teacher.order.is_identity:
-            output.logits = [
-                self._teacher.logits(one.flatten(0, 1)).unflatten(0, one.shape[:2])
-                for one in output.logits
-            ]
+        output.logits = [self._teacher.logits(one) for one in output.logits]
         return output
 
     def branch_features(self, depth: int) -> Features:
@@ -292,9 +288,7 @@ class DetectorTeacherView(TeacherView):
 
     def _in_order(self, logits: Tensor) -> Tensor:
         """Logits ``(N, A, T, H, W)`` in the student's classes."""
-        last = logits.movedim(2, -1)
-        rows = self._teacher.logits(last.flatten(0, -2))
-        return rows.unflatten(0, last.shape[:-1]).movedim(-1, 2)
+        return self._teacher.logits(logits.movedim(2, -1)).movedim(-1, 2)
 
     def logits(self, stage: int = 0) -> Tensor:
         return self.on_rois(self._student.stage(stage).rois, stage).logits
