@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from wkd_det import registry
 from wkd_det.classification.classifier import Classifier, last_layer, network_of
-from wkd_det.classification.data import TeacherImages
 from wkd_det.classification.places import places_of
 from wkd_det.classification.stored import StoredUse
 from wkd_det.classification.targets import Targets
+from wkd_det.classification.teacher_images import TeacherImages
 from wkd_det.classification.views import (
     ClassifierStudentView,
     ClassifierTeacherView,

@@ -17,9 +17,9 @@ from wkd_det.classification.classifier import (
     network_of,
     split_auxiliary,
 )
-from wkd_det.classification.data import TeacherImages
 from wkd_det.classification.stored import StoredUse
 from wkd_det.classification.targets import Targets
+from wkd_det.classification.teacher_images import TeacherImages
 from wkd_det.distillation.recording import Recorded, recording, replaced
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.distillation.view import StudentView, TeacherView
