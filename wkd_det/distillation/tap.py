@@ -68,6 +68,26 @@ def common_part(own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     return own[..., :height, :width], other[..., :height, :width]
 
 
+def cut_pair(
+    own: Tensor, target: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Two maps of one level and the mask of the second, cut to the size that both have.
+
+    Args:
+        own: Map of the student, shape ``(N, C, H, W)``.
+        target: That of the teacher, ``(N, C', H', W')``.
+        mask: Pixels of it that count, bool ``(N, H', W')``; None where all of them do.
+
+    Returns:
+        All three as :func:`common_part` cuts maps.
+    """
+    own, target = common_part(own, target)
+    if mask is not None:
+        height, width = target.shape[-2:]
+        mask = mask[:, :height, :width]
+    return own, target, mask
+
+
 class Tap:
     """A place in both networks whose values a term compares.
 
