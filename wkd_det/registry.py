@@ -127,7 +127,7 @@ REGISTERED = {
     'METRICS': {
         'Calibration': 'classification.calibration',
         'GroupMistakes': 'classification.mistakes',
-        'TopKAccuracy': 'classification.classifier',
+        'TopKAccuracy': 'classification.accuracy',
     },
     'OPTIM_WRAPPERS': {'CPUAmpOptimWrapper': 'hooks.cpu_amp'},
 }

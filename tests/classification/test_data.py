@@ -15,10 +15,10 @@ from wkd_det.classification import data
 from wkd_det.classification.data import (
     ImageDataset,
     ImagePreprocessor,
-    TeacherImages,
     build_transform,
     collate_images,
 )
+from wkd_det.classification.teacher_images import TeacherImages
 from wkd_det.testing import classifier_config, image_batch
 
 

@@ -11,7 +11,7 @@ from mmdet.registry import MODELS
 from mmengine.model import ExponentialMovingAverage
 
 from wkd_det.classification.classifier import Classifier
-from wkd_det.classification.data import TeacherImages
+from wkd_det.classification.teacher_images import TeacherImages
 from wkd_det.classification.views import ClassifierStudentView, ClassifierTeacherView
 from wkd_det.losses import WKDFeatureLoss
 from wkd_det.testing import (

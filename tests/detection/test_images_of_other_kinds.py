@@ -11,7 +11,7 @@ from mmdet.models.data_preprocessors import DetDataPreprocessor
 from mmdet.registry import MODELS
 
 from precision import UINT16, needs_uint16
-from wkd_det.detection.teacher_view import TeacherInput
+from wkd_det.detection.teacher_input import TeacherInput
 from wkd_det.testing import (
     distilled_from,
     random_batch,

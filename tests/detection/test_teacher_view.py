@@ -12,7 +12,8 @@ from mmdet.models.data_preprocessors import DetDataPreprocessor, MultiBranchData
 from mmdet.registry import MODELS
 
 from wkd_det.detection.student_view import DetectorStudentView
-from wkd_det.detection.teacher_view import DetectorTeacherView, TeacherInput
+from wkd_det.detection.teacher_input import TeacherInput
+from wkd_det.detection.teacher_view import DetectorTeacherView
 from wkd_det.testing import distilled_config, random_batch, wkd_f_neck_term, wkd_f_term
 
 SIZES = [(70, 96), (96, 50)]

@@ -16,7 +16,7 @@ from timm.layers import resample_abs_pos_embed
 from torch.testing import assert_close
 
 from wkd_det.detection.dry_run import dry_run
-from wkd_det.detection.teacher_view import TeacherInput
+from wkd_det.detection.teacher_input import TeacherInput
 from wkd_det.detection.timm_maps import TimmMaps
 from wkd_det.distillation.teacher import TeacherSource
 from wkd_det.testing import random_batch, tiny_detector

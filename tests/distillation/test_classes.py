@@ -37,6 +37,13 @@ def test_without_background_unknown_classes_are_left_out():
     assert ClassOrder([3, 0], 4).logits(logits).tolist() == [[3, 1]]
 
 
+@pytest.mark.parametrize('classes', [4, 5])
+def test_logits_of_any_number_of_axes_are_rows_of_logits(classes):
+    order, logits = ClassOrder([3, 0], 4), torch.randn(2, 3, 6, classes)
+    rows = order.logits(logits.flatten(0, 2))
+    assert torch.equal(order.logits(logits), rows.unflatten(0, (2, 3, 6)))
+
+
 def test_gradients_and_types_pass_through():
     logits = torch.randn(2, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(ClassOrder([3, 0], 4).logits, (logits,))

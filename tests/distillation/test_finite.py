@@ -8,7 +8,7 @@ import torch
 from mmengine.logging import MessageHub
 
 from wkd_det.distillation import distiller as distiller_module
-from wkd_det.distillation.finite import FiniteFlags, LateLook, is_waited_for
+from wkd_det.distillation.finite import FiniteFlags, LateLook, is_waited_for, ranges
 from wkd_det.testing.classifiers import ToyModel
 
 TERM = dict(tap='toy_logits', loss=dict(type='KDLoss'))
@@ -18,6 +18,18 @@ def test_flags_name_what_is_not_finite():
     losses = dict(a=1.0, b=float('nan'), c=-float('inf'), d=0.0)
     flags = FiniteFlags({name: torch.tensor(value) for name, value in losses.items()})
     assert flags.names() == ['b', 'c']
+
+
+def test_inputs_without_a_finite_value_and_without_a_value():
+    text = ranges([dict(student=torch.full((2, 3), float('nan')), teacher=torch.ones(0, 3))])
+    assert text == 'student (2, 3) has no finite value; teacher (0, 3) is empty'
+
+
+def test_ranges_of_a_pyramid_name_every_level():
+    pair = dict(student=[torch.ones(1, 2), torch.zeros(3)], teacher=[torch.ones(1), torch.ones(0)])
+    text = ranges([pair])
+    assert text.count('student (') == text.count('teacher (') == 2
+    assert 'teacher (0,) is empty' in text
 
 
 @pytest.mark.parametrize(('device', 'waits'), [('cpu', False), ('cuda', True), ('meta', False)])

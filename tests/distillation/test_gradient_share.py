@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from wkd_det.distillation import distiller as distiller_module
+from wkd_det.distillation import term_watch
 from wkd_det.distillation.gradient_share import GradientShare
 from wkd_det.losses.base import Loss
 from wkd_det.testing.classifiers import ToyModel
@@ -227,7 +228,7 @@ def test_the_late_look_still_raises(monkeypatch):
 def test_a_governed_term_may_be_larger_than_the_task(monkeypatch):
     """Its value says nothing about how hard it pulls."""
     said = []
-    monkeypatch.setattr(distiller_module, 'print_log', lambda text, **_: said.append(text))
+    monkeypatch.setattr(term_watch, 'print_log', lambda text, **_: said.append(text))
     for share, expected in ((1e3, 0), (None, 1)):
         model = toy(share=share or 1.0)
         if share is None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wkd_det.distillation.tap import common_part
+from wkd_det.distillation.tap import common_part, cut_pair
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,13 @@ def test_maps_are_cut_below_and_to_the_right(own, other, common):
 def test_maps_that_differ_by_more_are_left_alone(other):
     maps = torch.rand(1, 3, 4, 5), torch.rand(1, 3, *other)
     assert all(found is full for found, full in zip(common_part(*maps), maps))
+
+
+@pytest.mark.parametrize('other', [(6, 6), (7, 5), (4, 9)])
+def test_a_mask_is_cut_like_the_map_that_it_belongs_to(other):
+    own, target = torch.rand(2, 3, 7, 5), torch.rand(2, 4, *other)
+    mask = torch.rand(2, *other) > 0.5
+    *maps, cut = cut_pair(own, target, mask)
+    assert all(torch.equal(a, b) for a, b in zip(maps, common_part(own, target)))
+    assert torch.equal(cut, mask[:, : maps[1].shape[2], : maps[1].shape[3]])
+    assert cut_pair(own, target, None)[2] is None

@@ -13,9 +13,9 @@ from torch import nn
 
 from wkd_det.connectors import IdentityConnector
 from wkd_det.distillation.distiller import Distiller
-from wkd_det.distillation.tap import TAPS, Binding, Slot, Tap
+from wkd_det.distillation.tap import TAPS, Binding, Slot, Tap, find_tap
 from wkd_det.distillation.teacher import Teacher
-from wkd_det.distillation.term import Term, find_tap
+from wkd_det.distillation.term import Term
 from wkd_det.losses.base import Loss, MapLoss
 from wkd_det.losses.kd import KDLoss
 
@@ -304,12 +304,3 @@ def test_a_term_without_teacher():
     torch.testing.assert_close(distiller(own, {})['loss_x'], expected, rtol=0, atol=0)
     with pytest.raises(KeyError, match='distill.loss_y needs a teacher: set teacher=dict'):
         Distiller(dict(loss_y=OWN), Student(), {})
-
-
-def test_ranges_of_a_pyramid_name_every_level():
-    from wkd_det.distillation.distiller import _ranges
-
-    pair = dict(student=[torch.ones(1, 2), torch.zeros(3)], teacher=[torch.ones(1), torch.ones(0)])
-    text = _ranges([pair])
-    assert text.count('student (') == text.count('teacher (') == 2
-    assert 'teacher (0,) is empty' in text

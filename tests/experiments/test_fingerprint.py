@@ -43,7 +43,7 @@ def test_sources_are_those_of_what_the_config_names():
         ('CIFAR100Dataset', 'classification/datasets.py'),
         ('collate_images', 'classification/data.py'),
         ('ExactCheckpointHook', 'hooks/exact_checkpoint.py'),
-        ('TopKAccuracy', 'classification/classifier.py'),
+        ('TopKAccuracy', 'classification/accuracy.py'),
     ],
 )
 def test_every_kind_of_name_is_known(name, file):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from mmengine.evaluator import BaseMetric
 
+from wkd_det.classification.accuracy import labelled, scores_and_labels
 from wkd_det.classification.targets import UNLABELLED
 from wkd_det.ops.checks import check_integers
 
@@ -45,6 +46,7 @@ class Calibration(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Note confidence, whether it is right, and ``-log p`` of the label of each image."""
         scores, labels = scores_and_labels(data_samples)
+        scores = scores.float()
         confidence, predicted = scores.max(dim=1)
         own = scores.gather(1, labels.clamp(min=0)[:, None])[:, 0]
         nll = -own.clamp(min=torch.finfo(torch.float32).tiny).log()
@@ -76,26 +78,3 @@ class Calibration(BaseMetric):
                 accuracy=means[1].tolist(),
             ),
         )
-
-
-def scores_and_labels(samples: Sequence[Mapping[str, Any]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return probabilities ``(N, C)`` and labels ``(N,)`` of predictions, on the CPU."""
-    scores = torch.stack([sample['pred_score'] for sample in samples]).float().cpu()
-    labels = torch.stack([torch.as_tensor(sample['gt_label']) for sample in samples]).cpu()
-    return scores, labels
-
-
-def labelled(results: Sequence[tuple], place: int) -> list[tuple]:
-    """Return the results that belong to images with a label.
-
-    Args:
-        results: One per image.
-        place: Place in a result that holds -1 where there is no label.
-
-    Raises:
-        ValueError: If none does.
-    """
-    left = [result for result in results if result[place] != UNLABELLED]
-    if not left:
-        raise ValueError(f'none of the {len(results)} images has a label to compare with')
-    return left

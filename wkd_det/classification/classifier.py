@@ -1,13 +1,12 @@
-"""Plain image classifiers: the model that is trained, its bare network, its accuracy."""
+"""Plain image classifiers: the model that is trained and its bare network."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from torch import Tensor, nn
@@ -20,7 +19,6 @@ from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.state import load_strictly, weights_of
 
 _PREFIX = 'network.'
-_NO_RANK = -1  # of an image without a label
 
 
 class Classifier(BaseModel):
@@ -271,55 +269,3 @@ def last_layer(network: nn.Module, num_classes: int | None) -> tuple[str, nn.Mod
 def class_rows(network: nn.Module, num_classes: int | None) -> Tensor:
     """Return the weight vectors of the classes in the last layer, shape ``(C, D)``."""
     return last_layer(network, num_classes)[1].weight.flatten(1)
-
-
-class TopKAccuracy(BaseMetric):
-    """Percentage of images whose label is among the k classes of highest score.
-
-    Convention:
-        - Of equal scores the lower class comes first, so a constant output does not score 100 %.
-        - An image without a finite score of its label is not recognised.
-        - Images without a label, -1, are not counted.
-
-    Args:
-        topk: Values of k; each gives a figure ``accuracy/top<k>``.
-        **options: Options of mmengine's ``BaseMetric``.
-
-    Raises:
-        ValueError: If a k is not positive or, when scores arrive, above the number of classes.
-    """
-
-    default_prefix = 'accuracy'
-
-    def __init__(self, topk: Sequence[int] = (1, 5), **options: Any) -> None:
-        if not topk or min(topk) < 1:
-            raise ValueError(f'topk must hold positive numbers, got {topk}')
-        super().__init__(**options)
-        self.topk = tuple(topk)
-
-    def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
-        """Note the rank of the label of each image, 0 for the best."""
-        scores = torch.stack([sample['pred_score'] for sample in data_samples])
-        labels = torch.stack([torch.as_tensor(sample['gt_label']) for sample in data_samples])
-        if scores.shape[1] < max(self.topk):
-            raise ValueError(f'topk is {self.topk}, but there are {scores.shape[1]} classes')
-        labels = labels.to(scores.device)[:, None]
-        own = scores.gather(1, labels.clamp(min=0))
-        earlier = torch.arange(scores.shape[1], device=scores.device) < labels
-        better = (scores > own) | ((scores == own) & earlier)
-        # NaN is above nothing and nothing is above NaN, so it would have the best rank.
-        ranks = better.sum(dim=1).where(own[:, 0].isfinite(), scores.shape[1])
-        # Left in, so that processes have as many results as images.
-        ranks = ranks.where(labels[:, 0] != UNLABELLED, _NO_RANK)
-        self.results.extend(ranks.tolist())
-
-    def compute_metrics(self, results: list[int]) -> dict[str, float]:
-        """Return the percentages by ``top<k>``.
-
-        Raises:
-            ValueError: If no image has a label.
-        """
-        ranks = torch.tensor([rank for rank in results if rank != _NO_RANK])
-        if results and not len(ranks):
-            raise ValueError(f'none of the {len(results)} images has a label to compare with')
-        return {f'top{k}': (ranks < k).double().mean().item() * 100 for k in self.topk}

@@ -25,7 +25,6 @@ from wkd_det.classification.targets import (
     check_hard_labels,
     check_soft_labels,
 )
-from wkd_det.distillation.images import check_pixels
 from wkd_det.runtime.config import build_strict, check_keys
 
 _BAD_IMAGE = ('raise', 'skip')
@@ -349,44 +348,3 @@ def _check_tensor(name: str, value: Any) -> None:
             f'{name} must be a tensor, got a {type(value).__name__}: set collate_fn='
             "dict(type='collate_images') in the dataloader, since mmengine's default makes lists"
         )
-
-
-class TeacherImages:
-    """Makes the teacher's batch of the student's: its normalisation, its number of channels.
-
-    Args:
-        student: Preprocessor that makes the batches.
-        teacher: Preprocessor of the teacher.
-        repeats: Give the teacher, a network of 3 channels, each grey image three times.
-    """
-
-    def __init__(
-        self, student: ImagePreprocessor, teacher: ImagePreprocessor, *, repeats: bool = False
-    ) -> None:
-        self._student = student
-        self._teacher = teacher
-        self._repeats = repeats
-        self._same_pixels = student is teacher or student.scale == teacher.scale
-        self._checked = False
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Return the batch as the teacher's preprocessor would have normalised it.
-
-        Args:
-            images: Batch as the student's preprocessor normalised it, shape ``(N, C, H, W)``;
-                returned as it is if nothing differs.
-
-        Raises:
-            ValueError: In the first batch, if the images were normalised before the student's
-                preprocessor, too.
-        """
-        if not self._same_pixels:
-            student, teacher = self._student, self._teacher
-            pixels = images * student.std + student.mean
-            if not self._checked:
-                check_pixels(pixels, teacher.std)
-                self._checked = True  # once is enough, and waits for the device
-            images = (pixels - teacher.mean) / teacher.std
-        if self._repeats and images.shape[1] == 1:
-            images = images.repeat(1, 3, 1, 1)
-        return images

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from wkd_det import registry
 from wkd_det.classification.classifier import Classifier, last_layer, network_of
-from wkd_det.classification.data import TeacherImages
 from wkd_det.classification.places import places_of
 from wkd_det.classification.stored import StoredUse
 from wkd_det.classification.targets import Targets
+from wkd_det.classification.teacher_images import TeacherImages
 from wkd_det.classification.views import (
     ClassifierStudentView,
     ClassifierTeacherView,
@@ -28,7 +28,7 @@ from wkd_det.distillation.model import DistilledModel
 from wkd_det.distillation.module_tap import ModuleTap
 from wkd_det.distillation.places import Place, Places, check_module, check_names
 from wkd_det.distillation.recording import INPUT, recording
-from wkd_det.distillation.tap import TAPS, Tap
+from wkd_det.distillation.tap import Tap, known_tap
 from wkd_det.distillation.teacher import Teacher, one_of
 
 
@@ -87,10 +87,9 @@ class DistilledClassifier(DistilledModel, Classifier):
                 f'{section}.tap must be one of {sorted(registry.CLASSIFIER_TAPS)}, a place or the '
                 f'name of a module, got {name!r}'
             )
-        if name in TAPS.module_dict:
-            return TAPS.get(name)
-        if name in registry.CLASSIFIER_TAPS:
-            return registry.load(name, registry.CLASSIFIER_TAPS[name])
+        tap = known_tap(name, registry.CLASSIFIER_TAPS)
+        if tap is not None:
+            return tap
         places = self.places_of('student', self.network)
         try:
             if name not in places.names():

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from mmengine.evaluator import BaseMetric
 
-from wkd_det.classification.calibration import labelled, scores_and_labels
+from wkd_det.classification.accuracy import labelled, scores_and_labels
 from wkd_det.costs.report import groups_of, read_grouping
 
 _KINDS = ('same group', 'other group')
@@ -50,7 +50,7 @@ class GroupMistakes(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[Mapping[str, Any]]) -> None:
         """Note label and predicted class of each image."""
         scores, labels = scores_and_labels(data_samples)
-        self.results.extend(zip(labels.tolist(), scores.argmax(dim=1).tolist()))
+        self.results.extend(zip(labels.tolist(), scores.float().argmax(dim=1).tolist()))
 
     def compute_metrics(self, results: list[tuple[int, int]]) -> dict[str, Any]:
         """Return ``accuracy``, ``distance``, ``mistakes``, ``confusion`` and ``confusion_names``.

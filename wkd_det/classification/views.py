@@ -17,9 +17,9 @@ from wkd_det.classification.classifier import (
     network_of,
     split_auxiliary,
 )
-from wkd_det.classification.data import TeacherImages
 from wkd_det.classification.stored import StoredUse
 from wkd_det.classification.targets import Targets
+from wkd_det.classification.teacher_images import TeacherImages
 from wkd_det.distillation.recording import Recorded, recording, replaced
 from wkd_det.distillation.teacher import Teacher
 from wkd_det.distillation.view import StudentView, TeacherView
@@ -145,11 +145,10 @@ class ClassifierTeacherView(TeacherView):
         layer = self.once('last layer', partial(head_of, self.module))
         with self._teacher.computing(vectors):
             raw = scores_of(layer, vectors, 'teacher', bias=bias)
-        rows = self.in_student_classes(raw.flatten(end_dim=-2))
-        return rows.reshape(*raw.shape[:-1], rows.shape[-1])
+        return self.in_student_classes(raw)
 
     def in_student_classes(self, raw: Tensor) -> Tensor:
-        """The columns of logits ``(N, T)`` of the teacher that the student's classes have."""
+        """The columns of logits ``(..., T)`` of the teacher that the student's classes have."""
         return self._teacher.logits(self._teacher.given(raw))
 
     def run_later(

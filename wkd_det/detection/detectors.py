@@ -28,15 +28,15 @@ from wkd_det.detection.dry_run import SIZE, DryRun, detector_parts, dry_run
 from wkd_det.detection.geometry import PLACES, num_classes
 from wkd_det.detection.mixed_views import MixedStudentView, MixedTeacherView
 from wkd_det.detection.student_view import DetectorStudentView
-from wkd_det.detection.teacher_view import DetectorTeacherView, TeacherInput
+from wkd_det.detection.teacher_input import TeacherInput
+from wkd_det.detection.teacher_view import DetectorTeacherView
 from wkd_det.detection.transformers import is_query_detector
 from wkd_det.detection.unlabelled import Unlabelled, is_labelled
 from wkd_det.distillation.model import DistilledModel
 from wkd_det.distillation.module_tap import ModuleTap
 from wkd_det.distillation.recording import module_of
-from wkd_det.distillation.tap import Tap
+from wkd_det.distillation.tap import Tap, find_tap, tap_names
 from wkd_det.distillation.teacher import Teacher
-from wkd_det.distillation.term import find_tap, tap_names
 from wkd_det.runtime.config import near_matches
 
 

@@ -43,10 +43,10 @@ class ClassOrder:
         """The teacher's logits as the student would order them.
 
         Args:
-            logits: Shape ``(N, T)``, or ``(N, T + 1)`` with background as the last class.
+            logits: Shape ``(..., T)``, or ``(..., T + 1)`` with background as the last class.
 
         Returns:
-            Shape ``(N, S)`` or ``(N, S + 1)``. The softmax of the latter gives background the
+            Shape ``(..., S)`` or ``(..., S + 1)``. The softmax of the latter gives background the
             probability of background and of all classes that the student does not know.
 
         Raises:
@@ -54,13 +54,13 @@ class ClassOrder:
         """
         if self.is_identity:
             return logits
-        has_background = self._has_background(logits.shape[1])
+        has_background = self._has_background(logits.shape[-1])
         self._kept, self._rest = (part.to(logits.device) for part in (self._kept, self._rest))
-        kept = logits.index_select(1, self._kept)
+        kept = logits.index_select(-1, self._kept)
         if not has_background:
             return kept
-        rest = logits.index_select(1, self._rest).logsumexp(dim=1, keepdim=True)
-        return torch.cat([kept, rest.to(kept)], dim=1)
+        rest = logits.index_select(-1, self._rest).logsumexp(dim=-1, keepdim=True)
+        return torch.cat([kept, rest.to(kept)], dim=-1)
 
     def offsets(self, offsets: Tensor) -> Tensor:
         """The teacher's box offsets in the student's order, ``(N, 4 T)`` to ``(N, 4 S)``.

@@ -4,80 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
 import torch
-from mmengine.logging import MessageHub, print_log
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from wkd_det.distillation.finite import FiniteFlags, LateLook, is_waited_for
+from wkd_det.distillation.building import build_terms
+from wkd_det.distillation.finite import (
+    FiniteFlags,
+    LateLook,
+    at_iteration,
+    compared,
+    is_waited_for,
+    raise_not_finite,
+    what_is_wrong,
+)
 from wkd_det.distillation.gradients import Trunk
 from wkd_det.distillation.teacher import Teacher, one_of
-from wkd_det.distillation.term import Term, build_terms
-from wkd_det.distillation.view import Pair, StudentView, TeacherView
-
-
-class TermWatch:
-    """Warns once for each term that stays at zero or dwarfs the task loss.
-
-    The values stay on their device and are read once per window, so that no step waits.
-
-    Args:
-        window: Steps that are averaged.
-        max_ratio: Largest mean of a term that causes no warning, in units of the mean task loss
-            (the total less all terms).
-    """
-
-    def __init__(self, *, window: int = 50, max_ratio: float = 10.0) -> None:
-        self.window = window
-        self.max_ratio = max_ratio
-        self._names: list[str] = []
-        self._steps: list[Tensor] = []
-        self._warned: set[tuple[str, str]] = set()
-        self._governed: Container[str] = ()
-
-    def update(
-        self, terms: Mapping[str, Tensor], total: Tensor, governed: Container[str] = ()
-    ) -> None:
-        """Add one step.
-
-        Args:
-            terms: Scalar losses by name, of the terms that are switched on. With other names than
-                before a new window begins.
-            total: Sum of all losses.
-            governed: Terms whose weight follows from gradients, whatever the value is.
-        """
-        self._governed = governed
-        if list(terms) != self._names:
-            self._names, self._steps = list(terms), []
-        self._steps.append(
-            torch.stack([value.detach().float() for value in (total, *terms.values())])
-        )
-        if len(self._steps) == self.window:
-            total_mean, *means = torch.stack(self._steps).mean(0).tolist()
-            self._steps = []
-            self._judge(dict(zip(self._names, means)), total_mean - sum(means))
-
-    def _judge(self, means: Mapping[str, float], task: float) -> None:
-        for name, mean in means.items():
-            if mean == 0:
-                self._warn(name, 'zero', f'has been 0 for {self.window} steps: it teaches nothing')
-            elif mean > self.max_ratio * abs(task) and name not in self._governed:
-                self._warn(
-                    name,
-                    'dwarfs',
-                    f'is {mean:.3g} on the mean of {self.window} steps, the task loss {task:.3g}: '
-                    'lower its loss_weight',
-                )
-
-    def _warn(self, name: str, kind: str, message: str) -> None:
-        if (name, kind) not in self._warned:
-            self._warned.add((name, kind))
-            print_log(
-                f'distillation term {name} {message}', logger='current', level=logging.WARNING
-            )
+from wkd_det.distillation.term import Term
+from wkd_det.distillation.term_watch import TermWatch
+from wkd_det.distillation.view import StudentView, TeacherView
 
 
 class Distiller(nn.Module):
@@ -277,18 +226,18 @@ class Distiller(nn.Module):
         }
         if not losses:
             return losses
-        flags, when = FiniteFlags(losses), _when()
+        flags, when = FiniteFlags(losses), at_iteration()
         if self.on_non_finite == 'raise':
             values = {name: loss.detach() for name, loss in losses.items()}
-            compared = {name: _detached(pair) for name, pair in pairs.items()}
-            look = partial(_raise_not_finite, flags, values, compared, when)
+            inputs = {name: compared(each) for name, each in pairs.items()}
+            look = partial(raise_not_finite, flags, values, inputs, when)
             if is_waited_for(nothing.device):
                 self._late_look.plan(losses, look)
             else:
                 look()
             return losses
         for name in flags.names():
-            message = _what_is_wrong(name, losses[name], pairs[name], when)
+            message = what_is_wrong(name, losses[name], pairs[name], when)
             print_log(f'skipped, {message}', logger='current', level=logging.WARNING)
             self.skipped[name] += 1
             # Not 0 * loss, which is NaN as well.
@@ -379,57 +328,3 @@ def check_on_non_finite(choice: str) -> None:
     """
     if choice not in ('raise', 'skip'):
         raise ValueError(f"on_non_finite must be 'raise' or 'skip', got {choice!r}")
-
-
-def _raise_not_finite(
-    flags: FiniteFlags, losses: Mapping[str, Tensor], pairs: Mapping[str, list[Pair]], when: str
-) -> None:
-    for name in flags.names():
-        raise FloatingPointError(_what_is_wrong(name, losses[name], pairs[name], when))
-
-
-def _what_is_wrong(name: str, loss: Tensor, pairs: list[Pair], when: str) -> str:
-    if loss.isfinite():
-        return f'distillation term {name} is not finite in another process{when}'
-    return f'distillation term {name} is {loss.item()}{when}: {_ranges(pairs)}'
-
-
-def _detached(pairs: list[Pair]) -> list[Pair]:
-    """The values in the pairs that messages read, without the graph behind them."""
-    return [
-        {
-            side: [part.detach() for part in ([values] if isinstance(values, Tensor) else values)]
-            for side, values in pair.items()
-            if side in ('student', 'teacher')
-        }
-        for pair in pairs
-    ]
-
-
-def _when() -> str:
-    """The iteration, counted from 1 as the log does, where a runner is at work."""
-    iteration = MessageHub.get_current_instance().get_info('iter')
-    return '' if iteration is None else f' at iteration {iteration + 1}'
-
-
-def _ranges(pairs: list[Pair]) -> str:
-    sides = (
-        (side, pair[side]) for pair in pairs for side in ('student', 'teacher') if side in pair
-    )
-    return '; '.join(
-        f'{side} {_range(part)}'
-        for side, values in sides
-        for part in ([values] if isinstance(values, Tensor) else values)
-    )
-
-
-def _range(values: Tensor) -> str:
-    """Shape, range of the finite values and how many are finite."""
-    shape, values = tuple(values.shape), values.detach()
-    if values.numel() == 0:
-        return f'{shape} is empty'
-    finite = values[values.isfinite()].double()
-    share = f'{finite.numel() / values.numel():.4%} finite'
-    if finite.numel() == 0:
-        return f'{shape} has no finite value'
-    return f'{shape} in [{finite.min().item():.4g}, {finite.max().item():.4g}], {share}'

@@ -80,3 +80,13 @@ def extras_of(section: str, loss: Loss, tap: Tap, given: Sequence[str], giver: s
                 f'{giver} does not give'
             )
     return read
+
+
+def reads_teacher(tap: Tap, extras: Sequence[str]) -> bool:
+    """Whether a term uses the teacher's view: for its tap, or for an extra.
+
+    Args:
+        tap: The tap of the term.
+        extras: Names of the extras that it reads.
+    """
+    return tap.needs_teacher or any(EXTRAS[name].needs_teacher for name in extras)

@@ -1,14 +1,17 @@
-"""The look for terms that are not finite, which a GPU is not waited for."""
+"""The look for terms that are not finite, which a GPU is not waited for, and what it reports."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
+from mmengine.logging import MessageHub
 from torch import Tensor
 from torch.autograd import Variable
+
+from wkd_det.distillation.view import Pair
 
 
 class FiniteFlags:
@@ -92,3 +95,83 @@ class LateLook:
 def is_waited_for(device: torch.device) -> bool:
     """Whether reading a value of a device takes as long as all that is queued there."""
     return device.type == 'cuda'
+
+
+def raise_not_finite(
+    flags: FiniteFlags,
+    losses: Mapping[str, Tensor],
+    pairs: Mapping[str, Sequence[Pair]],
+    when: str,
+) -> None:
+    """Raise what is wrong with the first loss that is not finite, if there is one.
+
+    Args:
+        flags: Those of the losses.
+        losses: Scalars by name.
+        pairs: Those that each of them has compared.
+        when: The result of :func:`at_iteration` in the step of the losses.
+
+    Raises:
+        FloatingPointError: With the text of :func:`what_is_wrong`.
+    """
+    for name in flags.names():
+        raise FloatingPointError(what_is_wrong(name, losses[name], pairs[name], when))
+
+
+def what_is_wrong(name: str, loss: Tensor, pairs: Sequence[Pair], when: str) -> str:
+    """A message about a term that is not finite, here or in another process.
+
+    Args:
+        name: Key of the term.
+        loss: Its value here.
+        pairs: Those that it has compared.
+        when: The result of :func:`at_iteration` in the step of the loss.
+    """
+    if loss.isfinite():
+        return f'distillation term {name} is not finite in another process{when}'
+    return f'distillation term {name} is {loss.item()}{when}: {ranges(pairs)}'
+
+
+def at_iteration() -> str:
+    """The iteration, counted from 1 as the log does; empty where no runner is at work."""
+    iteration = MessageHub.get_current_instance().get_info('iter')
+    return '' if iteration is None else f' at iteration {iteration + 1}'
+
+
+def compared(pairs: Sequence[Pair]) -> list[dict[str, list[Tensor]]]:
+    """The values of student and teacher in each pair as lists, without the graph behind them.
+
+    Args:
+        pairs: Each with a tensor or a sequence of tensors for ``student`` and ``teacher``, of
+            which one may be missing; a result of this function gives the same again.
+    """
+    return [
+        {side: _parts(pair[side]) for side in ('student', 'teacher') if side in pair}
+        for pair in pairs
+    ]
+
+
+def ranges(pairs: Sequence[Pair]) -> str:
+    """Shape and range of every tensor in :func:`compared`, and how much of it is finite."""
+    return '; '.join(
+        f'{side} {_range(part)}'
+        for sides in compared(pairs)
+        for side, parts in sides.items()
+        for part in parts
+    )
+
+
+def _parts(values: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    return [part.detach() for part in ([values] if isinstance(values, Tensor) else values)]
+
+
+def _range(values: Tensor) -> str:
+    """Shape, range of the finite values and how many are finite."""
+    shape = tuple(values.shape)
+    if values.numel() == 0:
+        return f'{shape} is empty'
+    finite = values[values.isfinite()].double()
+    share = f'{finite.numel() / values.numel():.4%} finite'
+    if finite.numel() == 0:
+        return f'{shape} has no finite value'
+    return f'{shape} in [{finite.min().item():.4g}, {finite.max().item():.4g}], {share}'

@@ -68,6 +68,11 @@ def repeats_grey(own: int, other: int) -> bool:
     return own != other
 
 
+def grey_as_colours(images: Tensor) -> Tensor:
+    """Grey images ``(N, 1, H, W)`` three times each, ``(N, 3, H, W)``; others as they are."""
+    return images.repeat(1, _COLOURS, 1, 1) if images.shape[1] == 1 else images
+
+
 def check_pixels(pixels: Tensor, teacher_std: Tensor) -> None:
     """Refuse a batch that was normalised before the student's preprocessor.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from wkd_det.connectors import Connector
 from wkd_det.distillation.module_maps import ModuleMaps, empty_copies
 from wkd_det.distillation.places import Place, check_names
-from wkd_det.distillation.tap import Binding, Slot, Tap, common_part
+from wkd_det.distillation.tap import Binding, Slot, Tap, cut_pair
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
 from wkd_det.ops.checks import check_integers
 
@@ -165,18 +165,11 @@ class ModulesTap(Tap):
         return self._other.read(teacher)
 
     def _pair(self, student: StudentView, module: str, own: Tensor, target: Tensor | None) -> Pair:
-        like = own if target is None else target
-        mask = student.image_mask(module, like)
-        pair = dict(student=own)
-        if target is not None:
-            if self.same_size:
-                own, target = common_part(own, target)
-            pair = dict(student=own, teacher=target)
-            like = target
-        if mask is not None:
-            height, width = like.shape[-2:]
-            pair['mask'] = mask[:, :height, :width]
-        return pair
+        mask = student.image_mask(module, own if target is None else target)
+        if target is not None and self.same_size:
+            own, target, mask = cut_pair(own, target, mask)
+        pair = dict(student=own, teacher=target, mask=mask)
+        return {key: value for key, value in pair.items() if value is not None}
 
 
 class ModuleTap(ModulesTap):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from mmengine.registry import Registry
 from torch import Tensor, nn
 
+from wkd_det import registry
 from wkd_det.connectors import Connector
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
 
@@ -65,6 +66,26 @@ def common_part(own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         return own, other
     height, width = (min(pair) for pair in sizes)
     return own[..., :height, :width], other[..., :height, :width]
+
+
+def cut_pair(
+    own: Tensor, target: Tensor, mask: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Two maps of one level and the mask of the second, cut to the size that both have.
+
+    Args:
+        own: Map of the student, shape ``(N, C, H, W)``.
+        target: That of the teacher, ``(N, C', H', W')``.
+        mask: Pixels of it that count, bool ``(N, H', W')``; None where all of them do.
+
+    Returns:
+        All three as :func:`common_part` cuts maps.
+    """
+    own, target = common_part(own, target)
+    if mask is not None:
+        height, width = target.shape[-2:]
+        mask = mask[:, :height, :width]
+    return own, target, mask
 
 
 class Tap:
@@ -156,3 +177,38 @@ class Tap:
             ValueError: If there are none.
         """
         raise ValueError(f'{type(self).__name__} reads no classifier')
+
+
+def find_tap(section: str, name: Any) -> Callable[..., Tap]:
+    """The class of a tap of this package or of the user; its keyword arguments are options.
+
+    Args:
+        section: Where the term stands in the config.
+        name: As in the config.
+
+    Raises:
+        KeyError: With the valid names.
+    """
+    tap = known_tap(name, registry.TAPS)
+    if tap is None:
+        raise KeyError(f'{section}.tap must be one of {tap_names()}, got {name!r}')
+    return tap
+
+
+def tap_names() -> list[str]:
+    """Names of the taps of this package and of the user."""
+    return sorted({*registry.TAPS, *TAPS.module_dict})
+
+
+def known_tap(name: Any, table: Mapping[str, str]) -> Callable[..., Tap] | None:
+    """The class of a tap of the user or of a table; None if neither has the name.
+
+    Args:
+        name: As in the config.
+        table: Places of taps by name, such as ``registry.TAPS``.
+    """
+    if not isinstance(name, str):
+        return None
+    if name in TAPS.module_dict:
+        return TAPS.get(name)
+    return registry.load(name, table[name]) if name in table else None

@@ -130,7 +130,7 @@ class Teacher:
         return self.inference.given(values, self._batch_type)
 
     def logits(self, raw: Tensor) -> Tensor:
-        """Logits ``(N, T)`` or ``(N, T + 1)`` in the student's classes."""
+        """Logits ``(..., T)`` or ``(..., T + 1)`` in the student's classes."""
         return self.order.logits(raw)
 
     def offsets(self, raw: Tensor) -> Tensor:

@@ -1,30 +1,25 @@
-"""Terms: the summands of a distillation objective, built from the section ``distill``."""
+"""Terms: the summands of a distillation objective."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor, nn
 
-from wkd_det import registry
 from wkd_det.connectors import Connector
 from wkd_det.costs.interface import ClassTable
 from wkd_det.costs.matrix import BACKGROUND
-from wkd_det.distillation.connecting import borrow_connectors, build_connectors
-from wkd_det.distillation.extras import EXTRAS, extras_of
-from wkd_det.distillation.gradient_share import GradientShare, split_weight
+from wkd_det.distillation.extras import EXTRAS, reads_teacher
+from wkd_det.distillation.gradient_share import GradientShare
 from wkd_det.distillation.rows import chosen_rows
-from wkd_det.distillation.tap import TAPS, Binding, Tap
+from wkd_det.distillation.tap import Binding, Tap
 from wkd_det.distillation.teacher import Teacher
-from wkd_det.distillation.told import told
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
 from wkd_det.distillation.zeros import zero_of
 from wkd_det.losses.base import Loss
-from wkd_det.losses.base import adopt as adopt_loss
-from wkd_det.runtime.config import build_strict, check_keys, keyword_names
 
 
 class Term(nn.Module):
@@ -40,8 +35,6 @@ class Term(nn.Module):
         loss: Takes what the tap yields; returns a scalar, its weight included.
         extras: Arguments that are read for the loss beyond the pairs of the tap; names of
             :data:`~wkd_det.distillation.extras.EXTRAS`.
-
-    Attributes:
         teacher: Name of the teacher that it reads; None if it reads none.
         gradient_share: Weight of the loss that follows from gradients; None where it is a number.
     """
@@ -54,15 +47,18 @@ class Term(nn.Module):
         connectors: nn.ModuleList | tuple[Connector, ...],
         loss: Loss,
         extras: Sequence[str] = (),
+        *,
+        teacher: str | None = None,
+        gradient_share: GradientShare | None = None,
     ) -> None:
         super().__init__()
         self.name = name
-        self.teacher: str | None = None
-        self.gradient_share: GradientShare | None = None
+        self.teacher = teacher
         self.tap = tap
         self.binding = binding
         self.connectors = connectors
         self.loss = loss
+        self.gradient_share = gradient_share
         self.extras = tuple(extras)
         self._unasked = _unasked(loss)
         self.scale = 1.0
@@ -72,7 +68,7 @@ class Term(nn.Module):
     @property
     def needs_teacher(self) -> bool:
         """Whether the teacher's view is used."""
-        return self.tap.needs_teacher or any(EXTRAS[name].needs_teacher for name in self.extras)
+        return reads_teacher(self.tap, self.extras)
 
     @property
     def compares_classes(self) -> bool:
@@ -142,7 +138,7 @@ class Term(nn.Module):
             teacher = None if teacher is None else teacher.on_part(student)
         known = teacher if self.tap.needs_teacher else None
         pairs = self.tap.read(student, known, self.connectors)
-        with _said_of(f'distill.{self.name}: {type(self.loss).__name__}'):
+        with said_of(f'distill.{self.name}: {type(self.loss).__name__}'):
             extras = {name: EXTRAS[name].read(student, teacher) for name in self.extras}
         labelled = student.labelled() if 'target' in self.loss.needs else None
         rows = None if labelled is None else labelled.nonzero().flatten()
@@ -225,153 +221,8 @@ class Term(nn.Module):
         )
 
 
-def find_tap(section: str, name: Any) -> Callable[..., Tap]:
-    """The class of a tap of this package or of the user; its keyword arguments are options.
-
-    Args:
-        section: Where the term stands in the config.
-        name: As in the config.
-
-    Raises:
-        KeyError: With the valid names.
-    """
-    if isinstance(name, str):
-        if name in TAPS.module_dict:
-            return TAPS.get(name)
-        if name in registry.TAPS:
-            return registry.load(name, registry.TAPS[name])
-    raise KeyError(f'{section}.tap must be one of {tap_names()}, got {name!r}')
-
-
-def tap_names() -> list[str]:
-    """Names of the taps of this package and of the user."""
-    return sorted({*registry.TAPS, *TAPS.module_dict})
-
-
-def build_terms(
-    config: Mapping[str, Any], student: nn.Module, teachers: Mapping[str, Mapping[str, Any]]
-) -> dict[str, Term]:
-    """Build the terms of a section ``distill``, those that borrow a connector last.
-
-    Args:
-        config: Sections of terms by name.
-        student: The network that is trained; its widths are read.
-        teachers: Model configs of the teachers by name; their widths are read.
-
-    Raises:
-        TypeError, KeyError, ValueError: With the place in the config and what is valid there.
-    """
-    terms: dict[str, Term] = {}
-    for name in sorted(config, key=lambda name: _borrows(config[name])):  # a stable sort
-        terms[name] = build_term(name, config[name], student, teachers, terms)
-    return {name: terms[name] for name in config}
-
-
-def build_term(
-    name: str,
-    config: Mapping[str, Any],
-    student: nn.Module,
-    teachers: Mapping[str, Mapping[str, Any]],
-    lenders: Mapping[str, Term],
-) -> Term:
-    """Build a term from its section of ``distill``.
-
-    Args:
-        name: Key of the section.
-        config: ``tap``, ``loss``, optionally ``connector`` (a config, or the name of the term
-            whose connectors are shared), ``teacher`` (a name, where there are several), and the
-            options of the tap.
-        student: The network that is trained; its widths are read.
-        teachers: Model configs of the teachers by name; their widths are read.
-        lenders: Terms whose connectors may be shared.
-
-    Raises:
-        TypeError, KeyError, ValueError: With the place in the config and what is valid there.
-    """
-    section = f'distill.{name}'
-    if not name.startswith('loss_'):
-        raise ValueError(f"names under distill must start with 'loss_' to be summed, got {name!r}")
-    if not isinstance(config, Mapping):
-        raise TypeError(f'{section} must be a dict, got {config!r}')
-    tap_class = student.find_tap(section, config.get('tap'))
-    options = keyword_names(tap_class)
-    check_keys(section, config, ['tap', 'loss', 'connector', 'teacher', *options])
-    chosen = {key: config[key] for key in options if key in config}
-    try:
-        inspect.signature(tap_class).bind(**chosen)
-    except TypeError as error:
-        raise TypeError(f'{section} with the tap {config.get("tap")!r}: {error}') from None
-    tap = tap_class(**chosen)
-    with _said_of(section):
-        tap.look(student)
-    if 'loss' not in config:
-        raise KeyError(f'{section}.loss is missing')
-    loss_config, share = split_weight(section, config['loss'])
-    cls = _loss_class(section, loss_config, tap.yields)
-    if isinstance(getattr(cls, 'takes', None), str):
-        _check_takes(section, config['tap'], tap, cls)
-    if not getattr(cls, 'needs_teacher', True) and tap.needs_teacher:
-        if not tap.reads_alone:
-            raise ValueError(
-                f'{section}: {cls.__name__} compares with no teacher, and the tap '
-                f'{config["tap"]!r} reads one'
-            )
-        tap.needs_teacher = False
-    teacher = _teacher_of(section, config, teachers, reads=tap.needs_teacher)
-    with _said_of(section):
-        binding = tap.bind(student, teachers[teacher] if tap.needs_teacher else None)
-    mixes_widths = getattr(cls, 'mixes_widths', False)
-    connectors = (
-        borrow_connectors(section, config['connector'], binding, teacher, lenders)
-        if _borrows(config)
-        else build_connectors(section, config.get('connector'), binding, mixes_widths)
-    )
-    with _said_of(section):
-        tap.check(connectors)
-    facts = told(student, tap.yields, binding, connectors, keyword_names(cls))
-    loss = build_strict(f'{section}.loss', loss_config, _losses(tap.yields), **facts)
-    loss = adopt_loss(loss, tap.yields)
-    _check_takes(section, config['tap'], tap, loss)
-    if binding.num_classes is not None:
-        loss.reserve(binding.num_classes)
-    given = student.extras if loss.needs else ()
-    extras = extras_of(section, loss, tap, given, type(student).__name__)
-    term = Term(name, tap, binding, connectors, loss, extras)
-    term.gradient_share = share
-    term.teacher = _teacher_of(section, config, teachers, reads=term.needs_teacher)
-    if term.teacher is None and config.get('teacher') is not None:
-        raise ValueError(
-            f'{section}.teacher is {config["teacher"]!r}, but neither the tap '
-            f'{config["tap"]!r} nor {type(loss).__name__} reads a teacher: leave it out'
-        )
-    return term
-
-
-def _teacher_of(
-    section: str, config: Mapping[str, Any], teachers: Mapping[str, Any], *, reads: bool
-) -> str | None:
-    """Name of the teacher of a term; None if it reads none.
-
-    Raises:
-        KeyError: If it reads one and there is none, none of its name, or several and no name.
-    """
-    name, known = config.get('teacher'), list(teachers)
-    if name is not None and name not in known:
-        raise KeyError(f'{section}.teacher must be one of {known}, got {name!r}')
-    if not reads:
-        return None
-    if not known:
-        raise KeyError(f'{section} needs a teacher: set teacher=dict(config=..., checkpoint=...)')
-    if name is None and len(known) > 1:
-        raise KeyError(
-            f'{section} needs a teacher, and there are {len(known)}: set its teacher to one of '
-            f'{known}'
-        )
-    return known[0] if name is None else name
-
-
 @contextmanager
-def _said_of(subject: str) -> Iterator[None]:
+def said_of(subject: str) -> Iterator[None]:
     """Put a subject before the messages of errors in a config or a batch."""
     try:
         yield
@@ -382,36 +233,9 @@ def _said_of(subject: str) -> Iterator[None]:
         raise
 
 
-def _loss_class(section: str, config: Any, yields: str) -> Any:
-    """The class of a loss before it is built: the connectors are built before it."""
-    kind = config.get('type') if isinstance(config, Mapping) else None
-    cls = registry.find(kind) if isinstance(kind, str) else kind
-    if not callable(cls):
-        build_strict(f'{section}.loss', config, _losses(yields))  # raises
-    check_keys(f'{section}.loss', set(config) - {'type'}, keyword_names(cls))
-    return cls
-
-
-def _check_takes(section: str, name: Any, tap: Tap, loss: Any) -> None:
-    if loss.takes != tap.yields:
-        kind = loss if isinstance(loss, type) else type(loss)
-        raise ValueError(
-            f'{section}: the tap {name!r} yields {tap.yields}, '
-            f'but {kind.__name__} takes {loss.takes}'
-        )
-
-
 def _unasked(loss: nn.Module) -> frozenset[str]:
     """Extras, and ``'mask'``, that the loss has no argument for; a tap may give more."""
     arguments = inspect.signature(loss.forward).parameters
     if any(one.kind is one.VAR_KEYWORD for one in arguments.values()):
         return frozenset()
     return frozenset((*EXTRAS, 'mask')) - arguments.keys()
-
-
-def _borrows(config: Any) -> bool:
-    return isinstance(config, Mapping) and isinstance(config.get('connector'), str)
-
-
-def _losses(takes: str) -> Iterable[str]:
-    return [name for name, cls in registry.known().items() if getattr(cls, 'takes', None) == takes]

@@ -16,9 +16,8 @@ from wkd_det.connectors import Connector
 from wkd_det.distillation.distiller import Distiller
 from wkd_det.distillation.model import DistilledModel
 from wkd_det.distillation.recording import Recorded, recording
-from wkd_det.distillation.tap import TAPS, Binding, Slot, Tap
+from wkd_det.distillation.tap import TAPS, Binding, Slot, Tap, find_tap
 from wkd_det.distillation.teacher import ONLY, Teacher
-from wkd_det.distillation.term import find_tap
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from wkd_det.connectors import Connector
-from wkd_det.distillation.tap import Binding, Slot, Tap, common_part
+from wkd_det.distillation.tap import Binding, Slot, Tap, cut_pair
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
 from wkd_det.ops.checks import check_weights, is_integer
 
@@ -108,7 +108,7 @@ class MapTap(Tap):
             self.levels, self.teacher_levels, projected, targets
         ):
             mask = student.image_mask(self.place, target)
-            own, target = common_part(own, target)
+            own, target, mask = cut_pair(own, target, mask)
             if own.shape[-2:] != target.shape[-2:]:
                 raise ValueError(
                     f'{self.place} level {level} of the student has the shape '
@@ -118,8 +118,7 @@ class MapTap(Tap):
                 )
             pair = dict(student=own, teacher=target)
             if mask is not None:
-                height, width = target.shape[-2:]
-                pair['mask'] = mask[:, :height, :width]
+                pair['mask'] = mask
             pairs.append(pair)
         return pairs
 

@@ -14,7 +14,7 @@ from wkd_det.connectors import Connector
 from wkd_det.detection.geometry import num_classes
 from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.taps.maps import PyramidTap
-from wkd_det.distillation.tap import Binding, common_part
+from wkd_det.distillation.tap import Binding, cut_pair
 from wkd_det.distillation.view import Pair, TeacherView
 from wkd_det.ops.checks import is_number
 
@@ -151,19 +151,18 @@ class InstanceTap(PyramidTap):
         connectors: Sequence[Connector],
     ) -> list[Pair]:
         own, other = student.maps('neck'), teacher.maps('neck')
-        targets = [other[level] for level in self.teacher_levels]
-        levels = zip((own[level] for level in self.levels), targets)
-        maps, cut = zip(*(common_part(*pair) for pair in levels))
+        levels = [
+            cut_pair(own[level], other[index], student.image_mask('neck', other[index]))
+            for level, index in zip(self.levels, self.teacher_levels)
+        ]
+        maps, targets, masks = zip(*levels)
         pair = dict(
             student=list(maps),
-            teacher=list(cut),
+            teacher=list(targets),
             boxes=student.boxes,
             labels=student.classes,
             image_sizes=student.image_sizes,
         )
-        masks = [student.image_mask('neck', target) for target in targets]
         if masks[0] is not None:
-            pair['mask'] = [
-                mask[:, : level.shape[-2], : level.shape[-1]] for mask, level in zip(masks, cut)
-            ]
+            pair['mask'] = list(masks)
         return [pair]

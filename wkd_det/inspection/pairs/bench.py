@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from wkd_det import registry
+from wkd_det.distillation.images import grey_as_colours
 from wkd_det.distillation.model import DistilledModel
 from wkd_det.distillation.recording import replaced
 from wkd_det.distillation.teacher import ONLY, Teacher, TeacherSource
@@ -187,7 +188,7 @@ class Bench:
         data = self.model.data_preprocessor(batch, True)
         images = data['inputs'] if isinstance(data, Mapping) else data[0]
         if self.model.repeats_grey_for(self.teacher):
-            images = images.repeat(1, 3, 1, 1)
+            images = grey_as_colours(images)
         network = self.model.network_of(module)
         run = getattr(network, 'extract_feat', network)
         with torch.no_grad():
