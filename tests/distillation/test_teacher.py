@@ -177,6 +177,16 @@ def test_wrong_path(teacher_section):
             TypeError,
             r'^teacher.class_names must be a list of names, got \[0, 1\]$',
         ),
+        (
+            dict(config='x', class_names=4),
+            TypeError,
+            '^teacher.class_names must be a list of names, got 4$',
+        ),
+        (
+            dict(config='x', checkpoint=3),
+            TypeError,
+            '^teacher.checkpoint must be a path or an address, got 3$',
+        ),
         (dict(config=3), TypeError, 'path, a name or a dict'),
         (dict(config={}, overrides='a=1'), TypeError, "overrides must be a dict .* got 'a=1'"),
         ('teacher.py', TypeError, 'teacher must be a dict'),

@@ -32,6 +32,13 @@ def build_terms(
     Raises:
         TypeError, KeyError, ValueError: With the place in the config and what is valid there.
     """
+    if not isinstance(config, Mapping):
+        raise TypeError(f'distill must be a dict of terms by name, got {config!r}')
+    for name in config:
+        if not (isinstance(name, str) and name.startswith('loss_') and name != 'loss_'):
+            raise ValueError(
+                f"names under distill must start with 'loss_' to be summed, and go on, got {name!r}"
+            )
     terms: dict[str, Term] = {}
     for name in sorted(config, key=lambda name: _borrows(config[name])):  # a stable sort
         terms[name] = build_term(name, config[name], student, teachers, terms)
@@ -60,8 +67,6 @@ def build_term(
         TypeError, KeyError, ValueError: With the place in the config and what is valid there.
     """
     section = f'distill.{name}'
-    if not name.startswith('loss_'):
-        raise ValueError(f"names under distill must start with 'loss_' to be summed, got {name!r}")
     if not isinstance(config, Mapping):
         raise TypeError(f'{section} must be a dict, got {config!r}')
     tap_class = student.find_tap(section, config.get('tap'))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,10 +23,11 @@ from wkd_det.distillation.finite import (
     what_is_wrong,
 )
 from wkd_det.distillation.gradients import Trunk
+from wkd_det.distillation.reach import reaches
 from wkd_det.distillation.teacher import Teacher, one_of
 from wkd_det.distillation.term import Term
 from wkd_det.distillation.term_watch import TermWatch
-from wkd_det.distillation.view import StudentView, TeacherView
+from wkd_det.distillation.view import Pair, StudentView, TeacherView
 
 
 class Distiller(nn.Module):
@@ -67,6 +68,7 @@ class Distiller(nn.Module):
         self._gradients: dict[str, Tensor] = {}
         self._late_look = LateLook()
         self._has_samples = False
+        self._reached: set[str] = set()  # terms that have trained a weight of the student
         self._watch = TermWatch()
 
     def attach(self, student: nn.Module, teachers: Mapping[str, Teacher]) -> None:
@@ -197,7 +199,8 @@ class Distiller(nn.Module):
         Raises:
             FloatingPointError: If one is not finite and is not to be skipped; with its name, the
                 iteration and the ranges of its inputs.
-            ValueError: If a loss keeps track of samples and does not know them.
+            ValueError: If a loss keeps track of samples and does not know them, or a term would
+                train no weight of the student.
         """
         self._late_look.take()  # of a step without a backward pass
         terms = list(self.terms.values())
@@ -218,6 +221,7 @@ class Distiller(nn.Module):
         values = {name: self.terms[name](each) if each else nothing for name, each in pairs.items()}
         if trunk is not None:
             self._measure(trunk, values)
+        self._check_reach(values, pairs)
         losses = {
             term.name: term.scaled(values[term.name])
             if term.name in values
@@ -243,6 +247,26 @@ class Distiller(nn.Module):
             # Not 0 * loss, which is NaN as well.
             losses[name] = nothing + self.terms[name].zero()
         return losses
+
+    def _check_reach(
+        self, values: Mapping[str, Tensor], pairs: Mapping[str, Sequence[Pair]]
+    ) -> None:
+        """Refuse a term that would train its own connectors at most, in its first comparison."""
+        if not (self.training and torch.is_grad_enabled()):
+            return
+        for name in values.keys() - self._reached:
+            parts = [part for sides in compared(pairs[name]) for part in sides.get('student', [])]
+            if not any(part.numel() for part in parts):
+                continue
+            if not reaches(values[name], self.parameters()):
+                term = self.terms[name]
+                raise ValueError(
+                    f'distill.{name} would train no weight of the student: nothing before what '
+                    f'{type(term.tap).__name__} reads is trained (as with frozen_stages), or it '
+                    'runs without gradients (as inside a block with with_cp=True); tap a later '
+                    'place'
+                )
+            self._reached.add(name)
 
     def _measure(self, trunk: Trunk, values: Mapping[str, Tensor]) -> None:
         """Bring weights up to date that are due, and keep the ratios of the norms for the log."""

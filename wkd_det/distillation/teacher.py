@@ -188,6 +188,10 @@ class TeacherSource:
             raise KeyError(f'{section}.config is missing: a config path, an mmdet:: name or a dict')
         if not isinstance(config, (str, os.PathLike, Mapping, Config)):
             raise TypeError(f'{section}.config must be a path, a name or a dict, got {config!r}')
+        if not (checkpoint is None or isinstance(checkpoint, (str, os.PathLike))):
+            raise TypeError(
+                f'{section}.checkpoint must be a path or an address, got {checkpoint!r}'
+            )
         if overrides is not None and not isinstance(overrides, Mapping):
             raise TypeError(
                 f'{section}.overrides must be a dict that is merged into the model section, got '
@@ -200,9 +204,7 @@ class TeacherSource:
         if classes not in RULES:
             raise ValueError(f'{section}.classes must be one of {RULES}, got {classes!r}')
         self.classes = classes
-        if class_names is not None and (
-            isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names)
-        ):
+        if not (class_names is None or _are_names(class_names)):
             raise TypeError(f'{section}.class_names must be a list of names, got {class_names!r}')
         self.class_names = None if class_names is None else list(class_names)
         self.inference = Inference.from_config(inference, section)
@@ -273,6 +275,12 @@ class TeacherSource:
                 f'{error} ({self.section}.checkpoint {self.checkpoint}); '
                 f"{self.section}.class_names=[...] says what the teacher's classes are called"
             ) from None
+
+
+def _are_names(value: Any) -> bool:
+    """Whether a value is a list of words, and not a word itself."""
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    return is_list and all(isinstance(name, str) for name in value)
 
 
 def teacher_sources(
