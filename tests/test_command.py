@@ -10,6 +10,7 @@ import mmdet
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
 
 from wkd_det import __main__ as command
 from wkd_det.runtime.config import config_file, read_config
@@ -117,12 +118,16 @@ def test_names_are_paths_in_the_package(name):
     assert read_config(f'wkd_det::{name}').to_dict() == Config.fromfile(path).to_dict()
 
 
-def test_other_text_is_no_name_and_a_wrong_name_is_an_error():
+def test_other_text_is_no_name_and_a_wrong_name_is_an_error(monkeypatch):
     for text in ('a.py', 'model.type=a::b', 'nobody::a/b.py', '--flag'):
         assert config_file(text) == text
     assert Path(config_file('mmdet::_base_/default_runtime.py')).is_file()
     with pytest.raises(FileNotFoundError, match=r"^wkd_det has no config 'mini/x.py': .* is not"):
         config_file('wkd_det::mini/x.py')
+    monkeypatch.setitem(MODULE2PACKAGE, 'mmabsent', 'openmmabsent')
+    message = "^'mmabsent::x.py' is a config of openmmabsent, which is not installed$"
+    with pytest.raises(ModuleNotFoundError, match=message):
+        config_file('mmabsent::x.py')
 
 
 def test_a_base_of_the_package_builds_as_its_own_file_does(tmp_path):

@@ -37,7 +37,7 @@ def run(name: str) -> None:
 
 @contextmanager
 def mistakes_in_one_sentence() -> Iterator[None]:
-    """End the process with one sentence if a file is missing or wkd_det refuses something.
+    """End the process with one sentence if something is missing or wkd_det refuses something.
 
     A config that earlier versions had is answered with the command that writes it, or with its
     new path.
@@ -46,7 +46,9 @@ def mistakes_in_one_sentence() -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         sys.exit(f'error: {Catalogue().instead_of(str(error)) or error}')
-    except (ConnectionError, FloatingPointError, KeyError, TypeError, ValueError) as error:
+    except (
+        ConnectionError, FloatingPointError, ImportError, KeyError, TypeError, ValueError,
+    ) as error:  # fmt: skip
         ours = ours_among(error)
         if ours is None:
             raise

@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmdet.models.detectors import FasterRCNN
 from mmdet.registry import MODELS
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.model import ExponentialMovingAverage
 
 from wkd_det.detection.detectors import DistilledFasterRCNN
@@ -148,15 +149,35 @@ def test_distilled_student_loads_a_plain_checkpoint(distilled):
     assert all(torch.equal(own[key], value) for key, value in plain.state_dict().items())
 
 
-def test_testing_needs_no_file_of_the_teacher():
-    section = dict(config='nowhere/teacher.py', checkpoint='nowhere/teacher.pth')
+@pytest.mark.parametrize(
+    ('config', 'error', 'message'),
+    [
+        ('nowhere/teacher.py', FileNotFoundError, r'nowhere/teacher\.py'),
+        ('mmdet::faster-rcnn.py', FileNotFoundError, "^teacher.config: mmdet has no config 'fas"),
+        (
+            'mmabsent::resnet/resnet18.py',
+            ModuleNotFoundError,
+            "^teacher.config: 'mmabsent::resnet/resnet18.py' is a config of openmmabsent, which",
+        ),
+    ],
+)
+def test_testing_needs_no_file_of_the_teacher(monkeypatch, config, error, message):
+    monkeypatch.setitem(MODULE2PACKAGE, 'mmabsent', 'openmmabsent')
+    monkeypatch.setattr('subprocess.check_call', lambda *_: pytest.fail('pip was called'))
+    section = dict(config=config, checkpoint='nowhere/teacher.pth')
     model = MODELS.build(distilled_config(section, ALL_TERMS)).eval()
     assert len(model.test_step(random_batch([(64, 64)]))) == 1
-    with pytest.raises(FileNotFoundError, match=r'nowhere/teacher\.py'):
+    with pytest.raises(error, match=message):
         model.init_weights()
     data = model.data_preprocessor(random_batch([(64, 64)]), True)
-    with pytest.raises(FileNotFoundError, match=r'nowhere/teacher\.py'):
+    with pytest.raises(error, match=message):
         model.loss(data['inputs'], data['data_samples'])
+
+
+def test_a_teacher_by_the_name_of_no_package_is_a_mistake():
+    section = dict(config='openmmlab::x/y.py', checkpoint='nowhere/teacher.pth')
+    with pytest.raises(ValueError, match=r"^teacher\.config: 'openmmlab::x/y.py' names no package"):
+        MODELS.build(distilled_config(section, ALL_TERMS))
 
 
 def test_first_loss_fetches_the_teacher_where_weights_are_not_initialised(teacher_section):

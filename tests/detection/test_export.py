@@ -291,6 +291,55 @@ def test_imports_hooks_and_types_of_the_config():
         plain_config(config)
 
 
+@pytest.mark.parametrize('kind', ['ChannelsLastHook', 'wkd_det.hooks.ChannelsLastHook'])
+def test_hooks_of_ours_are_left_out_wherever_they_stand(kind):
+    config = dict(
+        default_hooks=dict(
+            checkpoint=dict(type='ExactCheckpointHook'),
+            channels_last=dict(type=kind),
+            logger=dict(interval=50),
+            timer=None,
+        ),
+        custom_hooks=[dict(type=kind)],
+        model=dict(type='DistilledFasterRCNN'),
+    )
+    before = copy.deepcopy(config)
+    assert plain_config(config).to_dict() == dict(
+        default_hooks=dict(
+            checkpoint=dict(type='CheckpointHook'), logger=dict(interval=50), timer=None
+        ),
+        model=dict(type='FasterRCNN'),
+    )
+    assert config == before
+
+
+def test_the_scenes_configs_export():
+    config = Config.fromfile(ROOT / 'configs/scenes/wkd-l_scenes.py')
+    assert config.default_hooks.channels_last.type == 'ChannelsLastHook'
+    assert 'channels_last' not in plain_config(config).default_hooks
+
+
+def test_joined_data_is_read_by_the_usual_sampler():
+    training = dict(
+        train_dataloader=dict(
+            sampler=dict(type='SourceSampler', batch_size=2, source_ratio=[1, 1]),
+            dataset=dict(
+                type='ConcatDataset', datasets=[dict(type='CocoDataset'), dict(type='Mine')]
+            ),
+        ),
+        train_cfg=dict(type='EpochBasedTrainLoop'),
+        optim_wrapper=dict(type='OptimWrapper'),
+        param_scheduler=[],
+    )
+    config = dict(training, model=dict(type='DistilledFasterRCNN'))
+    loader = plain_config(config)['train_dataloader']
+    assert loader['sampler'] == dict(type='DefaultSampler', shuffle=True)
+    assert [part['type'] for part in loader['dataset']['datasets']] == ['CocoDataset', 'Mine']
+    # A student of images without labels alone is nothing that the plain detector can train.
+    config['train_dataloader'] = dict(dataset=dict(type='UnlabelledDataset', data_root='heap'))
+    assert plain_config(config).to_dict() == dict(model=dict(type='FasterRCNN'))
+
+
 def test_type_of_the_user_becomes_what_it_extends():
     @MODELS.register_module(force=True)
     class MyDistilled(DistilledFasterRCNN):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import sys
 
 import pytest
 import torch
@@ -352,6 +353,44 @@ def test_a_network_that_gives_no_maps_is_named():
     config = distilled_from(tiny_detector('GFL'), teacher, dict(loss_x=term(level=1)))
     with pytest.raises(ValueError, match='beit_base_patch16_224 of timm cannot teach maps'):
         MODELS.build(config)
+
+
+def without_timm(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'timm', None)
+    return VIT, 'TimmMaps cannot be built here: TimmMaps needs timm: pip install timm'
+
+
+def of_an_unknown_type(monkeypatch):
+    return dict(type='Elsewhere'), "Elsewhere cannot be built here: type .*, got 'Elsewhere'"
+
+
+def with_an_unknown_part(monkeypatch):
+    config = tiny_detector('GFL')
+    config['backbone'] = dict(type='mmabsent.Backbone')
+    return config, 'GFL cannot be built here: .*mmabsent.Backbone is not in the '
+
+
+@pytest.mark.parametrize('lacking', [without_timm, of_an_unknown_type, with_an_unknown_part])
+@pytest.mark.parametrize('unlabelled', [None, {}])
+def test_testing_needs_no_package_and_no_type_of_the_teacher(monkeypatch, lacking, unlabelled):
+    config, message = lacking(monkeypatch)
+    teacher = dict(config=config, checkpoint='nowhere.pth')
+    student = tiny_detector('FasterRCNN')
+    config = distilled_from(student, teacher, dict(loss_x=term()))
+    model = MODELS.build(dict(config, unlabelled=unlabelled))
+    assert len(model.eval().test_step(random_batch([(64, 64)]))) == 1
+    with pytest.raises(ImportError, match=message):
+        model.init_weights()
+    with pytest.raises(ImportError, match=message):
+        losses_of(model.train())
+    with pytest.raises(ImportError, match=message):
+        model.set_terms(dict(loss_x=term()))  # who tries terms is told at once
+
+
+def test_other_mistakes_in_the_teacher_are_said_at_once():
+    teacher = dict(config=dict(model=dict(name='x')), checkpoint='nowhere.pth')
+    with pytest.raises(KeyError, match='type is missing in'):
+        MODELS.build(distilled_from(tiny_detector('GFL'), teacher, dict(loss_x=term(level=1))))
 
 
 def test_an_untrained_teacher_teaches_nothing():

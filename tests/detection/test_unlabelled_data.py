@@ -12,6 +12,7 @@ from PIL import Image
 from wkd_det.detection.unlabelled import is_labelled
 from wkd_det.detection.unlabelled_data import UnlabelledDataset, labelled_alone
 from wkd_det.runtime.images import image_files
+from wkd_det.runtime.source_sampler import SourceSampler
 
 PIPELINE = [
     dict(type='LoadImageFromFile'),
@@ -163,32 +164,64 @@ def test_errors(folder):
 
 LABELLED = dict(type='CocoDataset', ann_file='labelled.json')
 HEAP = dict(type='UnlabelledDataset', data_root='heap')
+USUAL = dict(type='DefaultSampler', shuffle=True)
+
+
+def joined(*parts):
+    return dict(type='ConcatDataset', datasets=list(parts))
+
+
+def wrapped(part):
+    return dict(type='RepeatDataset', times=2, dataset=part)
 
 
 @pytest.mark.parametrize(
-    ('parts', 'expected'),
+    ('dataset', 'expected'),
     [
-        ([LABELLED, HEAP], LABELLED),
-        ([LABELLED, dict(type=UnlabelledDataset)], LABELLED),
-        ([LABELLED, dict(type='mmdet.UnlabelledDataset')], LABELLED),
-        ([LABELLED, LABELLED, HEAP], dict(type='ConcatDataset', datasets=[LABELLED, LABELLED])),
+        (joined(LABELLED, HEAP), LABELLED),
+        (joined(LABELLED, dict(type=UnlabelledDataset)), LABELLED),
+        (joined(LABELLED, dict(type='mmdet.UnlabelledDataset')), LABELLED),
+        (joined(LABELLED, LABELLED, HEAP), joined(LABELLED, LABELLED)),
+        (joined(wrapped(LABELLED), wrapped(HEAP)), wrapped(LABELLED)),
+        (wrapped(joined(LABELLED, HEAP)), wrapped(LABELLED)),
+        (joined(joined(LABELLED, wrapped(wrapped(HEAP))), joined(HEAP)), LABELLED),
+        (joined(LABELLED, dict(type='Unknown')), joined(LABELLED, dict(type='Unknown'))),
+        (LABELLED, LABELLED),
     ],
 )
-def test_the_loader_of_the_plain_student(parts, expected):
-    loader = dict(
-        batch_size=4,
-        sampler=dict(type='SourceSampler'),
-        dataset=dict(type='ConcatDataset', datasets=parts),
-    )
+def test_the_loader_of_the_plain_student(dataset, expected):
+    loader = dict(batch_size=4, sampler=dict(type='SourceSampler'), dataset=dataset)
     before = copy.deepcopy(loader)
-    found = labelled_alone(loader)
-    assert found == dict(
-        batch_size=4, sampler=dict(type='DefaultSampler', shuffle=True), dataset=expected
-    )
+    assert labelled_alone(loader) == dict(batch_size=4, sampler=USUAL, dataset=expected)
     assert loader == before
 
 
+@pytest.mark.parametrize('dataset', [HEAP, wrapped(HEAP), joined(HEAP, wrapped(HEAP))])
+def test_without_labelled_data_there_is_no_loader(dataset):
+    assert labelled_alone(dict(sampler=dict(type='SourceSampler'), dataset=dataset)) is None
+
+
+def test_a_type_that_extends_ours_has_no_labels_either():
+    @DATASETS.register_module()
+    class MyHeap(UnlabelledDataset):
+        pass
+
+    try:
+        for kind in ('MyHeap', MyHeap):
+            loader = dict(dataset=joined(LABELLED, dict(type=kind)))
+            assert labelled_alone(loader) == dict(sampler=USUAL, dataset=LABELLED)
+    finally:
+        DATASETS.module_dict.pop('MyHeap')
+
+
+@pytest.mark.parametrize('kind', [SourceSampler, 'wkd_det.SourceSampler'])
+def test_the_order_stays_shuffled_or_not(kind):
+    loader = dict(sampler=dict(type=kind, shuffle=False), dataset=joined(LABELLED, LABELLED))
+    assert labelled_alone(loader)['sampler'] == dict(type='DefaultSampler', shuffle=False)
+
+
 def test_other_loaders_stay():
-    for dataset in (LABELLED, dict(type='ConcatDataset', datasets=[LABELLED, LABELLED])):
+    for dataset in (LABELLED, joined(LABELLED, LABELLED), wrapped(LABELLED)):
         loader = dict(sampler=dict(type='InfiniteSampler'), dataset=dataset)
         assert labelled_alone(loader) == loader
+    assert labelled_alone(dict(batch_size=2)) == dict(batch_size=2)

@@ -64,6 +64,38 @@ def test_workers_go_on(length, context):
     assert torch.equal(torch.get_rng_state(), before)  # as if the workers had been there
 
 
+def restart(loader):
+    """As MMDetection's hooks do that change what persistent workers hold."""
+    loader._DataLoader__initialized = False
+    loader._iterator = None
+
+
+def test_workers_that_a_hook_starts_anew_go_on():
+    """Wherever the run is stopped: before the new start, at it, or behind it."""
+    epochs, anew = 4, 2
+
+    def run(begin, noted):
+        loader = loader_of(3, multiprocessing_context='fork')
+        states = WorkerStates(loader, noted)
+        found = []
+        for epoch in range(begin, epochs):
+            # A hook that is told nothing of the run before switches when it is late, too.
+            if epoch == max(begin, anew):
+                restart(loader)
+            found.append((list(loader), torch.rand(2).tolist()))
+            states.have_started()
+            loader._DataLoader__initialized = True
+            kept.append((states.read(), torch.get_rng_state()))
+        return found
+
+    kept = []
+    whole = run(0, None)
+    assert len({str(batches) for batches, _ in whole}) == epochs  # no epoch is drawn again
+    for begin, (noted, state) in enumerate(kept[: epochs - 1], 1):
+        torch.set_rng_state(state)
+        assert run(begin, noted) == whole[begin:], begin
+
+
 def test_states_are_plain_data(tmp_path):
     loader = loader_of(3)
     states = WorkerStates(loader)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config, ConfigDict
+from mmengine.config.utils import MODULE2PACKAGE
 
 from wkd_det.runtime.config import build_strict, check_keys, keyword_names, read_config
 
@@ -66,6 +67,49 @@ def test_a_config_that_is_none():
     message = 'a config must be a path, a name, a dict or a Config, got None'
     with pytest.raises(TypeError, match=f'^{message}$'):
         read_config(None)
+
+
+FASTER = 'faster-rcnn_r50_fpn_1x_coco.py'
+
+
+@pytest.mark.parametrize('section', [None, 'teacher.config'])
+@pytest.mark.parametrize(
+    ('name', 'error', 'message'),
+    [
+        (
+            'mmabsent::resnet/resnet18.py',
+            ModuleNotFoundError,
+            "'mmabsent::resnet/resnet18.py' is a config of openmmabsent, which is not installed",
+        ),
+        (
+            f'mmdet::{FASTER}',
+            FileNotFoundError,
+            f"mmdet has no config '{FASTER}': .*/{FASTER} is not there, "
+            f"'mmdet::faster_rcnn/{FASTER}' is",
+        ),
+        ('mmdet::', FileNotFoundError, "mmdet has no config '': .*configs is not there"),
+        ('mmdet::a::b.py', FileNotFoundError, "mmdet has no config 'a::b.py': .* is not there"),
+        (
+            'mmdt::x/y.py',
+            ValueError,
+            "'mmdt::x/y.py' names no package that has configs: got 'mmdt'; near .*mmdet",
+        ),
+        ('openmmlab::x/y.py', ValueError, "'openmmlab::x/y.py' names no package that has configs"),
+    ],
+)
+def test_names_of_what_is_not_there_are_said_and_nothing_is_installed(
+    monkeypatch, section, name, error, message
+):
+    def install(*_):
+        pytest.fail('an installer was called')
+
+    for place in ('mmengine.hub.hub', 'mmengine.utils', 'mmengine.utils.package_utils'):
+        monkeypatch.setattr(f'{place}.install_package', install)
+    monkeypatch.setattr('subprocess.check_call', install)
+    monkeypatch.setitem(MODULE2PACKAGE, 'mmabsent', 'openmmabsent')
+    where = '' if section is None else f'{section}: '
+    with pytest.raises(error, match=f'^{where}{message}'):
+        read_config(name, section=section)
 
 
 # check_keys

@@ -66,6 +66,16 @@ def persistent(config):
     config.train_dataloader.update(num_workers=2, persistent_workers=True)
 
 
+def switching(config):
+    """As RTMDet's schedule: a hook changes the pipeline and starts the workers anew."""
+    persistent(config)
+    pipeline = [*config.train_dataloader.dataset.pipeline]
+    pipeline.insert(-1, dict(type='PhotoMetricDistortion'))
+    config.custom_hooks += [
+        dict(type='PipelineSwitchHook', switch_epoch=1, switch_pipeline=pipeline)
+    ]
+
+
 def governed(config):
     """Two teachers, weights by gradients, and a hook that logs them."""
     share = dict(type='GradientShare', share=0.3, every=3, momentum=0.5, warm_up=6)
@@ -79,7 +89,7 @@ def governed(config):
     config.custom_hooks = [SCHEDULE, log, dict(type='EMAHook')]
 
 
-@pytest.mark.parametrize('change', [workers, epochs, persistent, governed])
+@pytest.mark.parametrize('change', [workers, epochs, persistent, switching, governed])
 def test_resumed_run_is_the_uninterrupted_one_bit_for_bit(folder, change):
     whole, resumed = interrupted_and_not(folder, change)
     assert any('loss_wkd_f.connectors' in key for key in whole['state_dict'])

@@ -27,6 +27,7 @@ WEIGHTS = ('averaged', 'last')
 
 _KEPT_META = ('dataset_meta', 'CLASSES', 'epoch', 'iter')
 _OF_THE_RUN = ('launcher', 'load_from', 'resume', 'work_dir')
+_OF_THE_TRAINING = ('train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 _PACKAGE = 'wkd_det'
 
 
@@ -96,8 +97,10 @@ def plain_config(config: Mapping[str, Any]) -> Config:
 
     A type of this package becomes the first registered type that it extends and loses its own
     options. Left out are hooks of this package that extend none, data sets without labels, for
-    which the plain student has no use, ``custom_imports`` of this package, and the settings of one
-    run (``work_dir``, ``load_from``, ``resume``, ``launcher``).
+    which the plain student has no use (with no others, the sections of the training),
+    ``custom_imports`` of this package, and the settings of one run (``work_dir``, ``load_from``,
+    ``resume``, ``launcher``). Where data sets were joined by a sampler of this package, they are
+    shuffled together.
 
     Raises:
         ValueError: If another section uses a type that only this package has.
@@ -107,12 +110,20 @@ def plain_config(config: Mapping[str, Any]) -> Config:
         plain.pop(key, None)
     imports = dict(plain.pop('custom_imports', None) or {})
     if isinstance(plain.get('train_dataloader'), Mapping):
-        plain['train_dataloader'] = labelled_alone(plain['train_dataloader'])
+        loader = labelled_alone(plain['train_dataloader'])
+        if loader is None:
+            plain = {key: item for key, item in plain.items() if key not in _OF_THE_TRAINING}
+        else:
+            plain['train_dataloader'] = loader
     if others := [name for name in _imports(imports) if name.split('.')[0] != _PACKAGE]:
         plain['custom_imports'] = dict(imports, imports=others)
     hooks = plain.pop('custom_hooks', None) or []
     if kept := [hook for hook in hooks if not _is_extra_hook(hook)]:
         plain['custom_hooks'] = kept
+    if isinstance(named := plain.get('default_hooks'), Mapping):
+        plain['default_hooks'] = {
+            name: hook for name, hook in named.items() if not _is_extra_hook(hook)
+        }
     return Config(_plain(plain, ''))
 
 

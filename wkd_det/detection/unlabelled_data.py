@@ -17,6 +17,7 @@ from PIL import Image
 
 from wkd_det.detection.unlabelled import LABELLED
 from wkd_det.runtime.images import image_files
+from wkd_det.runtime.source_sampler import SourceSampler
 
 _ORIENTATION = 0x0112  # tag of EXIF
 _TURNED = (5, 6, 7, 8)  # by a right angle
@@ -103,23 +104,61 @@ def _nothing(size: tuple[int, int]) -> InstanceData:
     )
 
 
-def labelled_alone(loader: Mapping[str, Any]) -> dict[str, Any]:
+def labelled_alone(loader: Mapping[str, Any]) -> dict[str, Any] | None:
     """The section of a training data loader with its labelled data sets alone.
 
-    Where it has joined a data set without labels, a sampler of one data set takes the place of
-    its own.
+    Data sets without labels are those of :class:`UnlabelledDataset`, joined or wrapped by others
+    at any depth. A data set of the user's own does not say in a config whether it has labels, and
+    stays. Where one was left out, or the sampler is one that only this package has, MMDetection's
+    usual one takes its place.
+
+    Args:
+        loader: The section; left as it is.
+
+    Returns:
+        None if there is no labelled data set.
     """
     loader = dict(loader)
     dataset = loader.get('dataset')
-    parts = dataset.get('datasets') if isinstance(dataset, Mapping) else None
-    if not isinstance(parts, (list, tuple)):
-        return loader
-    left = [part for part in parts if _kind(part) != UnlabelledDataset.__name__]
-    if len(left) == len(parts):
-        return loader
-    loader['dataset'] = left[0] if len(left) == 1 else dict(dataset, datasets=left)
-    loader['sampler'] = dict(type='DefaultSampler', shuffle=True)
+    left = _labelled(dataset)
+    if left is None and dataset is not None:
+        return None
+    sampler = loader.get('sampler')
+    if left is not dataset or _kind(sampler) == SourceSampler.__name__:
+        shuffle = sampler.get('shuffle', True) if isinstance(sampler, Mapping) else True
+        loader['sampler'] = dict(type='DefaultSampler', shuffle=shuffle)
+    if left is not dataset:
+        loader['dataset'] = left
     return loader
+
+
+def _labelled(section: Any) -> Any:
+    """A data set without its unlabelled parts: itself if it has none, None if no other is left."""
+    if not isinstance(section, Mapping):
+        return section
+    if _is_unlabelled(section):
+        return None
+    inner, parts = section.get('dataset'), section.get('datasets')
+    if isinstance(inner, Mapping):  # of a wrapper
+        left = _labelled(inner)
+        if left is None or left is inner:
+            return None if left is None else section
+        return dict(section, dataset=left)
+    if not isinstance(parts, (list, tuple)):
+        return section
+    left = [_labelled(part) for part in parts]
+    if all(one is part for one, part in zip(left, parts)):
+        return section
+    kept = [one for one in left if one is not None]
+    if len(kept) < 2:
+        return kept[0] if kept else None
+    return dict(section, datasets=kept)
+
+
+def _is_unlabelled(section: Mapping[str, Any]) -> bool:
+    kind = section.get('type')
+    cls = DATASETS.get(_kind(section) or '') if isinstance(kind, str) else kind
+    return isinstance(cls, type) and issubclass(cls, UnlabelledDataset)
 
 
 def _kind(section: Any) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,12 @@ from wkd_det import registry
 _FACTORIES = (torch.empty, torch.full, torch.ones, torch.rand, torch.randn, torch.zeros)
 """Functions that parameters are made with. Numbers that code computes with while it builds a
 network, e.g. the rates of a Swin's stochastic depth, are made otherwise and must have values."""
+_UNREGISTERED = re.compile('must be a registered name|is not in the .* registry')
+"""How this package and mmengine say that a type is unknown."""
+
+
+class LacksPartsError(ImportError):
+    """Raised where a network cannot be built on this machine: a package or a type is missing."""
 
 
 class _EmptyParameters(TorchFunctionMode):
@@ -53,7 +60,22 @@ def empty_network(config: Mapping[str, Any]) -> nn.Module:
 
     Args:
         config: With ``type``; left as it is.
+
+    Raises:
+        LacksPartsError: If a package that it needs is not installed, or a type is not registered.
     """
+    try:
+        return _built_empty(config)
+    except (ImportError, KeyError) as error:
+        reason = str(error.args[0]) if error.args else type(error).__name__
+        if isinstance(error, KeyError) and not _UNREGISTERED.search(reason):
+            raise
+        kind = config.get('type')
+        name = kind if isinstance(kind, str) else getattr(kind, '__name__', kind)
+        raise LacksPartsError(f'{name} cannot be built here: {reason}') from error
+
+
+def _built_empty(config: Mapping[str, Any]) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         try:
             with _EmptyParameters():

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from wkd_det.distillation.classes import NamesInTraining, match_classes
 from wkd_det.distillation.distiller import Distiller, check_on_non_finite
-from wkd_det.distillation.empty import empty_copy, empty_network
+from wkd_det.distillation.empty import LacksPartsError, empty_copy, empty_network
 from wkd_det.distillation.gradients import trunk_of
 from wkd_det.distillation.images import first_convolution, image_channels, repeats_grey
 from wkd_det.distillation.places import Places
@@ -30,7 +30,8 @@ class DistilledModel:
     ``distiller.*``.
 
     A teacher is built and its weights are read when training starts (``init_weights``, or the
-    first loss if that was skipped), so testing needs no file of a teacher's.
+    first loss if that was skipped), so testing needs no file of a teacher's, and no package or
+    type of one: what is missing is said when training starts.
 
     Args:
         teacher: ``config``, ``checkpoint`` and optionally ``overrides`` and ``classes``; see
@@ -68,7 +69,11 @@ class DistilledModel:
         self._teacher_sources = teacher_sources(teacher, teachers)
         self._missing_teacher: Exception | None = None
         self._names_in_training: list[NamesInTraining] = []
-        self.set_terms(distill)
+        try:
+            self.set_terms(distill)
+        except LacksPartsError as error:
+            # Nor may the packages and types of its teacher be there where it is tested.
+            self._missing_teacher = error
 
     @property
     def teacher_sources(self) -> Mapping[str, TeacherSource]:
@@ -84,8 +89,9 @@ class DistilledModel:
             distill: Terms by name; None or empty for none.
 
         Raises:
-            TypeError, KeyError, ValueError: If a term is wrong, or the networks do not fit it;
-                there are no terms then.
+            LacksPartsError: If the network of a teacher cannot be built on this machine.
+            TypeError, KeyError, ValueError: If a term is wrong, or the networks do not fit it.
+                There are no terms then.
         """
         self.distiller = None
         self._names_in_training = []

@@ -231,10 +231,11 @@ class TeacherSource:
         If the model was distilled itself, the plain one: its own teacher is left out.
 
         Raises:
-            FileNotFoundError: If the config is not there.
+            FileNotFoundError, ModuleNotFoundError: If the config, or its package, is not there.
             KeyError: If it has no model section.
+            ValueError: If it goes by the name of no package with configs.
         """
-        config = read_config(self.config)
+        config = read_config(self.config, section=f'{self.section}.config')
         if 'model' not in config and not isinstance(self.config, (str, os.PathLike)):
             config = Config(dict(model=config.to_dict()))
         if 'model' not in config:

@@ -50,7 +50,9 @@ class ExactCheckpointHook(CheckpointHook):
 
     - A checkpoint holds the random states of every process. A resumed run restores them before
       it draws its first batch, so with equal seeds and numbers of processes it computes the bits
-      of an uninterrupted run. Validation leaves the random states as they were.
+      of an uninterrupted run. Validation leaves the random states as they were, and where another
+      hook starts persistent workers anew (``PipelineSwitchHook``), these go on from the states of
+      the workers before, whether the run was resumed or not.
     - A file is written under another name and renamed; ``last_checkpoint`` follows, and only
       then are outdated checkpoints, or the best one so far, removed. mmengine removes them first,
       which with ``max_keep_ckpts=1`` leaves none if the run is killed while it writes.
@@ -109,6 +111,11 @@ class ExactCheckpointHook(CheckpointHook):
             loop.dataloader_iterator = _Restoring(loop.dataloader_iterator, runner.iter, state)
         else:
             set_random_state(state)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        if self._workers is not None:
+            self._workers.have_started()
+        super().after_train_epoch(runner)
 
     def _states_of_workers(
         self, runner: Any, loader: DataLoader, states: list[dict[str, Any]] | None

@@ -22,7 +22,10 @@ class WorkerStates:
     """Follows the random states of the persistent workers of a loader, and restores them.
 
     Each worker notes its state in shared memory after each batch. Between epochs no batch is
-    under way, so what is noted is what the next epoch begins with.
+    under way, so what is noted is what the next epoch begins with. Workers that start go on from
+    what is noted: in a resumed run, and where a hook starts workers anew in the midst of a run
+    (``PipelineSwitchHook``), whether that run was resumed or not. A run can be stopped and
+    resumed on either side of such a start, or at it.
 
     Args:
         loader: A loader with ``persistent_workers`` whose workers have not started.
@@ -30,13 +33,24 @@ class WorkerStates:
     """
 
     def __init__(self, loader: DataLoader, states: Sequence[Any] | None = None) -> None:
+        self._loader = loader
         self._noted = torch.zeros(loader.num_workers, _BYTES, dtype=torch.uint8).share_memory_()
         self._states = list(states or [None] * loader.num_workers)
+        for row, state in zip(self._noted, self._states):
+            if state is not None:
+                _write(row, state)
         loader.collate_fn = _Noting(loader.collate_fn, self._noted)
+        loader.worker_init_fn = _GoingOn(loader.worker_init_fn, self._noted)
         if states is not None:
-            loader.worker_init_fn = _Restoring(loader.worker_init_fn, self._states)
-            # A loader that starts its workers draws a seed; the stopped run had started them.
-            loader.generator = torch.Generator()
+            self.have_started()
+
+    def have_started(self) -> None:
+        """Let workers that start from now on draw nothing from the random state of the process.
+
+        A loader draws a seed when it starts its workers. A run draws one when it begins; workers
+        that go on need none.
+        """
+        self._loader.generator = torch.Generator()
 
     def read(self) -> list[Any]:
         """Return the state of each worker, None for one that has had no batch.
@@ -56,23 +70,27 @@ class _Noting:
         batch = self.collate(samples)
         worker = get_worker_info()
         if worker is not None:
-            content = pickle.dumps(random_state(cuda=False))
-            row = self.noted[worker.id]
-            noted = _HEAD.pack(len(content), zlib.crc32(content)) + content
-            row[: len(noted)] = torch.frombuffer(bytearray(noted), dtype=torch.uint8)
+            _write(self.noted[worker.id], random_state(cuda=False))
         return batch
 
 
-class _Restoring:
-    def __init__(self, init: Callable | None, states: Sequence[Any]) -> None:
+class _GoingOn:
+    def __init__(self, init: Callable | None, noted: Tensor) -> None:
         self.init = init
-        self.states = states
+        self.noted = noted
 
     def __call__(self, worker: int) -> None:
         if self.init is not None:
             self.init(worker)
-        if self.states[worker] is not None:
-            set_random_state(self.states[worker])
+        state = _read(self.noted[worker])
+        if state is not None:
+            set_random_state(state)
+
+
+def _write(row: Tensor, state: Any) -> None:
+    content = pickle.dumps(state)
+    noted = _HEAD.pack(len(content), zlib.crc32(content)) + content
+    row[: len(noted)] = torch.frombuffer(bytearray(noted), dtype=torch.uint8)
 
 
 def _read(row: Tensor) -> Any:

@@ -7,32 +7,38 @@ import difflib
 import inspect
 import os
 from collections.abc import Callable, Iterable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
-from mmengine.hub import get_config
-from mmengine.utils import get_installed_path
 
 from wkd_det import registry
 from wkd_det.ops.checks import listed
 
 
-def read_config(source: str | os.PathLike | Mapping[str, Any] | Config) -> Config:
+def read_config(
+    source: str | os.PathLike | Mapping[str, Any] | Config, *, section: str | None = None
+) -> Config:
     """Return the config that a path, a name, a dict or a config stands for.
+
+    Nothing is installed, unlike by ``mmengine.hub.get_config``.
 
     Args:
         source: Path of a config file; a name in an installed package, such as
             ``'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'`` or
             ``'wkd_det::mini/wkd-lf.py'``; the content as a dict; or a config, which is copied.
+        section: Place in another config where ``source`` stands, for messages.
 
     Returns:
         The caller's own: changes do not reach ``source``.
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ModuleNotFoundError: If the package of a name is not installed.
         TypeError: If ``source`` is something else.
+        ValueError: If a name is that of no package with configs.
 
     Example:
         >>> read_config(dict(model=dict(type='FasterRCNN'))).model.type
@@ -45,7 +51,7 @@ def read_config(source: str | os.PathLike | Mapping[str, Any] | Config) -> Confi
     if not isinstance(source, (str, os.PathLike)):
         raise TypeError(f'a config must be a path, a name, a dict or a Config, got {source!r}')
     path = os.fspath(source)
-    return get_config(path) if '::' in path else Config.fromfile(path)
+    return Config.fromfile(_named_file(path, section) if '::' in path else path)
 
 
 def config_file(name: str) -> str:
@@ -56,13 +62,38 @@ def config_file(name: str) -> str:
 
     Raises:
         FileNotFoundError: If the package has no such config.
+        ModuleNotFoundError: If the package is not installed.
     """
-    package, _, path = name.partition('::')
-    if package not in MODULE2PACKAGE or not path.endswith('.py'):
+    module, _, path = name.partition('::')
+    if module not in MODULE2PACKAGE or not path.endswith('.py'):
         return name
-    file = Path(get_installed_path(MODULE2PACKAGE[package]), '.mim/configs', path)
+    return _named_file(name)
+
+
+def _named_file(name: str, section: str | None = None) -> str:
+    """Return the path behind a name; what is not there is an error, and is not fetched."""
+    where = '' if section is None else f'{section}: '
+    module, _, path = name.partition('::')
+    if module not in MODULE2PACKAGE:
+        raise ValueError(
+            f'{where}{name!r} names no package that has configs: '
+            f'{near_matches(module, MODULE2PACKAGE)}'
+        )
+    spec = find_spec(module)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(
+            f'{where}{name!r} is a config of {MODULE2PACKAGE[module]}, which is not installed',
+            name=module,
+        )
+    folder = Path(spec.origin).parent / '.mim/configs'
+    file = folder / path
     if not file.is_file():
-        raise FileNotFoundError(f'{package} has no config {path!r}: {file} is not there')
+        by_name = {one.name: one.relative_to(folder) for one in folder.rglob('*.py')}
+        near = by_name.get(file.name)
+        hint = '' if near is None else f", '{module}::{near.as_posix()}' is"
+        raise FileNotFoundError(
+            f'{where}{module} has no config {path!r}: {file} is not there{hint}'
+        )
     return str(file)
 
 

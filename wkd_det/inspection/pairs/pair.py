@@ -75,7 +75,7 @@ class Pair:
         if self.teacher is None:
             return None
         source = self.teacher['config']
-        config = read_config(source)
+        config = read_config(source, section='teacher.config')
         if 'model' not in config and isinstance(source, (Mapping, Config)):
             return Config(dict(model=config.to_dict()))
         return config
