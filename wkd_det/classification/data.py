@@ -269,8 +269,10 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self._check_labels(parts['labels'], training)
         parts = self.cast_data(parts)
         images, labels = self._normalised(parts['images']), parts['labels']
+        whole = images
         if training:
             images = self._resized(images)
+        is_resized = images is not whole
         if training and self.mixing is not None:
             images, labels = self._mixed(images, parts)
         more = {}
@@ -281,6 +283,8 @@ class ImagePreprocessor(BaseDataPreprocessor):
             more['strong'] = self._resized(strong) if training else strong
         if 'stored' in parts:
             more['stored'] = {name: value.float() for name, value in parts['stored'].items()}
+            if is_resized:
+                more['whole'] = whole
         if self.allow_unlabelled and labels.dim() == 1:
             more['labelled'] = labels != UNLABELLED
         return [images, Targets(labels, **more) if more else labels]

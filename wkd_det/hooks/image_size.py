@@ -16,8 +16,9 @@ class ImageSizeHook(Hook):
 
     ``dict(type='ImageSizeHook', sizes=[(0, 20), (4, 24), (9, 32)])`` trains on 20 x 20 pixels up
     to epoch 4, on 24 x 24 up to epoch 9, then on 32 x 32. A step costs about the square of the
-    side. Images are resized on the device, behind normalisation; a teacher sees the same. Those of
-    validation keep their size.
+    side. Images are resized on the device, behind normalisation; a teacher at work sees the same.
+    Stored logits and vectors of a teacher stay those of the whole images, and stored maps are
+    refused. Images of validation keep their size.
 
     The size depends on the epoch alone, so it is right after a resume.
 
