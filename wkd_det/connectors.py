@@ -12,7 +12,7 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from wkd_det.ops.batch_norm import normalise_single_values
-from wkd_det.ops.checks import check_integers
+from wkd_det.ops.checks import check_booleans, check_integers
 
 _BATCH_NORM = dict(type='BN')
 
@@ -82,7 +82,7 @@ class ConvConnector(Connector):
         resize: Interpolate (bilinear) to the other map's size before the convolution.
 
     Raises:
-        ValueError: If ``kernel_size`` is even or below 1.
+        ValueError: If ``kernel_size`` is even or below 1, or ``resize`` no boolean.
 
     References: 3 x 3 with batch normalisation: FCFD (Liu et al., ICLR 2023), as WKD uses it for
         detection; 1 x 1 with BN and ReLU: WKD on CIFAR-100.
@@ -98,6 +98,7 @@ class ConvConnector(Connector):
         act_cfg: Mapping[str, Any] | None = None,
         resize: bool = False,
     ) -> None:
+        check_booleans(resize=resize)
         super().__init__()
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f'kernel_size must be odd and positive, got {kernel_size}')
@@ -151,6 +152,7 @@ class RegressorConnector(Connector):
         teacher_size: Sequence[int] | None = None,
         activate: bool = True,
     ) -> None:
+        check_booleans(activate=activate)
         super().__init__()
         kind, options = _to_size(student_size, teacher_size)
         self.conv = kind(student_channels, teacher_channels, **options)
@@ -286,6 +288,7 @@ class ABFConnector(Connector):
         mid_channels: int = 256,
         resize: bool = False,
     ) -> None:
+        check_booleans(resize=resize)
         super().__init__()
         self.resizes = resize
         if len(student_channels) != len(teacher_channels):

@@ -393,7 +393,7 @@ def test_the_options_of_the_docs_train_together(folder, tmp_path):
     del written['type'], written['data_root']
     written['transforms'][0] = AUGMENTED['transforms'][0]  # crops of 16 pixels
     images = str(folder / 'images.npz')
-    plain = ArraysDataset(images, **dict(written, stored_teacher=None))
+    plain = ArraysDataset(images, **dict(written, stored_teacher=None, stored_maps=()))
     store_teacher(
         model_of(folder),
         plain,

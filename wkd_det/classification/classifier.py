@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from wkd_det import registry
 from wkd_det.classification.targets import UNLABELLED, Targets
-from wkd_det.ops.checks import check_nonnegative, plain_number
+from wkd_det.ops.checks import check_booleans, check_nonnegative, plain_number
 from wkd_det.ops.processes import mean_of_processes
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.state import load_strictly, weights_of
@@ -48,7 +48,8 @@ class Classifier(BaseModel):
             :class:`~wkd_det.classification.data.ImagePreprocessor` by default.
 
     Raises:
-        ValueError: If ``label_smoothing`` is outside [0, 1), or a weight negative.
+        ValueError: If ``label_smoothing`` is outside [0, 1), a weight negative, or a switch no
+            boolean.
 
     References: Szegedy et al., Going Deeper with Convolutions, CVPR 2015 (auxiliary logits, weight
         0.3).
@@ -66,6 +67,7 @@ class Classifier(BaseModel):
         channels_last: bool = False,
         data_preprocessor: Mapping[str, Any] | None = None,
     ) -> None:
+        check_booleans(new_classifier=new_classifier, channels_last=channels_last)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'label_smoothing must lie in [0, 1), got {label_smoothing}')
         check_nonnegative(ce_weight=ce_weight, auxiliary_weight=auxiliary_weight)

@@ -26,6 +26,7 @@ from wkd_det.classification.targets import (
     check_soft_labels,
 )
 from wkd_det.distillation.images import check_pixels
+from wkd_det.ops.checks import check_booleans
 from wkd_det.runtime.config import build_strict, check_keys
 
 _BAD_IMAGE = ('raise', 'skip')
@@ -59,7 +60,7 @@ class ImageDataset(Dataset):
             ``'skip'`` leaves it out of its batch, with a warning.
 
     Raises:
-        ValueError: If ``on_bad_image`` is neither.
+        ValueError: If ``on_bad_image`` is neither, or ``with_index`` no boolean.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class ImageDataset(Dataset):
         with_index: bool = False,
         on_bad_image: str = 'raise',
     ) -> None:
+        check_booleans(with_index=with_index)
         if on_bad_image not in _BAD_IMAGE:
             raise ValueError(f'on_bad_image must be one of {_BAD_IMAGE}, got {on_bad_image!r}')
         self.metainfo = dict(classes=tuple(classes))
@@ -226,6 +228,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         allow_unlabelled: bool = False,
         mixup: Mapping[str, Any] | None = None,
     ) -> None:
+        check_booleans(allow_unlabelled=allow_unlabelled)
         super().__init__(non_blocking=True)
         if len(mean) != len(std) or not min(std) > 0:
             raise ValueError(

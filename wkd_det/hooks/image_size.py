@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
-from wkd_det.ops.checks import check_integers
+from wkd_det.ops.checks import check_booleans, check_integers
 
 
 class ImageSizeHook(Hook):
@@ -28,14 +28,16 @@ class ImageSizeHook(Hook):
         by_epoch: Whether epochs or iterations are counted.
 
     Raises:
-        ValueError: If ``sizes`` is no such list; when training starts, if epochs are asked for in
-            an iteration-based loop, or the model's preprocessor has no ``train_size``.
+        ValueError: If ``sizes`` is no such list or ``by_epoch`` no boolean; when training starts,
+            if epochs are asked for in an iteration-based loop, or the model's preprocessor has no
+            ``train_size``.
 
     References: Howard, Training Imagenet in 3 hours for 25 minutes, fast.ai 2018 (progressive
         sizes).
     """
 
     def __init__(self, *, sizes: Sequence[tuple[int, int]], by_epoch: bool = True) -> None:
+        check_booleans(by_epoch=by_epoch)
         pairs = [tuple(pair) for pair in sizes]
         firsts = [pair[0] for pair in pairs]
         rising = all(first < second for first, second in zip(firsts, firsts[1:]))

@@ -10,6 +10,7 @@ from mmengine.runner import IterBasedTrainLoop
 
 from wkd_det.distillation.distiller import distiller_of
 from wkd_det.distillation.schedule import TermSchedule
+from wkd_det.ops.checks import check_booleans
 
 
 class TermScheduleHook(Hook):
@@ -43,7 +44,7 @@ class TermScheduleHook(Hook):
 
     Raises:
         TypeError: If ``terms`` is no list of names.
-        ValueError: If a number is outside its range or ``ramp`` is neither; when training starts,
+        ValueError: If an option is outside its range or ``ramp`` is neither; when training starts,
             if epochs are asked for in an iteration-based loop, or the decay would begin after the
             end.
         KeyError: When training starts, if a name is unknown; it lists the valid ones.
@@ -63,6 +64,7 @@ class TermScheduleHook(Hook):
         decay_to: int | None = None,
         stop: int | None = None,
     ) -> None:
+        check_booleans(by_epoch=by_epoch)
         if terms is not None and (
             isinstance(terms, str) or not all(isinstance(name, str) for name in terms)
         ):

@@ -12,6 +12,7 @@ from wkd_det.losses.base import MapLoss
 from wkd_det.ops import cell_distances
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import (
+    check_booleans,
     check_integers,
     check_maps,
     check_nonnegative,
@@ -240,6 +241,7 @@ def check_feature_options(
                 f'its options are {list(known)}'
             )
     options = dict({name: _DEFAULTS[name] for name in known}, **options)
+    check_booleans(unbiased=options.get('unbiased', True))
     check_integers(grid=grid, num_iters=options.get('num_iters', 1))
     check_nonnegative(mean_cov_ratio=options.get('mean_cov_ratio', 0))
     check_positive(eps=options.get('eps', 1), epsilon=options.get('epsilon', 1))
@@ -281,7 +283,7 @@ class WKDFeatureLoss(MapLoss):
         loss_weight: Factor of the loss, >= 0.
 
     Raises:
-        ValueError: If a number is outside its range or the pair is not defined.
+        ValueError: If an option is outside its range or the pair is not defined.
 
     See :func:`wkd_det.functional.feature_distribution_loss` for formulas, conventions and source.
     """

@@ -1,4 +1,4 @@
-"""Checks of arguments: numbers, weights, logits, vectors, feature maps and pyramids."""
+"""Checks of arguments: numbers, booleans, weights, logits, vectors, feature maps and pyramids."""
 
 from __future__ import annotations
 
@@ -80,6 +80,24 @@ def check_integers(least: int = 1, /, **values: Any) -> None:
     for name, value in values.items():
         if not is_integer(value, least):
             raise ValueError(f'{name} must be an integer of at least {least}, got {value!r}')
+
+
+def check_booleans(**values: Any) -> None:
+    """Raise if a value is neither True nor False; one of numpy or in a 0-dimensional tensor counts.
+
+    Any other value would be a truth of Python: the string ``'no'``, as the command line gives it,
+    would switch an option on.
+
+    Raises:
+        ValueError: With the name of the first such value.
+
+    >>> check_booleans(standardize='no')
+    Traceback (most recent call last):
+    ValueError: standardize must be True or False, got 'no'
+    """
+    for name, value in values.items():
+        if not isinstance(plain_number(value), bool):
+            raise ValueError(f'{name} must be True or False, got {value!r}')
 
 
 def plain_number(value: Any) -> Any:
