@@ -152,6 +152,13 @@ def test_weights_of_another_kind(weights):
         check_weights('stage_weights', weights, 2, 'stage')
 
 
+@pytest.mark.parametrize('weights', [[0, 0], (0.0, torch.tensor(0.0))])
+def test_weights_that_switch_everything_off(weights):
+    message = f'level_weights must not all be 0, got {weights!r}'
+    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+        check_weights('level_weights', weights, 2, 'level')
+
+
 def test_numbers_are_taken_out_of_tensors_and_arrays():
     for value in (torch.tensor(2), np.array(2), np.int64(2), 2):
         assert plain_number(value) == 2

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 import torchvision.transforms as transforms
@@ -26,7 +28,7 @@ from wkd_det.classification.targets import (
     check_soft_labels,
 )
 from wkd_det.distillation.images import check_pixels
-from wkd_det.ops.checks import check_booleans
+from wkd_det.ops.checks import check_booleans, is_number
 from wkd_det.runtime.config import build_strict, check_keys
 
 _BAD_IMAGE = ('raise', 'skip')
@@ -213,10 +215,10 @@ class ImagePreprocessor(BaseDataPreprocessor):
             :class:`~wkd_det.hooks.image_size.ImageSizeHook` sets it.
 
     Raises:
-        ImportError, KeyError: Of ``mixup``.
-        ValueError: If ``mean`` and ``std`` differ in length, a ``std`` is not positive, or
-            ``mixup`` stands
-            with ``allow_unlabelled``.
+        ImportError, KeyError, TypeError: Of ``mixup``.
+        ValueError: If ``mean`` or ``std`` is no list of numbers, they differ in length, a ``std``
+            is not positive, ``allow_unlabelled`` is no boolean, ``mixup`` stands with it, or an
+            option of ``mixup`` is outside its range.
     """
 
     def __init__(
@@ -230,6 +232,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
     ) -> None:
         check_booleans(allow_unlabelled=allow_unlabelled)
         super().__init__(non_blocking=True)
+        mean, std = _per_channel('mean', mean), _per_channel('std', std)
         if len(mean) != len(std) or not min(std) > 0:
             raise ValueError(
                 f'mean and std need one value per channel, std positive, got mean={mean}, std={std}'
@@ -240,7 +243,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self.allow_unlabelled = allow_unlabelled
         self.mixing = None if mixup is None else BatchMixing(mixup)
         self.train_size: int | None = None
-        self.scale = tuple(map(float, mean)), tuple(map(float, std))
+        self.scale = mean, std
         # Not saved: a checkpoint has the keys of the network.
         self.register_buffer('mean', torch.tensor(self.scale[0]).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(self.scale[1]).view(-1, 1, 1), persistent=False)
@@ -336,6 +339,15 @@ class ImagePreprocessor(BaseDataPreprocessor):
             )
         if self.num_classes is not None:
             check_hard_labels(labels, self.num_classes, allow_unlabelled=self.allow_unlabelled)
+
+
+def _per_channel(name: str, values: Sequence[float]) -> tuple[float, ...]:
+    """Return one number per channel as floats."""
+    given = values.tolist() if isinstance(values, (np.ndarray, Tensor)) else values
+    fits = isinstance(given, Sequence) and len(given) > 0 and not isinstance(given, str)
+    if not fits or not all(is_number(one) and math.isfinite(one) for one in given):
+        raise ValueError(f'{name} must be a list of numbers, one per channel, got {values!r}')
+    return tuple(map(float, given))
 
 
 def _parts_of(batch: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
-from wkd_det.ops.checks import check_booleans, check_integers
+from wkd_det.ops.checks import check_booleans, check_integers, is_integer
 
 
 class ImageSizeHook(Hook):
@@ -38,10 +38,11 @@ class ImageSizeHook(Hook):
 
     def __init__(self, *, sizes: Sequence[tuple[int, int]], by_epoch: bool = True) -> None:
         check_booleans(by_epoch=by_epoch)
-        pairs = [tuple(pair) for pair in sizes]
-        firsts = [pair[0] for pair in pairs]
+        listed = isinstance(sizes, Sequence) and all(map(_is_pair, sizes))
+        pairs = [tuple(pair) for pair in sizes] if listed else []
+        firsts = [first for first, _ in pairs]
         rising = all(first < second for first, second in zip(firsts, firsts[1:]))
-        if not pairs or any(len(pair) != 2 for pair in pairs) or firsts[0] != 0 or not rising:
+        if not pairs or firsts[0] != 0 or not rising:
             raise ValueError(
                 'sizes must be pairs of a first epoch and a side, the first epochs 0 and rising, '
                 f'got {sizes!r}'
@@ -71,6 +72,11 @@ class ImageSizeHook(Hook):
 
     def _set(self, runner: Any, step: int) -> None:
         _preprocessor(runner).train_size = [side for first, side in self.sizes if first <= step][-1]
+
+
+def _is_pair(value: Any) -> bool:
+    """Whether a value is a first epoch and something else."""
+    return isinstance(value, Sequence) and len(value) == 2 and is_integer(value[0], 0)
 
 
 def _preprocessor(runner: Any) -> Any:

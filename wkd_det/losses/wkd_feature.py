@@ -231,7 +231,7 @@ def check_feature_options(
         ValueError: If a number is outside its range, the pair is not defined or an option means
             nothing to it.
     """
-    if (distribution, distance) not in _PAIRS:
+    if (distribution, distance) not in FEATURE_DISTANCES:  # not in a dict: lists have no hash
         raise ValueError(_undefined(distribution, distance))
     known = _PAIRS[distribution, distance][1]
     for name in options:
@@ -252,7 +252,7 @@ def _undefined(distribution: str, distance: str) -> str:
     defined: dict[str, list[str]] = {}
     for name, other in _PAIRS:
         defined.setdefault(name, []).append(other)
-    if distribution in defined:
+    if distribution in [*defined]:
         return (
             f'distance must be one of {defined[distribution]} for distribution={distribution!r}, '
             f'got {distance!r}'

@@ -139,7 +139,7 @@ def _check_is_finite(name: str, value: Real) -> None:
 
 
 def check_weights(name: str, weights: Sequence[float] | None, count: int, unit: str) -> None:
-    """Raise if weights are no list of finite numbers >= 0, one per comparison.
+    """Raise if weights are no list of finite numbers >= 0, one per comparison, or all of them 0.
 
     Args:
         name: Name of the option, for the message.
@@ -159,6 +159,8 @@ def check_weights(name: str, weights: Sequence[float] | None, count: int, unit: 
         raise ValueError(
             f'{name} must be {count} numbers >= 0, one for each {unit}, got {weights!r}'
         )
+    if not any(weights):
+        raise ValueError(f'{name} must not all be 0, got {weights!r}')
 
 
 def check_tensors(**values: Any) -> None:
