@@ -399,11 +399,19 @@ def test_identity_needs_equal_widths():
         IdentityConnector(4, 6)
 
 
-@pytest.mark.parametrize('kernel_size', [0, 2, -1])
+@pytest.mark.parametrize('kernel_size', [0, 2, -1, '3', 3.0, True, None])
 def test_kernels_must_be_odd(kernel_size):
-    message = f'kernel_size must be odd and positive, got {kernel_size}'
+    message = f'kernel_size must be odd and positive, got {kernel_size!r}'
     with pytest.raises(ValueError, match=f'^{message}$'):
         ConvConnector(4, 6, kernel_size=kernel_size)
+
+
+@pytest.mark.parametrize('name', ['norm_cfg', 'act_cfg'])
+@pytest.mark.parametrize('config', ['BN', {}, dict(type=3), ['BN'], True])
+def test_layers_are_named_in_a_dict(name, config):
+    message = f'{name} must be a dict with a type, or None, got {config!r}'
+    with pytest.raises(TypeError, match=f'^{re.escape(message)}$'):
+        ConvConnector(4, 6, **{name: config})
 
 
 @pytest.mark.parametrize('mid_channels', [0, 1.5, True])

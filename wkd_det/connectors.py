@@ -12,7 +12,7 @@ from mmcv.cnn import ConvModule
 from torch import Tensor, nn
 
 from wkd_det.ops.batch_norm import normalise_single_values
-from wkd_det.ops.checks import check_integers
+from wkd_det.ops.checks import check_booleans, check_integers, is_integer
 
 _BATCH_NORM = dict(type='BN')
 
@@ -82,7 +82,8 @@ class ConvConnector(Connector):
         resize: Interpolate (bilinear) to the other map's size before the convolution.
 
     Raises:
-        ValueError: If ``kernel_size`` is even or below 1.
+        TypeError: If ``norm_cfg`` or ``act_cfg`` is no dict with a type.
+        ValueError: If ``kernel_size`` is no odd number from 1 on, or ``resize`` no boolean.
 
     References: 3 x 3 with batch normalisation: FCFD (Liu et al., ICLR 2023), as WKD uses it for
         detection; 1 x 1 with BN and ReLU: WKD on CIFAR-100.
@@ -98,16 +99,18 @@ class ConvConnector(Connector):
         act_cfg: Mapping[str, Any] | None = None,
         resize: bool = False,
     ) -> None:
+        check_booleans(resize=resize)
         super().__init__()
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f'kernel_size must be odd and positive, got {kernel_size}')
+        if not is_integer(kernel_size, 1) or kernel_size % 2 == 0:
+            raise ValueError(f'kernel_size must be odd and positive, got {kernel_size!r}')
+        kernel_size = int(kernel_size)
         self.conv = ConvModule(
             student_channels,
             teacher_channels,
             kernel_size,
             padding=kernel_size // 2,
-            norm_cfg=None if norm_cfg is None else dict(norm_cfg),
-            act_cfg=None if act_cfg is None else dict(act_cfg),
+            norm_cfg=_layer_config('norm_cfg', norm_cfg),
+            act_cfg=_layer_config('act_cfg', act_cfg),
         )
         self.resizes = resize
 
@@ -117,6 +120,15 @@ class ConvConnector(Connector):
             features = F.interpolate(features, size=size, mode='bilinear', align_corners=False)
         with normalise_single_values(self, features):
             return self.conv(features)
+
+
+def _layer_config(name: str, config: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return a copy of the config of a layer, which mmcv changes; None stays None."""
+    if config is None:
+        return None
+    if not isinstance(config, Mapping) or not isinstance(config.get('type'), (str, type)):
+        raise TypeError(f'{name} must be a dict with a type, or None, got {config!r}')
+    return dict(config)
 
 
 class RegressorConnector(Connector):
@@ -151,6 +163,7 @@ class RegressorConnector(Connector):
         teacher_size: Sequence[int] | None = None,
         activate: bool = True,
     ) -> None:
+        check_booleans(activate=activate)
         super().__init__()
         kind, options = _to_size(student_size, teacher_size)
         self.conv = kind(student_channels, teacher_channels, **options)
@@ -286,6 +299,7 @@ class ABFConnector(Connector):
         mid_channels: int = 256,
         resize: bool = False,
     ) -> None:
+        check_booleans(resize=resize)
         super().__init__()
         self.resizes = resize
         if len(student_channels) != len(teacher_channels):

@@ -362,11 +362,17 @@ def test_last_layer_is_a_convolution_where_no_linear_one_fits():
 # Errors
 
 
-@pytest.mark.parametrize('smoothing', [1.0, -0.1])
+@pytest.mark.parametrize('smoothing', [1.0, -0.1, 'a', None, float('nan')])
 def test_label_smoothing_outside_its_range(smoothing):
-    message = f'label_smoothing must lie in [0, 1), got {smoothing}'
+    message = f'label_smoothing must lie in [0, 1), got {smoothing!r}'
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
         build(classifier_config(label_smoothing=smoothing))
+
+
+def test_a_network_is_a_dict():
+    message = "^network must be a dict with a type, got 'resnet8'$"
+    with pytest.raises(TypeError, match=message):
+        build(classifier_config(network='resnet8'))
 
 
 def test_unknown_mode():

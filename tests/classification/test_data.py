@@ -318,14 +318,24 @@ def test_unknown_treatment_of_bad_images():
 @pytest.mark.parametrize(
     ('options', 'values'),
     [
-        (dict(std=[1, 0, 1]), 'mean=(0.0, 0.0, 0.0), std=[1, 0, 1]'),
-        (dict(mean=[1]), 'mean=[1], std=(255.0, 255.0, 255.0)'),
+        (dict(std=[1, 0, 1]), 'mean=(0.0, 0.0, 0.0), std=(1.0, 0.0, 1.0)'),
+        (dict(mean=[1]), 'mean=(1.0,), std=(255.0, 255.0, 255.0)'),
     ],
 )
 def test_mean_and_std_that_do_not_fit(options, values):
     message = f'mean and std need one value per channel, std positive, got {values}'
     with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
         ImagePreprocessor(**options)
+
+
+@pytest.mark.parametrize('name', ['mean', 'std'])
+@pytest.mark.parametrize('values', [0.5, 'abc', [], ['1'], [True], [float('nan')], [[1.0]], None])
+def test_mean_and_std_are_lists_of_numbers(name, values):
+    message = f'{name} must be a list of numbers, one per channel, got {values!r}'
+    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+        ImagePreprocessor(**{name: values})
+    given = np.array([1.0, 2.0, 3.0])
+    assert ImagePreprocessor(mean=given, std=torch.tensor(given)).scale == ((1.0, 2.0, 3.0),) * 2
 
 
 @pytest.mark.parametrize(

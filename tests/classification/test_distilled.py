@@ -379,6 +379,14 @@ def test_student_and_teacher_with_auxiliary_logits(tmp_path, aux_logits):
     assert all(p.grad is not None for p in model.parameters())
 
 
+@pytest.mark.parametrize('size', ['32', 0, -3, 32.0, (32, 32), None, True])
+def test_the_side_of_the_images_is_an_integer(teacher, size):
+    message = f'image_size must be an integer of at least 1, got {size!r}'
+    config = dict(distilled_config(teacher, TERMS), image_size=size)
+    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+        build(config)
+
+
 @pytest.mark.parametrize(
     ('network', 'reason'),
     [

@@ -125,6 +125,17 @@ def test_batches_that_are_not_mixed(more, num_classes, message):
             r'^mixup needs mixup_alpha > 0, cutmix_alpha > 0 or cutmix_minmax, got '
             r"\{'mixup_alpha': 0.0\}$",
         ),
+        (True, TypeError, r'^mixup must be a dict, e\.g\. dict\(mixup_alpha=0\.8\), got True$'),
+        (dict(mixup_alpha='a'), ValueError, "^mixup.mixup_alpha must be a number, got 'a'$"),
+        (dict(cutmix_alpha=-1), ValueError, '^mixup.cutmix_alpha must not be negative, got -1$'),
+        (dict(prob=2), ValueError, r'^mixup.prob must lie in \[0, 1\], got 2$'),
+        (dict(switch_prob='a'), ValueError, r"^mixup.switch_prob must lie in \[0, 1\], got 'a'$"),
+        (dict(correct_lam='no'), ValueError, "^mixup.correct_lam must be True or False, got 'no'$"),
+        (
+            dict(cutmix_minmax=0.5),
+            ValueError,
+            r'^mixup.cutmix_minmax must be two numbers in \[0, 1\], got 0\.5$',
+        ),
         (dict(mode='batches'), ValueError, "^mixup.mode must be 'batch', 'pair' or 'elem', got"),
     ],
 )

@@ -3,6 +3,7 @@
 import copy
 import re
 from functools import partial
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -17,6 +18,8 @@ from wkd_det.classification.arrays import ArraysDataset
 from wkd_det.classification.data import collate_images
 from wkd_det.classification.stored import StoredTeacher, check_stored, stored_path
 from wkd_det.classification.storing import store_teacher
+from wkd_det.classification.targets import Targets
+from wkd_det.losses import KDLoss
 from wkd_det.testing import (
     class_logits_term,
     classifier_config,
@@ -288,11 +291,11 @@ def test_a_teacher_in_another_order_of_the_classes(folder, tmp_path):
     torch.testing.assert_close(*losses, **CLOSE)
 
 
-def train(folder, work_dir, **options):
+def train(folder, work_dir, dataset=None, distill=None, **options):
     """Two epochs of two batches; the draws come from the run's generator."""
-    dataset = stored_of(folder)
+    dataset = dataset or stored_of(folder)
     runner = Runner(
-        model=copy.deepcopy(model_of(folder)),
+        model=copy.deepcopy(model_of(folder, distill)),
         work_dir=str(work_dir),
         train_dataloader=dict(
             batch_size=6,
@@ -318,6 +321,90 @@ def test_a_resumed_run_is_the_uninterrupted_one(folder, tmp_path):
     first = str(tmp_path / 'whole/epoch_1.pth')
     resumed = train(folder, tmp_path / 'resumed', resume=True, load_from=first)
     assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
+
+
+# Images that are resized before the student sees them
+
+
+def smaller(model, dataset, side=12):
+    """A batch of smaller images, as ImageSizeHook has them made."""
+    model.data_preprocessor.train_size = side
+    return model.data_preprocessor(batch_of(dataset), True)
+
+
+def test_what_is_stored_belongs_to_the_whole_images(folder):
+    model = model_of(folder)
+    rows = []
+    model.distiller.teacher.module.network.register_forward_hook(
+        lambda _, inputs, output: rows.append(tuple(inputs[0].shape))
+    )
+    images, targets = smaller(model, stored_of(folder))
+    assert images.shape[-1] == 12
+    losses = model(images, targets, mode='loss')
+    assert rows == [(8, 3, 16, 16)]
+    whole, _ = model.data_preprocessor(batch_of(stored_of(folder)), False)
+    assert torch.equal(targets.whole, whole)
+    with torch.no_grad():
+        expected = KDLoss()(model.network(images), live_of(model, whole)[''])
+    torch.testing.assert_close(losses['loss_kd'].detach(), expected, **CLOSE)
+
+
+def test_images_that_keep_their_size_are_not_kept_twice(folder):
+    model = model_of(folder)
+    assert smaller(model, stored_of(folder), side=16)[1].whole is None
+    assert not isinstance(smaller(model, data_of(folder))[1], Targets)
+
+
+def test_another_teacher_is_found_out_on_the_whole_images(folder):
+    model = model_of(folder, teacher='other.pth')
+    message = "the stored output 'logits' is not that of the teacher: image"
+    with pytest.raises(ValueError, match=f'^{message}'):
+        model(*smaller(model, stored_of(folder)), mode='loss')
+
+
+def test_a_stored_vector_goes_with_smaller_images_and_a_map_does_not(folder, tmp_path):
+    store_teacher(
+        model_of(folder), data_of(folder), tmp_path, maps=['pool', *MAPS], say=lambda line: None
+    )
+    pooled = model_of(folder, dict(loss_pool=module_term('pool', loss=dict(type='FitNetLoss'))))
+    dataset = stored_of(folder, stored_teacher=str(tmp_path), stored_maps=['pool', *MAPS])
+    assert pooled(*smaller(pooled, dataset), mode='loss')['loss_pool'] > 0
+    mapped = model_of(folder, dict(loss_map=module_term('layer2', loss=dict(type='FitNetLoss'))))
+    images, targets = mapped.data_preprocessor(batch_of(dataset), True)
+    assert mapped(images, targets, mode='loss')['loss_map'] > 0  # of the whole images
+    message = (
+        "the stored output 'layer2' is a map of images of 16 x 16 pixels, and ImageSizeHook makes "
+        'those of the batch 12 x 12: leave out the hook, or take the map out of stored_maps, and '
+        'the teacher runs on the resized images'
+    )
+    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+        mapped(*smaller(mapped, dataset), mode='loss')
+    without = stored_of(folder, stored_teacher=str(tmp_path))
+    mapped = model_of(folder, dict(loss_map=module_term('layer2', loss=dict(type='FitNetLoss'))))
+    assert mapped(*smaller(mapped, without), mode='loss')['loss_map'] > 0  # by a teacher at work
+
+
+def test_the_options_of_the_docs_train_together(folder, tmp_path):
+    text = (Path(__file__).parents[2] / 'docs/classification.md').read_text()
+    block = text.split('## Cheap steps')[1].split('```python\n')[1].split('```')[0]
+    options = {}
+    exec(block, options)
+    written = dict(options['train_dataloader']['dataset'])
+    del written['type'], written['data_root']
+    written['transforms'][0] = AUGMENTED['transforms'][0]  # crops of 16 pixels
+    images = str(folder / 'images.npz')
+    plain = ArraysDataset(images, **dict(written, stored_teacher=None, stored_maps=()))
+    store_teacher(
+        model_of(folder),
+        plain,
+        tmp_path / 'stored',
+        maps=written.get('stored_maps', ()),
+        say=lambda line: None,
+    )
+    dataset = ArraysDataset(images, **dict(written, stored_teacher=str(tmp_path / 'stored')))
+    (hook,) = options['custom_hooks']
+    hook['sizes'] = [(0, 12), (1, 16)]
+    train(folder, tmp_path / 'run', dataset, custom_hooks=[hook])
 
 
 # What is refused

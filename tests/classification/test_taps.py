@@ -456,6 +456,8 @@ def test_taps_go_by_places_of_either_network(tmp_path):
 @pytest.mark.parametrize(
     ('places', 'term', 'error', 'message'),
     [
+        ('abc', {}, TypeError, "places must be a dict from names to pairs .*, got 'abc'"),
+        ([1], {}, TypeError, r'places must be a dict from names to pairs .*, got \[1\]'),
         (dict(mine='layer1'), {}, ValueError, 'places.mine must be a pair of student and teacher'),
         (dict(mine=(3, 'layer1')), {}, ValueError, r'places.mine \(student\) must be the name of'),
         (dict(layer1=('layer1', 'layer2')), {}, ValueError, 'places.layer1: the student has a mod'),

@@ -378,7 +378,7 @@ def test_unknown_options_are_those_of_timm():
         (dict(std=[1, 2, 0]), ValueError, r'std must be three numbers'),
         (dict(std=[1, 2, 256]), ValueError, r'std must be three numbers'),
         (dict(mean='abc'), TypeError, "mean must be three numbers .*got 'abc'"),
-        (dict(norm='layer'), TypeError, "norm must be True or False, got 'layer'"),
+        (dict(norm='layer'), ValueError, "norm must be True or False, got 'layer'"),
     ],
 )
 def test_other_options_that_cannot_be(options, error, message):

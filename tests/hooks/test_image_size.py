@@ -82,7 +82,19 @@ def test_images_are_resized_behind_normalisation_both_views_alike():
 
 
 @pytest.mark.parametrize(
-    'sizes', [[], [(1, 16)], [(0, 16), (0, 32)], [(0, 16, 3)], [(0, 16), (3,)]]
+    'sizes',
+    [
+        [],
+        [(1, 16)],
+        [(0, 16), (0, 32)],
+        [(0, 16, 3)],
+        [(0, 16), (3,)],
+        5,
+        [5],
+        'ab',
+        [('a', 5)],
+        [(0, 16), (1.5, 32)],
+    ],
 )
 def test_wrong_sizes(sizes):
     message = (

@@ -226,6 +226,10 @@ def test_mistakes_are_errors_before_the_first_iteration(tmp_path, loop, hooks, e
 def test_terms_are_a_list():
     with pytest.raises(TypeError, match="terms must be a list of names, got 'loss_wkd_l'"):
         HOOKS.build(dict(type='TermScheduleHook', terms='loss_wkd_l'))
+    with pytest.raises(TypeError, match=r'terms must be a list of names, got 5'):
+        HOOKS.build(dict(type='TermScheduleHook', terms=5))
+    with pytest.raises(ValueError, match=r'terms must name at least one term, got \[\]: None'):
+        HOOKS.build(dict(type='TermScheduleHook', terms=[]))
 
 
 def test_a_model_without_terms(tmp_path):

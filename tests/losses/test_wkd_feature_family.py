@@ -594,6 +594,9 @@ def test_any_shape(distribution, distance, shape, grid, share, seed):
             r'distribution must be one of diag \(w2, kl, symmetric_kl\), full \(w2, g2denet\), '
             r"laplace \(kl\), .*spatial_gram \(frobenius\); got 'gaussian'",
         ),
+        (dict(distribution=[1]), r'distribution must be one of diag .*; got \[1\]'),
+        (dict(distance=[1]), r"distance must be one of .* for distribution='diag', got \[1\]"),
+        (dict(unbiased='no'), "unbiased must be True or False, got 'no'"),
         (
             dict(distribution='full', distance='kl'),
             r"distance must be one of \['w2', 'g2denet'\] for distribution='full', got 'kl'",

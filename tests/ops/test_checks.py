@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from wkd_det.ops import checks
 from wkd_det.ops.checks import (
+    check_booleans,
     check_integers,
     check_logits,
     check_maps,
@@ -45,6 +47,19 @@ def test_numbers_of_all_kinds_pass():
     check_integers(0, step=np.array(0), other=torch.tensor(0, dtype=torch.uint8))
     for value in (torch.tensor(3), np.array(3), torch.tensor(3, dtype=torch.int16)):
         check_integers(grid=value)
+
+
+def test_booleans_of_all_kinds_pass():
+    check_booleans(resize=True, other=False)
+    for value in (np.bool_(False), np.array(True), torch.tensor(False)):
+        check_booleans(resize=value)
+
+
+@pytest.mark.parametrize('value', ['no', 'True', 0, 1, None, [], np.array([True])])
+def test_other_truths_are_no_booleans(value):
+    message = f'resize must be True or False, got {value!r}'
+    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+        check_booleans(other=True, resize=value)
 
 
 @pytest.mark.parametrize('check', [check_nonnegative, check_positive])
@@ -135,6 +150,13 @@ def test_weights_of_another_kind(weights):
     message = 'stage_weights must be 2 numbers >= 0, one for each stage, got '
     with pytest.raises(ValueError, match=message):
         check_weights('stage_weights', weights, 2, 'stage')
+
+
+@pytest.mark.parametrize('weights', [[0, 0], (0.0, torch.tensor(0.0))])
+def test_weights_that_switch_everything_off(weights):
+    message = f'level_weights must not all be 0, got {weights!r}'
+    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
+        check_weights('level_weights', weights, 2, 'level')
 
 
 def test_numbers_are_taken_out_of_tensors_and_arrays():

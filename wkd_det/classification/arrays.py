@@ -19,7 +19,7 @@ from wkd_det.classification.data import ImageDataset
 from wkd_det.classification.stored import LOGITS, StoredTeacher
 from wkd_det.classification.subsets import stratified
 from wkd_det.classification.targets import UNLABELLED, Sample
-from wkd_det.ops.checks import check_integers, listed
+from wkd_det.ops.checks import check_booleans, check_integers, listed
 
 SPLITS = ('train', 'val', 'test')
 _LAYOUT = (
@@ -79,6 +79,7 @@ class HeldImages(ImageDataset):
         stored_maps: Sequence[str] = (),
         **options: Any,
     ) -> None:
+        check_booleans(batched=batched)
         super().__init__(classes, **options)
         check_integers(0, val_per_class=held_out, seed=seed, augmentation_seed=augmentation_seed)
         for name, value, other, needed in (
@@ -265,6 +266,7 @@ class ArraysDataset(HeldImages):
         memory_map: bool = False,
         **options: Any,
     ) -> None:
+        check_booleans(allow_unlabelled=allow_unlabelled, memory_map=memory_map)
         check_split(split, SPLITS)
         check_integers(0, val_per_class=val_per_class)
         file = ArrayFile(path)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from wkd_det.connectors import Connector
 from wkd_det.losses.transformer import TransformerBlock
 from wkd_det.ops.batch_norm import normalise_single_values
-from wkd_det.ops.checks import check_integers, plain_number
+from wkd_det.ops.checks import check_booleans, check_integers, plain_number
 
 _HEADS = 4
 
@@ -43,7 +43,7 @@ class OFABranch(Connector):
         grid: Patches along a side after merging.
 
     Raises:
-        ValueError: If a number is outside its range, or the size of a map of tokens is not
+        ValueError: If an option is outside its range, or the size of a map of tokens is not
             known or cannot be halved, or ``width`` cannot be reached or divided.
 
     References: Hao et al., One-for-All: Bridge the Gap Between Heterogeneous Architectures in
@@ -63,6 +63,7 @@ class OFABranch(Connector):
         width: int | None = None,
         grid: int = 7,
     ) -> None:
+        check_booleans(of_tokens=of_tokens)
         super().__init__()
         check_integers(0, stage=stage)
         check_integers(num_stages=num_stages, grid=grid)

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from wkd_det.connectors import Connector
 from wkd_det.ops.batch_norm import normalise_single_values
+from wkd_det.ops.checks import check_booleans
 
 _SLOPE = 0.1  # of the leaky ReLU
 
@@ -26,7 +27,7 @@ class BridgeConnector(Connector):
             ``crossed_logits`` and ``crossed_features`` say it.
 
     Raises:
-        ValueError: If sizes are neither equal nor in a ratio of 2.
+        ValueError: If sizes are neither equal nor in a ratio of 2, or ``rectified`` is no boolean.
 
     References: Liu, Kan, Shan, Chen, Function-Consistent Feature Distillation, ICLR 2023; layers
         and initialisation are those of its code for classification.
@@ -41,6 +42,7 @@ class BridgeConnector(Connector):
         teacher_size: tuple[int, int] | None = None,
         rectified: bool = True,
     ) -> None:
+        check_booleans(rectified=rectified)
         super().__init__()
         widths = student_channels, teacher_channels
         convolution = _convolution(*widths, student_size, teacher_size)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from wkd_det import registry
 from wkd_det.classification.targets import UNLABELLED, Targets
-from wkd_det.ops.checks import check_nonnegative, plain_number
+from wkd_det.ops.checks import check_booleans, check_nonnegative, is_number, plain_number
 from wkd_det.ops.processes import mean_of_processes
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.state import load_strictly, weights_of
@@ -46,7 +46,9 @@ class Classifier(BaseModel):
             :class:`~wkd_det.classification.data.ImagePreprocessor` by default.
 
     Raises:
-        ValueError: If ``label_smoothing`` is outside [0, 1), or a weight negative.
+        TypeError: If ``network`` is no dict.
+        ValueError: If ``label_smoothing`` is outside [0, 1), a weight negative, or a switch no
+            boolean.
 
     References: Szegedy et al., Going Deeper with Convolutions, CVPR 2015 (auxiliary logits, weight
         0.3).
@@ -64,8 +66,11 @@ class Classifier(BaseModel):
         channels_last: bool = False,
         data_preprocessor: Mapping[str, Any] | None = None,
     ) -> None:
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f'label_smoothing must lie in [0, 1), got {label_smoothing}')
+        check_booleans(new_classifier=new_classifier, channels_last=channels_last)
+        if not isinstance(network, Mapping):
+            raise TypeError(f'network must be a dict with a type, got {network!r}')
+        if not is_number(label_smoothing) or not 0 <= label_smoothing < 1:
+            raise ValueError(f'label_smoothing must lie in [0, 1), got {label_smoothing!r}')
         check_nonnegative(ce_weight=ce_weight, auxiliary_weight=auxiliary_weight)
         super().__init__(
             data_preprocessor=dict(data_preprocessor or dict(type='ImagePreprocessor'))
@@ -76,7 +81,7 @@ class Classifier(BaseModel):
             self.network.to(memory_format=torch.channels_last)
         self.weights = weights
         self.new_classifier = new_classifier
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = plain_number(label_smoothing)
         self.ce_weight = plain_number(ce_weight)
         self.auxiliary_weight = plain_number(auxiliary_weight)
         self.num_classes: int | None = getattr(self.network, 'num_classes', None)

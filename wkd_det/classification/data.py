@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 import torchvision.transforms as transforms
@@ -25,6 +27,7 @@ from wkd_det.classification.targets import (
     check_hard_labels,
     check_soft_labels,
 )
+from wkd_det.ops.checks import check_booleans, is_number
 from wkd_det.runtime.config import build_strict, check_keys
 
 _BAD_IMAGE = ('raise', 'skip')
@@ -58,7 +61,7 @@ class ImageDataset(Dataset):
             ``'skip'`` leaves it out of its batch, with a warning.
 
     Raises:
-        ValueError: If ``on_bad_image`` is neither.
+        ValueError: If ``on_bad_image`` is neither, or ``with_index`` no boolean.
     """
 
     def __init__(
@@ -70,6 +73,7 @@ class ImageDataset(Dataset):
         with_index: bool = False,
         on_bad_image: str = 'raise',
     ) -> None:
+        check_booleans(with_index=with_index)
         if on_bad_image not in _BAD_IMAGE:
             raise ValueError(f'on_bad_image must be one of {_BAD_IMAGE}, got {on_bad_image!r}')
         self.metainfo = dict(classes=tuple(classes))
@@ -210,10 +214,10 @@ class ImagePreprocessor(BaseDataPreprocessor):
             :class:`~wkd_det.hooks.image_size.ImageSizeHook` sets it.
 
     Raises:
-        ImportError, KeyError: Of ``mixup``.
-        ValueError: If ``mean`` and ``std`` differ in length, a ``std`` is not positive, or
-            ``mixup`` stands
-            with ``allow_unlabelled``.
+        ImportError, KeyError, TypeError: Of ``mixup``.
+        ValueError: If ``mean`` or ``std`` is no list of numbers, they differ in length, a ``std``
+            is not positive, ``allow_unlabelled`` is no boolean, ``mixup`` stands with it, or an
+            option of ``mixup`` is outside its range.
     """
 
     def __init__(
@@ -225,7 +229,9 @@ class ImagePreprocessor(BaseDataPreprocessor):
         allow_unlabelled: bool = False,
         mixup: Mapping[str, Any] | None = None,
     ) -> None:
+        check_booleans(allow_unlabelled=allow_unlabelled)
         super().__init__(non_blocking=True)
+        mean, std = _per_channel('mean', mean), _per_channel('std', std)
         if len(mean) != len(std) or not min(std) > 0:
             raise ValueError(
                 f'mean and std need one value per channel, std positive, got mean={mean}, std={std}'
@@ -236,7 +242,7 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self.allow_unlabelled = allow_unlabelled
         self.mixing = None if mixup is None else BatchMixing(mixup)
         self.train_size: int | None = None
-        self.scale = tuple(map(float, mean)), tuple(map(float, std))
+        self.scale = mean, std
         # Not saved: a checkpoint has the keys of the network.
         self.register_buffer('mean', torch.tensor(self.scale[0]).view(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(self.scale[1]).view(-1, 1, 1), persistent=False)
@@ -268,8 +274,10 @@ class ImagePreprocessor(BaseDataPreprocessor):
         self._check_labels(parts['labels'], training)
         parts = self.cast_data(parts)
         images, labels = self._normalised(parts['images']), parts['labels']
+        whole = images
         if training:
             images = self._resized(images)
+        is_resized = images is not whole
         if training and self.mixing is not None:
             images, labels = self._mixed(images, parts)
         more = {}
@@ -280,6 +288,8 @@ class ImagePreprocessor(BaseDataPreprocessor):
             more['strong'] = self._resized(strong) if training else strong
         if 'stored' in parts:
             more['stored'] = {name: value.float() for name, value in parts['stored'].items()}
+            if is_resized:
+                more['whole'] = whole
         if self.allow_unlabelled and labels.dim() == 1:
             more['labelled'] = labels != UNLABELLED
         return [images, Targets(labels, **more) if more else labels]
@@ -328,6 +338,15 @@ class ImagePreprocessor(BaseDataPreprocessor):
             )
         if self.num_classes is not None:
             check_hard_labels(labels, self.num_classes, allow_unlabelled=self.allow_unlabelled)
+
+
+def _per_channel(name: str, values: Sequence[float]) -> tuple[float, ...]:
+    """Return one number per channel as floats."""
+    given = values.tolist() if isinstance(values, (np.ndarray, Tensor)) else values
+    fits = isinstance(given, Sequence) and len(given) > 0 and not isinstance(given, str)
+    if not fits or not all(is_number(one) and math.isfinite(one) for one in given):
+        raise ValueError(f'{name} must be a list of numbers, one per channel, got {values!r}')
+    return tuple(map(float, given))
 
 
 def _parts_of(batch: Any) -> dict[str, Any]:

@@ -30,6 +30,7 @@ from wkd_det.distillation.places import Place, Places, check_module, check_names
 from wkd_det.distillation.recording import INPUT, recording
 from wkd_det.distillation.tap import Tap, known_tap
 from wkd_det.distillation.teacher import Teacher, one_of
+from wkd_det.ops.checks import check_integers
 
 
 class DistilledClassifier(DistilledModel, Classifier):
@@ -55,7 +56,9 @@ class DistilledClassifier(DistilledModel, Classifier):
 
     Raises:
         KeyError: If there is no teacher of the name ``stored_of``.
-        ValueError: If a place is no pair, or has the name of a module of the student.
+        TypeError: If ``places`` is no dict.
+        ValueError: If ``image_size`` is no integer from 1 on, or a place is no pair or has the name
+            of a module of the student.
     """
 
     extras: ClassVar[tuple[str, ...]] = tuple(EXTRAS)
@@ -68,7 +71,13 @@ class DistilledClassifier(DistilledModel, Classifier):
         stored_of: str | None = None,
         **kwargs: Any,
     ) -> None:
-        self.image_size = image_size
+        check_integers(image_size=image_size)
+        if places is not None and not isinstance(places, Mapping):
+            raise TypeError(
+                'places must be a dict from names to pairs of modules of student and teacher, got '
+                f'{places!r}'
+            )
+        self.image_size = int(image_size)
         self.places = dict(places or {})
         self.stored_of = stored_of
         self._teacher_images: dict[str, TeacherImages] = {}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from wkd_det.ops.checks import check_booleans, check_nonnegative, is_number
 from wkd_det.runtime.config import check_keys, keyword_names
 
 _OURS = ('label_smoothing', 'multi_label', 'num_classes')  # options of timm's that are set here
@@ -30,7 +31,9 @@ class BatchMixing:
     Raises:
         ImportError: If timm is not installed.
         KeyError: If an option is unknown.
-        ValueError: If neither mixup nor CutMix is on, or ``mode`` is unknown.
+        TypeError: If the options are no dict.
+        ValueError: If a value is outside its range, neither mixup nor CutMix is on, or ``mode`` is
+            unknown.
 
     References: Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018; Yun et al.,
         CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features,
@@ -42,10 +45,13 @@ class BatchMixing:
             from timm.data import Mixup
         except ImportError:
             raise ImportError('mixup needs timm: pip install timm') from None
+        if not isinstance(options, Mapping):
+            raise TypeError(f'mixup must be a dict, e.g. dict(mixup_alpha=0.8), got {options!r}')
         if 'label_smoothing' in options:
             raise KeyError('mixup takes no label_smoothing: set that of the classifier')
         valid = [name for name in keyword_names(Mixup.__init__) if name not in _OURS]
         check_keys('mixup', options, valid)
+        _check_values(options)
         self._mixup = Mixup(**options, label_smoothing=0.0)
         if not (self._mixup.mixup_alpha > 0 or self._mixup.cutmix_alpha > 0):
             raise ValueError(
@@ -71,3 +77,21 @@ class BatchMixing:
             self._mixup.num_classes = num_classes
             images[:even], soft[:even] = self._mixup(images[:even], labels[:even])
         return images, soft
+
+
+def _check_values(options: Mapping[str, Any]) -> None:
+    """Raise if a value is one of which timm would make something else, or nothing but an error."""
+    for name in ('mixup_alpha', 'cutmix_alpha'):
+        check_nonnegative(**{f'mixup.{name}': options.get(name, 0)})
+    for name in ('prob', 'switch_prob'):
+        if not _is_share(options.get(name, 0)):
+            raise ValueError(f'mixup.{name} must lie in [0, 1], got {options[name]!r}')
+    check_booleans(**{'mixup.correct_lam': options.get('correct_lam', True)})
+    shares = options.get('cutmix_minmax')
+    pair = isinstance(shares, Sequence) and len(shares) == 2 and all(map(_is_share, shares))
+    if shares is not None and not pair:
+        raise ValueError(f'mixup.cutmix_minmax must be two numbers in [0, 1], got {shares!r}')
+
+
+def _is_share(value: Any) -> bool:
+    return is_number(value) and 0 <= value <= 1

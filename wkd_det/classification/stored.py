@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from wkd_det.classification.targets import Targets
 from wkd_det.runtime.files import write_whole
 
 LOGITS = ''
@@ -155,6 +156,12 @@ class StoredUse:
 
     It does where all that the terms read of the teacher is stored. If not, the teacher runs on
     every batch and gives all of it.
+
+    Convention:
+        - What is stored belongs to the images as the data set makes them. Where these are resized
+          before the student sees them, logits and vectors stay those of the whole images, and the
+          check runs the teacher on the whole ones.
+        - A map has the extent of its images, so one of the whole images is refused there.
     """
 
     checked = 8
@@ -165,7 +172,7 @@ class StoredUse:
 
     def __call__(
         self,
-        stored: Mapping[str, Tensor],
+        targets: Targets,
         modules: Sequence[str],
         live: Callable[[Tensor], Mapping[str, Tensor]],
         images: Tensor,
@@ -173,14 +180,16 @@ class StoredUse:
         """Return the stored outputs by module, or None if the teacher runs.
 
         Args:
-            stored: As the batch carries them, each ``(N, ...)``.
+            targets: Those of the batch, with ``stored`` and, if the images were resized, ``whole``.
             modules: Modules of the teacher that the terms read.
             live: Gives their outputs for normalised images.
             images: The batch, shape ``(N, C, H, W)``.
 
         Raises:
-            ValueError: In the first batch, if the teacher gives others.
+            ValueError: In the first batch, if the teacher gives others. If a map is read and the
+                images were resized.
         """
+        stored = targets.stored
         lacking = sorted(_title(name) for name in set(modules) - set(stored))
         if self._is_first:
             self._is_first = False
@@ -191,10 +200,28 @@ class StoredUse:
                     logger='current',
                 )
             else:
-                found = live(images[: self.checked])
+                whole = images if targets.whole is None else targets.whole
+                found = live(whole[: self.checked])
                 for name in modules:
                     check_stored(_title(name), stored[name][: self.checked], found[name])
-        return None if lacking else stored
+        if lacking:
+            return None
+        if targets.whole is not None:
+            _check_extents({name: stored[name] for name in modules}, images, targets.whole)
+        return stored
+
+
+def _check_extents(stored: Mapping[str, Tensor], images: Tensor, whole: Tensor) -> None:
+    """Raise if one of the stored outputs of whole images is a map, of more than one place."""
+    for name, value in stored.items():
+        if value.shape[2:].numel() > 1:
+            (height, width), (own_height, own_width) = whole.shape[-2:], images.shape[-2:]
+            raise ValueError(
+                f'the stored output {_title(name)!r} is a map of images of {height} x {width} '
+                f'pixels, and ImageSizeHook makes those of the batch {own_height} x {own_width}: '
+                'leave out the hook, or take the map out of stored_maps, and the teacher runs on '
+                'the resized images'
+            )
 
 
 def check_stored(title: str, stored: Tensor, live: Tensor) -> None:

@@ -45,6 +45,9 @@ class Targets:
     stored: Mapping[str, Tensor] | None = None
     """Stored outputs of a teacher by module, float32, ``(N, ...)``; ``''`` stands for its logits
     in its own classes. None without such."""
+    whole: Tensor | None = None
+    """The images before they were resized, normalised, ``(N, C, H, W)``: those that ``stored``
+    belongs to. None where nothing is stored, or the images of the batch have that size."""
 
     @classmethod
     def of(cls, targets: Tensor | Targets) -> Targets:

@@ -121,7 +121,7 @@ class ClassifierTeacherView(TeacherView):
         self._modules = modules
         self._kept: Mapping[str, Tensor] | None = None
         if student.targets.stored is not None and stored is not None:
-            self._kept = stored(student.targets.stored, modules, self._outputs_of, student.inputs)
+            self._kept = stored(student.targets, modules, self._outputs_of, student.inputs)
 
     def start(self) -> None:
         if self._kept is None:

@@ -11,7 +11,7 @@ from wkd_det.costs.files import read_cost_file, read_prototypes
 from wkd_det.costs.interface import ClassTable, CostSource
 from wkd_det.costs.matrix import BACKGROUND, positions_of
 from wkd_det.costs.similarity import cosine_interrelation, with_unknown_classes
-from wkd_det.ops.checks import check_positive
+from wkd_det.ops.checks import check_booleans, check_positive
 from wkd_det.runtime.class_names import spelling
 
 
@@ -23,9 +23,13 @@ class ClassifierCost(CostSource):
 
     Args:
         center: Remove the mean row first, so that what all classes share does not count.
+
+    Raises:
+        ValueError: If ``center`` is no boolean.
     """
 
     def __init__(self, *, center: bool = False) -> None:
+        check_booleans(center=center)
         self.center = center
 
     def __call__(self, table: ClassTable) -> Tensor:
@@ -68,9 +72,13 @@ class FileCost(CostSource):
         by_position: Trust the order of the teacher's classes. Needed for files without class
             names, such as the matrices of the reference repository. By name, a file of the
             student's classes is enough where the teacher has more.
+
+    Raises:
+        ValueError: If ``by_position`` is no boolean.
     """
 
     def __init__(self, path: str | os.PathLike, *, by_position: bool = False) -> None:
+        check_booleans(by_position=by_position)
         self.path = path
         self.by_position = by_position
         self.by_name = not by_position
@@ -112,7 +120,7 @@ class PrototypeCost(CostSource):
         background_distance: > 0; used only where the file has no background.
 
     Raises:
-        ValueError: If ``background_distance`` is not positive and finite.
+        ValueError: If ``background_distance`` is not positive and finite, or ``center`` no boolean.
     """
 
     by_name = True
@@ -124,6 +132,7 @@ class PrototypeCost(CostSource):
         center: bool = False,
         background_distance: float | None = None,
     ) -> None:
+        check_booleans(center=center)
         if background_distance is not None:
             check_positive(background_distance=background_distance)
         self.path = path

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wkd_det.ops.checks import check_integers
+from wkd_det.ops.checks import check_booleans, check_integers
 
 
 class ClassMoments:
@@ -34,6 +34,7 @@ class ClassMoments:
     """
 
     def __init__(self, num_classes: int, *, full: bool = False) -> None:
+        check_booleans(full=full)
         self.full = full
         self._allocate(num_classes, 0)
 

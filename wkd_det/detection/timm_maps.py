@@ -19,7 +19,7 @@ from mmengine.model import ImgDataPreprocessor
 from torch import Tensor, nn
 
 from wkd_det.distillation.empty import empty_copy
-from wkd_det.ops.checks import is_integer, is_number
+from wkd_det.ops.checks import check_booleans, is_integer, is_number
 from wkd_det.runtime.timm_networks import timm_network
 
 _ANY_SIZE = (('dynamic_img_size', True), ('strict_img_size', False))
@@ -149,8 +149,7 @@ class TimmBackbone(nn.Module):
                     f'TimmMaps sets {option} itself, got {options[option]!r}: weights are the '
                     'checkpoint of the teacher, images have 3 channels, and there are no classes'
                 )
-        if not isinstance(norm, bool):
-            raise TypeError(f'norm must be True or False, got {norm!r}')
+        check_booleans(norm=norm)
         if stride is not None and not is_integer(stride, 1):
             raise ValueError(f'stride must be a whole number of pixels, got {stride!r}')
         self.network = _for_any_size(name, options)

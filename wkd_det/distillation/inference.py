@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from wkd_det.distillation.folding import fold
+from wkd_det.ops.checks import check_booleans
 from wkd_det.runtime.config import check_keys
 
 _TYPES = dict(half=torch.float16, bfloat16=torch.bfloat16, float32=torch.float32)
@@ -71,10 +72,7 @@ class Inference:
                 f'{section}.inference.dtype must be one of {choices}, got {config["dtype"]!r}'
             )
         for name in ('channels_last', 'fuse'):
-            if not isinstance(config.get(name, False), bool):
-                raise ValueError(
-                    f'{section}.inference.{name} must be True or False, got {config[name]!r}'
-                )
+            check_booleans(**{f'{section}.inference.{name}': config.get(name, False)})
         return cls(**config)
 
     @property

@@ -14,7 +14,7 @@ from wkd_det.distillation.module_maps import ModuleMaps, empty_copies
 from wkd_det.distillation.places import Place, check_names
 from wkd_det.distillation.tap import Binding, Slot, Tap, cut_pair
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
-from wkd_det.ops.checks import check_integers
+from wkd_det.ops.checks import check_booleans, check_integers
 
 
 class ModulesTap(Tap):
@@ -43,6 +43,7 @@ class ModulesTap(Tap):
         same_size: bool,
         widths: Sequence[tuple[int, int]] | None = None,
     ) -> None:
+        check_booleans(same_size=same_size)
         check_names(modules=modules, teacher_modules=teacher_modules)
         self.modules = modules
         self.teacher_places = modules if teacher_modules is None else teacher_modules

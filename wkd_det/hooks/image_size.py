@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
-from wkd_det.ops.checks import check_integers
+from wkd_det.ops.checks import check_booleans, check_integers, is_integer
 
 
 class ImageSizeHook(Hook):
@@ -16,8 +16,9 @@ class ImageSizeHook(Hook):
 
     ``dict(type='ImageSizeHook', sizes=[(0, 20), (4, 24), (9, 32)])`` trains on 20 x 20 pixels up
     to epoch 4, on 24 x 24 up to epoch 9, then on 32 x 32. A step costs about the square of the
-    side. Images are resized on the device, behind normalisation; a teacher sees the same. Those of
-    validation keep their size.
+    side. Images are resized on the device, behind normalisation; a teacher at work sees the same.
+    Stored logits and vectors of a teacher stay those of the whole images, and stored maps are
+    refused. Images of validation keep their size.
 
     The size depends on the epoch alone, so it is right after a resume.
 
@@ -27,18 +28,21 @@ class ImageSizeHook(Hook):
         by_epoch: Whether epochs or iterations are counted.
 
     Raises:
-        ValueError: If ``sizes`` is no such list; when training starts, if epochs are asked for in
-            an iteration-based loop, or the model's preprocessor has no ``train_size``.
+        ValueError: If ``sizes`` is no such list or ``by_epoch`` no boolean; when training starts,
+            if epochs are asked for in an iteration-based loop, or the model's preprocessor has no
+            ``train_size``.
 
     References: Howard, Training Imagenet in 3 hours for 25 minutes, fast.ai 2018 (progressive
         sizes).
     """
 
     def __init__(self, *, sizes: Sequence[tuple[int, int]], by_epoch: bool = True) -> None:
-        pairs = [tuple(pair) for pair in sizes]
-        firsts = [pair[0] for pair in pairs]
+        check_booleans(by_epoch=by_epoch)
+        listed = isinstance(sizes, Sequence) and all(map(_is_pair, sizes))
+        pairs = [tuple(pair) for pair in sizes] if listed else []
+        firsts = [first for first, _ in pairs]
         rising = all(first < second for first, second in zip(firsts, firsts[1:]))
-        if not pairs or any(len(pair) != 2 for pair in pairs) or firsts[0] != 0 or not rising:
+        if not pairs or firsts[0] != 0 or not rising:
             raise ValueError(
                 'sizes must be pairs of a first epoch and a side, the first epochs 0 and rising, '
                 f'got {sizes!r}'
@@ -68,6 +72,11 @@ class ImageSizeHook(Hook):
 
     def _set(self, runner: Any, step: int) -> None:
         _preprocessor(runner).train_size = [side for first, side in self.sizes if first <= step][-1]
+
+
+def _is_pair(value: Any) -> bool:
+    """Whether a value is a first epoch and something else."""
+    return isinstance(value, Sequence) and len(value) == 2 and is_integer(value[0], 0)
 
 
 def _preprocessor(runner: Any) -> Any:

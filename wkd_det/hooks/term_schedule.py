@@ -10,6 +10,7 @@ from mmengine.runner import IterBasedTrainLoop
 
 from wkd_det.distillation.distiller import distiller_of
 from wkd_det.distillation.schedule import TermSchedule
+from wkd_det.ops.checks import check_booleans
 
 
 class TermScheduleHook(Hook):
@@ -31,8 +32,8 @@ class TermScheduleHook(Hook):
     ``accumulative_counts``.
 
     Args:
-        terms: Names of the terms or parts that are scaled; None scales all terms as the
-            reference does.
+        terms: Names of the terms or parts that are scaled, at least one; None scales all terms as
+            the reference does.
         by_epoch: Whether steps are epochs or iterations.
         factor: Constant factor, >= 0.
         warm_up: Number of steps of growth from 0.
@@ -43,9 +44,9 @@ class TermScheduleHook(Hook):
 
     Raises:
         TypeError: If ``terms`` is no list of names.
-        ValueError: If a number is outside its range or ``ramp`` is neither; when training starts,
-            if epochs are asked for in an iteration-based loop, or the decay would begin after the
-            end.
+        ValueError: If ``terms`` is empty, an option is outside its range or ``ramp`` is neither;
+            when training starts, if epochs are asked for in an iteration-based loop, or the decay
+            would begin after the end.
         KeyError: When training starts, if a name is unknown; it lists the valid ones.
 
     See :class:`wkd_det.distillation.schedule.TermSchedule` for the formula.
@@ -63,10 +64,9 @@ class TermScheduleHook(Hook):
         decay_to: int | None = None,
         stop: int | None = None,
     ) -> None:
-        if terms is not None and (
-            isinstance(terms, str) or not all(isinstance(name, str) for name in terms)
-        ):
-            raise TypeError(f'terms must be a list of names, got {terms!r}')
+        check_booleans(by_epoch=by_epoch)
+        if terms is not None:
+            _check_names(terms)
         self.terms = None if terms is None else list(terms)
         self.by_epoch = by_epoch
         self.schedule = TermSchedule(
@@ -116,3 +116,11 @@ class TermScheduleHook(Hook):
             return runner.epoch + 1
         window = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         return min((runner.iter // window + 1) * window, runner.max_iters)
+
+
+def _check_names(terms: Any) -> None:
+    listed = isinstance(terms, Sequence) and not isinstance(terms, str)
+    if not listed or not all(isinstance(name, str) for name in terms):
+        raise TypeError(f'terms must be a list of names, got {terms!r}')
+    if not terms:
+        raise ValueError(f'terms must name at least one term, got {terms!r}: None scales all')

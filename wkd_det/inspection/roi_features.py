@@ -20,7 +20,7 @@ from wkd_det.costs.matrix import BACKGROUND
 from wkd_det.detection.heads import box_head, num_stages, run_box_head
 from wkd_det.distillation.recording import recording
 from wkd_det.inspection.opening import annotated_dataset, open_features
-from wkd_det.ops.checks import listed
+from wkd_det.ops.checks import check_booleans, listed
 from wkd_det.runtime.state import random_state, set_random_state
 
 LAYERS = ('penultimate', 'roi_feats', 'logits')
@@ -157,6 +157,7 @@ class RoIFeatureSource(FeatureSource):
         num_workers: int = 0,
         description: dict[str, Any] | None = None,
     ) -> None:
+        check_booleans(background=background)
         if layer not in LAYERS:
             raise ValueError(f'layer must be one of {LAYERS}, got {layer!r}')
         self.stage = self._checked_stage(detector, stage)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wkd_det.losses.base import MapLoss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
-from wkd_det.ops.checks import check_integers, check_maps, plain_number
+from wkd_det.ops.checks import check_booleans, check_integers, check_maps, plain_number
 from wkd_det.ops.maps import mean_per_image, pooled
 
 
@@ -93,7 +93,7 @@ class CATKDLoss(MapLoss):
             ResNet32x4 to ResNet8x4 on CIFAR-100 and 0.5 for ResNet-34 to ResNet-18 on ImageNet.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If an option is outside its range.
 
     See :func:`wkd_det.functional.cat_loss` for formula, conventions and source.
     """
@@ -103,6 +103,7 @@ class CATKDLoss(MapLoss):
     def __init__(
         self, *, resolution: int = 2, normalize: bool = False, loss_weight: float = 1.0
     ) -> None:
+        check_booleans(normalize=normalize)
         check_integers(resolution=resolution)
         options = dict(resolution=plain_number(resolution), normalize=normalize)
         super().__init__(partial(cat_loss, **options), loss_weight)

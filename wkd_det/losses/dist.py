@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wkd_det.losses.base import LogitLoss
 from wkd_det.ops.arithmetic import without_autocast
-from wkd_det.ops.checks import check_logits, check_nonnegative, check_positive
+from wkd_det.ops.checks import check_booleans, check_logits, check_nonnegative, check_positive
 from wkd_det.ops.logits import ready_logits
 
 _GUARD = 1e-8  # of the product of lengths; the reference's value
@@ -90,7 +90,7 @@ class DISTLoss(LogitLoss):
         loss_weight: Factor of the loss, >= 0; 2 in the authors' experiments.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If an option is outside its range.
 
     See :func:`wkd_det.functional.dist_loss` for formula, conventions and source.
     """
@@ -106,6 +106,7 @@ class DISTLoss(LogitLoss):
         standardize: bool = False,
         loss_weight: float = 1.0,
     ) -> None:
+        check_booleans(standardize=standardize)
         check_positive(temperature=temperature)
         check_nonnegative(beta=beta, gamma=gamma)
         super().__init__(

@@ -10,6 +10,7 @@ from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.batch_norm import normalise_single_values
 from wkd_det.ops.checks import (
+    check_booleans,
     check_integers,
     check_maps,
     check_positive,
@@ -94,7 +95,7 @@ class FTLoss(Loss):
         loss_weight: Factor of the loss, >= 0; 200 in RepDistiller.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If an option is outside its range.
 
     See :func:`wkd_det.functional.ft_loss` for formula, conventions and source.
     """
@@ -111,6 +112,7 @@ class FTLoss(Loss):
         pretraining: bool = False,
         loss_weight: float = 1.0,
     ) -> None:
+        check_booleans(pretraining=pretraining)
         super().__init__(loss_weight)
         check_positive(rate=rate)
         check_integers(student_channels=student_channels, teacher_channels=teacher_channels)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wkd_det.losses.base import MapLoss
 from wkd_det.ops.arithmetic import matrix_product, promote, weighted_mean, without_autocast
-from wkd_det.ops.checks import check_maps
+from wkd_det.ops.checks import check_booleans, check_maps
 from wkd_det.ops.divergences import squared_gram_distance
 from wkd_det.ops.maps import without_padding
 
@@ -94,10 +94,11 @@ class ICKDLoss(MapLoss):
             behind a ``ConvConnector``.
 
     Raises:
-        ValueError: If ``loss_weight`` is negative.
+        ValueError: If ``loss_weight`` is negative or ``normalize`` no boolean.
 
     See :func:`wkd_det.functional.ickd_loss` for formula, conventions and source.
     """
 
     def __init__(self, *, normalize: bool = True, loss_weight: float = 1.0) -> None:
+        check_booleans(normalize=normalize)
         super().__init__(partial(ickd_loss, normalize=normalize), loss_weight)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wkd_det.losses.vectors import VectorLoss
 from wkd_det.ops.arithmetic import promote, without_autocast
-from wkd_det.ops.checks import check_vectors, plain_number
+from wkd_det.ops.checks import check_booleans, check_vectors, plain_number
 from wkd_det.ops.cosine import cosine_cost
 from wkd_det.ops.proximal import check_proximal, ipot_plan
 
@@ -96,7 +96,7 @@ class IPOTLoss(VectorLoss):
         loss_weight: Factor of the loss, >= 0.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If an option is outside its range.
 
     See :func:`wkd_det.functional.ipot_loss` for formula, conventions and source.
     """
@@ -112,6 +112,7 @@ class IPOTLoss(VectorLoss):
         through_plan: bool = False,
         loss_weight: float = 1.0,
     ) -> None:
+        check_booleans(through_plan=through_plan)
         check_proximal(beta, outer, inner)
         function = partial(
             ipot_loss,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wkd_det.losses.base import LogitLoss
 from wkd_det.ops.arithmetic import weighted_mean, without_autocast
-from wkd_det.ops.checks import check_logits, check_nonnegative, check_positive
+from wkd_det.ops.checks import check_booleans, check_logits, check_nonnegative, check_positive
 from wkd_det.ops.divergences import categorical_kl
 from wkd_det.ops.logits import hard_target, of_target, ready_logits, without_target
 
@@ -142,7 +142,7 @@ class KDLoss(LogitLoss):
         loss_weight: Factor of the loss, >= 0.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If an option is outside its range.
 
     See :func:`wkd_det.functional.kd_loss` for formula, conventions and source.
     """
@@ -150,6 +150,7 @@ class KDLoss(LogitLoss):
     def __init__(
         self, *, temperature: float = 1.0, standardize: bool = False, loss_weight: float = 1.0
     ) -> None:
+        check_booleans(standardize=standardize)
         check_positive(temperature=temperature)
         super().__init__(kd_loss, loss_weight, temperature=temperature, standardize=standardize)
 
@@ -165,7 +166,7 @@ class DKDLoss(LogitLoss):
         loss_weight: Factor of the loss, >= 0.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If an option is outside its range.
 
     See :func:`wkd_det.functional.dkd_loss` for formula, conventions and source.
     """
@@ -182,6 +183,7 @@ class DKDLoss(LogitLoss):
         standardize: bool = False,
         loss_weight: float = 1.0,
     ) -> None:
+        check_booleans(standardize=standardize)
         check_positive(temperature=temperature)
         check_nonnegative(alpha=alpha, beta=beta)
         super().__init__(

@@ -7,7 +7,7 @@ from torch import Tensor
 from wkd_det.losses.base import LogitLoss
 from wkd_det.losses.kd import kd_loss
 from wkd_det.ops.arithmetic import promote, without_autocast
-from wkd_det.ops.checks import check_logits, check_positive, check_tensors
+from wkd_det.ops.checks import check_booleans, check_logits, check_positive, check_tensors
 from wkd_det.ops.divergences import squared_gram_distance
 
 _BOTH_VIEWS = (3.0, 5.0)  # temperatures, after the configured one
@@ -168,7 +168,7 @@ class MLKDLoss(LogitLoss):
         loss_weight: Factor of the loss, >= 0; 0.9 in the authors' experiments.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If an option is outside its range.
 
     See :func:`wkd_det.functional.mlkd_loss` for formula, conventions and source.
     """
@@ -178,6 +178,7 @@ class MLKDLoss(LogitLoss):
     def __init__(
         self, *, temperature: float = 4.0, standardize: bool = False, loss_weight: float = 1.0
     ) -> None:
+        check_booleans(standardize=standardize)
         check_positive(temperature=temperature)
         super().__init__(mlkd_loss, loss_weight, temperature=temperature, standardize=standardize)
 

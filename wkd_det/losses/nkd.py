@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wkd_det.losses.base import LogitLoss
 from wkd_det.ops.arithmetic import weighted_mean, without_autocast
-from wkd_det.ops.checks import check_logits, check_nonnegative, check_positive
+from wkd_det.ops.checks import check_booleans, check_logits, check_nonnegative, check_positive
 from wkd_det.ops.divergences import categorical_cross_entropy
 from wkd_det.ops.logits import hard_target, ready_logits, target_loss, without_target
 
@@ -85,7 +85,7 @@ class NKDLoss(LogitLoss):
         loss_weight: Factor of the loss, >= 0.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If an option is outside its range.
 
     See :func:`wkd_det.functional.nkd_loss` for formula, conventions and source.
     """
@@ -101,6 +101,7 @@ class NKDLoss(LogitLoss):
         standardize: bool = False,
         loss_weight: float = 1.0,
     ) -> None:
+        check_booleans(standardize=standardize)
         check_positive(temperature=temperature)
         check_nonnegative(gamma=gamma)
         super().__init__(

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from wkd_det.losses.base import LogitLoss
 from wkd_det.ops.arithmetic import weighted_mean, without_autocast
-from wkd_det.ops.checks import check_logits, check_positive
+from wkd_det.ops.checks import check_booleans, check_logits, check_positive
 from wkd_det.ops.divergences import categorical_cross_entropy
 from wkd_det.ops.logits import hard_target, one_hot, ready_logits
 
@@ -78,7 +78,7 @@ class OFALoss(LogitLoss):
         loss_weight: Factor of the loss, >= 0.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If an option is outside its range.
 
     See :func:`wkd_det.functional.ofa_loss` for formula, conventions and source.
     """
@@ -93,6 +93,7 @@ class OFALoss(LogitLoss):
         standardize: bool = False,
         loss_weight: float = 1.0,
     ) -> None:
+        check_booleans(standardize=standardize)
         check_positive(eps=eps, temperature=temperature)
         super().__init__(
             ofa_loss, loss_weight, eps=eps, temperature=temperature, standardize=standardize

@@ -9,7 +9,13 @@ from torch import Tensor
 from wkd_det.losses.base import LogitLoss
 from wkd_det.losses.kd import kd_loss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
-from wkd_det.ops.checks import check_logits, check_nonnegative, check_positive, check_tensors
+from wkd_det.ops.checks import (
+    check_booleans,
+    check_logits,
+    check_nonnegative,
+    check_positive,
+    check_tensors,
+)
 from wkd_det.ops.divergences import categorical_cross_entropy, categorical_kl
 from wkd_det.ops.logits import hard_target, one_hot, target_distribution
 
@@ -259,7 +265,7 @@ class TfKDSelfLoss(LogitLoss):
         loss_weight: Factor of the loss, >= 0.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If an option is outside its range.
 
     See :func:`wkd_det.functional.tfkd_self_loss` for formula, conventions and source.
     """
@@ -273,6 +279,7 @@ class TfKDSelfLoss(LogitLoss):
         standardize: bool = False,
         loss_weight: float = 1.0,
     ) -> None:
+        check_booleans(standardize=standardize)
         check_positive(temperature=temperature)
         check_nonnegative(alpha=alpha, multiplier=multiplier)
         super().__init__(

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from wkd_det.losses.base import LogitLoss
 from wkd_det.ops.arithmetic import weighted_mean, without_autocast
-from wkd_det.ops.checks import check_logits, check_positive
+from wkd_det.ops.checks import check_booleans, check_logits, check_positive
 from wkd_det.ops.divergences import categorical_kl
 from wkd_det.ops.logits import ready_logits
 
@@ -125,7 +125,7 @@ class TTMLoss(LogitLoss):
         loss_weight: Factor of the loss, >= 0.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If an option is outside its range.
 
     See :func:`wkd_det.functional.ttm_loss` for formula, conventions and source.
     """
@@ -133,6 +133,7 @@ class TTMLoss(LogitLoss):
     def __init__(
         self, *, exponent: float = 0.1, standardize: bool = False, loss_weight: float = 1.0
     ) -> None:
+        check_booleans(standardize=standardize)
         check_positive(exponent=exponent)
         super().__init__(ttm_loss, loss_weight, exponent=exponent, standardize=standardize)
 
@@ -146,7 +147,7 @@ class WTTMLoss(LogitLoss):
         loss_weight: Factor of the loss, >= 0.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If an option is outside its range.
 
     See :func:`wkd_det.functional.wttm_loss` for formula, conventions and source.
     """
@@ -154,5 +155,6 @@ class WTTMLoss(LogitLoss):
     def __init__(
         self, *, exponent: float = 0.2, standardize: bool = False, loss_weight: float = 1.0
     ) -> None:
+        check_booleans(standardize=standardize)
         check_positive(exponent=exponent)
         super().__init__(wttm_loss, loss_weight, exponent=exponent, standardize=standardize)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import (
+    check_booleans,
     check_integers,
     check_maps,
     check_positive,
@@ -105,7 +106,7 @@ class VIDLoss(Loss):
         loss_weight: Factor of the sum over the stages, >= 0; 1 in the protocol of CRD.
 
     Raises:
-        ValueError: If a number is outside its range, or the widths are of different numbers.
+        ValueError: If an option is outside its range, or the widths are of different numbers.
 
     See :func:`wkd_det.functional.vid_loss` for formula, conventions and source.
     """
@@ -123,6 +124,7 @@ class VIDLoss(Loss):
         train_scales: bool = True,
         loss_weight: float = 1.0,
     ) -> None:
+        check_booleans(train_scales=train_scales)
         super().__init__(loss_weight)
         check_positive(eps=eps, init_pred_var=init_pred_var)
         if not init_pred_var > eps:

@@ -12,6 +12,7 @@ from wkd_det.losses.base import MapLoss
 from wkd_det.ops import cell_distances
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import (
+    check_booleans,
     check_integers,
     check_maps,
     check_nonnegative,
@@ -230,7 +231,7 @@ def check_feature_options(
         ValueError: If a number is outside its range, the pair is not defined or an option means
             nothing to it.
     """
-    if (distribution, distance) not in _PAIRS:
+    if (distribution, distance) not in FEATURE_DISTANCES:  # not in a dict: lists have no hash
         raise ValueError(_undefined(distribution, distance))
     known = _PAIRS[distribution, distance][1]
     for name in options:
@@ -240,6 +241,7 @@ def check_feature_options(
                 f'its options are {list(known)}'
             )
     options = dict({name: _DEFAULTS[name] for name in known}, **options)
+    check_booleans(unbiased=options.get('unbiased', True))
     check_integers(grid=grid, num_iters=options.get('num_iters', 1))
     check_nonnegative(mean_cov_ratio=options.get('mean_cov_ratio', 0))
     check_positive(eps=options.get('eps', 1), epsilon=options.get('epsilon', 1))
@@ -250,7 +252,7 @@ def _undefined(distribution: str, distance: str) -> str:
     defined: dict[str, list[str]] = {}
     for name, other in _PAIRS:
         defined.setdefault(name, []).append(other)
-    if distribution in defined:
+    if distribution in [*defined]:
         return (
             f'distance must be one of {defined[distribution]} for distribution={distribution!r}, '
             f'got {distance!r}'
@@ -281,7 +283,7 @@ class WKDFeatureLoss(MapLoss):
         loss_weight: Factor of the loss, >= 0.
 
     Raises:
-        ValueError: If a number is outside its range or the pair is not defined.
+        ValueError: If an option is outside its range or the pair is not defined.
 
     See :func:`wkd_det.functional.feature_distribution_loss` for formulas, conventions and source.
     """

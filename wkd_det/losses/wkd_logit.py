@@ -15,6 +15,7 @@ from wkd_det.costs.similarity import distance_to_cost
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, scaled, weighted_mean, without_autocast
 from wkd_det.ops.checks import (
+    check_booleans,
     check_integers,
     check_logits,
     check_nonnegative,
@@ -309,7 +310,7 @@ class WKDLogitLoss(Loss):
         loss_weight: Factor of the whole loss.
 
     Raises:
-        ValueError: If a number is outside its range, or ``weigh_by_non_target`` is set for the
+        ValueError: If an option is outside its range, or ``weigh_by_non_target`` is set for the
             joint form.
         TypeError: If ``cost`` is neither.
 
@@ -335,6 +336,8 @@ class WKDLogitLoss(Loss):
         weigh_by_non_target: bool = False,
         loss_weight: float = 1.0,
     ) -> None:
+        check_booleans(separated=separated, log_domain=log_domain, standardize=standardize)
+        check_booleans(debiased=debiased, weigh_by_non_target=weigh_by_non_target)
         super().__init__(loss_weight)
         _check_weighing(weigh_by_non_target, separated)
         check_positive(temperature=temperature, epsilon=epsilon)

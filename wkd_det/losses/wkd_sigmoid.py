@@ -135,7 +135,7 @@ class WKDSigmoidLoss(Loss):
         loss_weight: Factor of the loss.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If an option is outside its range.
         TypeError: If ``cost`` is neither.
 
     See :func:`wkd_det.functional.wkd_sigmoid_loss` for formula and conventions.

@@ -12,6 +12,7 @@ from torch import Tensor
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, without_autocast
 from wkd_det.ops.checks import (
+    check_booleans,
     check_integer_type,
     check_integers,
     check_logits,
@@ -133,7 +134,7 @@ class ZipfLoss(Loss):
         loss_weight: Factor of the loss, >= 0.
 
     Raises:
-        ValueError: If a number is outside its range.
+        ValueError: If an option is outside its range.
 
     See :func:`wkd_det.functional.zipf_loss` for formula, conventions and source. The auxiliary
     heads of the authors' other implementation are not here.
@@ -152,6 +153,7 @@ class ZipfLoss(Loss):
         mask: bool = False,
         loss_weight: float = 0.1,
     ) -> None:
+        check_booleans(own_logits=own_logits, mask=mask)
         super().__init__(loss_weight)
         check_integers(upsample=upsample)
         check_nonnegative(power=power)

@@ -1,4 +1,4 @@
-"""Checks of arguments: numbers, weights, logits, vectors, feature maps and pyramids."""
+"""Checks of arguments: numbers, booleans, weights, logits, vectors, feature maps and pyramids."""
 
 from __future__ import annotations
 
@@ -82,6 +82,24 @@ def check_integers(least: int = 1, /, **values: Any) -> None:
             raise ValueError(f'{name} must be an integer of at least {least}, got {value!r}')
 
 
+def check_booleans(**values: Any) -> None:
+    """Raise if a value is neither True nor False; one of numpy or in a 0-dimensional tensor counts.
+
+    Any other value would be a truth of Python: the string ``'no'``, as the command line gives it,
+    would switch an option on.
+
+    Raises:
+        ValueError: With the name of the first such value.
+
+    >>> check_booleans(standardize='no')
+    Traceback (most recent call last):
+    ValueError: standardize must be True or False, got 'no'
+    """
+    for name, value in values.items():
+        if not isinstance(plain_number(value), bool):
+            raise ValueError(f'{name} must be True or False, got {value!r}')
+
+
 def plain_number(value: Any) -> Any:
     """Return the number in a 0-dimensional tensor or array, and any other value as it is.
 
@@ -121,7 +139,7 @@ def _check_is_finite(name: str, value: Real) -> None:
 
 
 def check_weights(name: str, weights: Sequence[float] | None, count: int, unit: str) -> None:
-    """Raise if weights are no list of finite numbers >= 0, one per comparison.
+    """Raise if weights are no list of finite numbers >= 0, one per comparison, or all of them 0.
 
     Args:
         name: Name of the option, for the message.
@@ -141,6 +159,8 @@ def check_weights(name: str, weights: Sequence[float] | None, count: int, unit: 
         raise ValueError(
             f'{name} must be {count} numbers >= 0, one for each {unit}, got {weights!r}'
         )
+    if not any(weights):
+        raise ValueError(f'{name} must not all be 0, got {weights!r}')
 
 
 def check_tensors(**values: Any) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
-from wkd_det.ops.checks import check_integers
+from wkd_det.ops.checks import check_booleans, check_integers
 
 
 class SourceSampler(Sampler):
@@ -34,7 +34,7 @@ class SourceSampler(Sampler):
     Raises:
         TypeError: If the data set is not joined.
         ValueError: If the ratio has another length or does not divide the batch, or a number is no
-            integer in its range, or a data set is empty.
+            integer in its range, a switch is no boolean, or a data set is empty.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class SourceSampler(Sampler):
         shuffle: bool = True,
         seed: int | None = None,
     ) -> None:
+        check_booleans(alternate=alternate, shuffle=shuffle)
         if not hasattr(dataset, 'cumulative_sizes'):
             raise TypeError(
                 f'SourceSampler draws from a ConcatDataset, got a {type(dataset).__name__}'

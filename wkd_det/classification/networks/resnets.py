@@ -19,6 +19,7 @@ from wkd_det.classification.networks.layers import (
     linear_classifier,
     stage,
 )
+from wkd_det.ops.checks import check_booleans
 
 
 class CifarResNet(nn.Module):
@@ -56,6 +57,7 @@ class CifarResNet(nn.Module):
         widths: Sequence[int] = (16, 16, 32, 64),
         bottleneck: bool = False,
     ) -> None:
+        check_booleans(bottleneck=bottleneck)
         super().__init__()
         layers_per_n = 9 if bottleneck else 6
         num_blocks, remainder = divmod(depth - 2, layers_per_n)
@@ -119,6 +121,7 @@ class FourStageResNet(nn.Module):
     def __init__(
         self, num_blocks: Sequence[int], num_classes: int = 100, *, bottleneck: bool = False
     ) -> None:
+        check_booleans(bottleneck=bottleneck)
         super().__init__()
         if len(num_blocks) != 4 or min(num_blocks) < 1:
             raise ValueError(f'num_blocks must be 4 positive numbers, got {num_blocks}')

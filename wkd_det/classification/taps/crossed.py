@@ -24,7 +24,7 @@ from wkd_det.distillation.recording import recording
 from wkd_det.distillation.tap import Binding, Slot, Tap
 from wkd_det.distillation.view import Pair
 from wkd_det.ops.batch_norm import unchanged_statistics
-from wkd_det.ops.checks import check_integers, plain_number
+from wkd_det.ops.checks import check_booleans, check_integers, plain_number
 
 
 class Path(NamedTuple):
@@ -279,6 +279,7 @@ class CrossedFeaturesTap(CrossedStagesTap):
         num_paths: int = 2,
         pooled: bool = True,
     ) -> None:
+        check_booleans(pooled=pooled)
         super().__init__(modules=modules, teacher_modules=teacher_modules, num_paths=num_paths)
         self.pooled = pooled
 

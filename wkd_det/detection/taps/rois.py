@@ -24,7 +24,7 @@ from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.teacher_view import DetectorTeacherView
 from wkd_det.distillation.tap import Binding, Tap
 from wkd_det.distillation.view import Pair
-from wkd_det.ops.checks import check_weights, is_integer
+from wkd_det.ops.checks import check_booleans, check_weights, is_integer
 
 
 class RoITap(Tap):
@@ -160,6 +160,7 @@ class RoILogitsTap(RoIHeadTap):
         teacher_stage: int | Sequence[int] | None = None,
         stage_weights: Sequence[float] | None = None,
     ) -> None:
+        check_booleans(background=background)
         super().__init__(
             rois=rois, stage=stage, teacher_stage=teacher_stage, stage_weights=stage_weights
         )
