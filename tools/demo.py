@@ -15,7 +15,8 @@ from mmdet.registry import MODELS
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
-from make_mini_dataset import DatasetError, make_dataset
+from dataset_folder import DatasetError
+from make_mini_dataset import make_dataset
 from wkd_det.experiments.lengths import set_length
 from wkd_det.experiments.processes import ProcessGroup, Progress
 from wkd_det.experiments.run import ChangedError, RunError, TrainingRun

@@ -18,23 +18,18 @@ import tempfile
 import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from new_config import Catalogue
+from command_line import Parser, refuse
+from config_catalogue.catalogue import Catalogue
+from config_catalogue.renamed import instead_of
 
 _PICTURES = ('.png', '.svg', '.pdf')
 
 
-class _Parser(argparse.ArgumentParser):
-    """Errors in one sentence."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f'error: {message}\n')
-
-
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = _Parser(
+    parser = Parser(
         prog='python -m wkd_det explain', description=__doc__.splitlines()[0], allow_abbrev=False
     )
     parser.add_argument('student', help='config of the student, plain or distilled')
@@ -75,7 +70,7 @@ def main() -> None:
 
 
 def _instead_of(error: Exception) -> str | None:
-    return Catalogue().instead_of(str(error)) if isinstance(error, FileNotFoundError) else None
+    return instead_of(Catalogue(), str(error)) if isinstance(error, FileNotFoundError) else None
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -148,8 +143,7 @@ def _check(arguments: argparse.Namespace, pair: Any, names: list[str]) -> None:
             f'--picture takes a path that ends in {", ".join(_PICTURES)}, got {arguments.picture}'
         )
     if message is not None:
-        print(f'error: {message}', file=sys.stderr)
-        sys.exit(2)
+        refuse(message)
 
 
 def _configs_of(pair: Any) -> list[Path]:

@@ -32,21 +32,14 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dataset_folder import (
-    DatasetError,
-    begin_folder,
-    finish_folder,
-    may_reuse,
-    read_manifest,
-    write_manifest,
-)
+from dataset_folder import check_least, made, run
 from photo_scenes.files import write_photos, write_split
 from photo_scenes.layout import MIN_CELL, compose_scenes
-from photo_scenes.photographs import read_groups, read_names, read_photos, split_photos
+from photo_scenes.photographs import Photo, read_groups, read_names, read_photos, split_photos
 
 KIND = 'data set of photo scenes'
 FORMAT = 2
@@ -73,14 +66,8 @@ def check_options(
         raise ValueError(
             f'photos must be two numbers from 2 to {most}, the least first, got {photos}'
         )
-    for name, value, least in (
-        ('passes', passes, 1),
-        ('val_passes', val_passes, 1),
-        ('held_out', held_out, 1),
-        ('seed', seed, 0),
-    ):
-        if value < least:
-            raise ValueError(f'{name} must be at least {least}, got {value}')
+    values = dict(passes=passes, val_passes=val_passes, held_out=held_out, seed=seed)
+    check_least(values, dict(passes=1, val_passes=1, held_out=1, seed=0))
 
 
 def is_complete(output: Path, manifest: dict[str, Any]) -> bool:
@@ -155,32 +142,42 @@ def make_scenes(
         seed=seed,
         tiny=tiny,
     )
-    reuse = dict(kind=KIND, format=FORMAT, is_complete=is_complete, force=force)
-    if may_reuse(output, options, **reuse):
-        return read_manifest(output)
 
-    names = read_names(source, table)
-    splits = split_photos(read_photos(source, table), table, held_out=held_out, seed=seed)
-    partial = begin_folder(output)
-    (partial / 'annotations').mkdir()
-    written = {}
-    for split in SPLITS:
-        scenes = compose_scenes(
-            splits[split],
-            size=tuple(size),
-            photos_per_scene=tuple(photos),
-            passes=passes if split == 'train' else val_passes,
-            key=(seed, split),
-        )
-        scenes = (scene for _, scene in zip(range(TINY), scenes)) if tiny else scenes
-        written[split] = write_split(
-            partial, split, scenes, size=tuple(size), groups=table, names=names
-        )
-    write_photos(partial, splits, table, names)
-    manifest = dict(format=FORMAT, options=options, splits=written)
-    write_manifest(partial, manifest)
-    finish_folder(partial, output)
-    return manifest
+    def read() -> tuple[dict[str, str], dict[str, list[Photo]]]:
+        names = read_names(source, table)
+        return names, split_photos(read_photos(source, table), table, held_out=held_out, seed=seed)
+
+    def write(
+        folder: Path, found: tuple[Mapping[str, str], Mapping[str, Sequence[Photo]]]
+    ) -> dict[str, Any]:
+        names, splits = found
+        (folder / 'annotations').mkdir()
+        written = {}
+        for split in SPLITS:
+            scenes = compose_scenes(
+                splits[split],
+                size=tuple(size),
+                photos_per_scene=tuple(photos),
+                passes=passes if split == 'train' else val_passes,
+                key=(seed, split),
+            )
+            scenes = (scene for _, scene in zip(range(TINY), scenes)) if tiny else scenes
+            written[split] = write_split(
+                folder, split, scenes, size=tuple(size), groups=table, names=names
+            )
+        write_photos(folder, splits, table, names)
+        return dict(splits=written)
+
+    return made(
+        output,
+        options,
+        kind=KIND,
+        format=FORMAT,
+        is_complete=is_complete,
+        force=force,
+        read=read,
+        write=write,
+    )
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -223,18 +220,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; return the exit code."""
-    args = parse_args(argv)
-    try:
-        manifest = make_scenes(**vars(args))
-    except (DatasetError, ValueError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    listed = ', '.join(
-        f'{split} {found["images"]} scenes with {found["annotations"]} objects'
-        for split, found in manifest['splits'].items()
-    )
-    print(f'{args.output}: {listed}')
-    return 0
+    return run(make_scenes, parse_args(argv), counts='splits', objects='objects')
 
 
 if __name__ == '__main__':

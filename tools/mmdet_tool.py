@@ -11,7 +11,8 @@ from pathlib import Path
 import mmdet
 
 import wkd_det  # noqa: F401  registers everything and lets torch read mmengine's checkpoints
-from new_config import Catalogue
+from config_catalogue.catalogue import Catalogue
+from config_catalogue.renamed import instead_of
 from processes import leave_processes, prepare_cpu_processes
 from wkd_det.runtime.config import config_file
 from wkd_det.runtime.mistakes import ours_among
@@ -45,7 +46,7 @@ def mistakes_in_one_sentence() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        sys.exit(f'error: {Catalogue().instead_of(str(error)) or error}')
+        sys.exit(f'error: {instead_of(Catalogue(), str(error)) or error}')
     except (
         ConnectionError, FloatingPointError, ImportError, KeyError, TypeError, ValueError,
     ) as error:  # fmt: skip

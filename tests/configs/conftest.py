@@ -14,7 +14,8 @@ import pytest
 from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
-from tools.new_config import Catalogue, Method, Pair
+from config_catalogue.catalogue import Catalogue
+from config_catalogue.entries import Method, Pair
 
 ROOT = Path(__file__).parents[2]
 LOAD = functools.cache(mmengine.config.utils.load)

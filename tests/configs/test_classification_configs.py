@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from PIL import Image
 
-from tools.new_config import Catalogue
+from config_catalogue.catalogue import Catalogue
 
 ROOT = Path(__file__).parents[2]
 CATALOGUE = Catalogue()

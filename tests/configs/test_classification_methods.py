@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 
-from tools.new_config import Catalogue
+from config_catalogue.catalogue import Catalogue
 from wkd_det import registry
 
 CATALOGUE = Catalogue()

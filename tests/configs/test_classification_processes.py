@@ -14,7 +14,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.runner import Runner
 from torch import distributed, multiprocessing
 
-from tools.new_config import Catalogue
+from config_catalogue.catalogue import Catalogue
 from wkd_det import registry
 
 CATALOGUE = Catalogue()

@@ -13,7 +13,10 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from tools.new_config import START, TABLES, Catalogue, Header, with_table
+from config_catalogue.catalogue import Catalogue
+from config_catalogue.headers import Header
+from config_catalogue.tables import START, TABLES, configs_table, with_table
+from config_catalogue.text import config_text
 from wkd_det.detection import detectors
 from wkd_det.detection.geometry import num_classes
 
@@ -24,7 +27,9 @@ FILES = sorted((ROOT / 'configs').rglob('*.py'))
 CONFIGS = [path for path in FILES if '_base_' not in path.parts]
 # Between pair and method, a distilled config and its place.
 PLACES = {
-    CATALOGUE.place(method, pair): (method, pair) for method, pair in CATALOGUE.combinations()
+    CATALOGUE.place(method, pair): (method, pair)
+    for pair in CATALOGUE.pairs
+    for method in CATALOGUE.methods_for(pair)
 }
 DISTILLED = [path for path in CONFIGS if path in PLACES]
 PLAIN = [path for path in CONFIGS if path not in PLACES]
@@ -86,7 +91,7 @@ def test_distilled_configs_are_what_the_tool_writes() -> None:
     different = []
     for path in DISTILLED:
         result = re.compile('^# Expected: .+$', re.MULTILINE)
-        written = CATALOGUE.text(*PLACES[path], path)
+        written = config_text(*PLACES[path], path, root=ROOT)
         if result.sub('', path.read_text()) != result.sub('', written):
             different.append(path.name)
     assert different == []
@@ -140,8 +145,8 @@ def test_no_base_is_unused() -> None:
                 used.add(found)
                 follow(found)
 
-    for method, pair in CATALOGUE.combinations():
-        for path in (pair.path, CATALOGUE.base_of(method, pair)):
+    for method, pair in PLACES.values():
+        for path in (pair.path, method.base_for(pair)):
             used.add(path)
             follow(path)
     for path in CONFIGS:
@@ -160,7 +165,7 @@ def test_a_method_defines_distill_and_at_most_what_goes_with_it() -> None:
 @pytest.mark.parametrize('folder', TABLES)
 def test_tables_are_those_that_the_tool_makes(folder: str) -> None:
     text = (ROOT / 'configs' / folder / 'README.md').read_text()
-    table = CATALOGUE.table(folder)
+    table = configs_table(CATALOGUE, folder)
     assert with_table(text, table) == text, f'renew it: {START}'
     links = re.findall(r'\]\(([^)]+)\)', table)
     listed = {(ROOT / 'configs' / folder / link).resolve() for link in links}

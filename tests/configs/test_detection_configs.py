@@ -13,7 +13,7 @@ import pytest
 import yaml
 from mmengine.config import Config
 
-from tools.new_config import Catalogue
+from config_catalogue.catalogue import Catalogue
 from wkd_det.detection.geometry import num_classes
 from wkd_det.distillation import TeacherSource
 from wkd_det.distillation.empty import empty_network

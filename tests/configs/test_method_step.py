@@ -9,7 +9,7 @@ import torch
 from mmdet.registry import MODELS
 from mmengine.config import Config
 
-from make_mini_dataset import CLASSES
+from mini_dataset.digits import CLASSES
 from wkd_det.testing import distilled_config, random_batch, save_detector
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,11 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from tools.new_config import END, START, Catalogue, ConfigError, Header, with_table
+import new_config
+from config_catalogue.catalogue import Catalogue
+from config_catalogue.headers import ConfigError, Header
+from config_catalogue.renamed import instead_of
+from config_catalogue.tables import END, START, configs_table, renew_tables, with_table
 
 ROOT = Path(__file__).parents[2]
 CATALOGUE = Catalogue()
@@ -82,8 +86,6 @@ def test_a_folder_and_a_link_to_one(tmp_path):
     ],
 )
 def test_mistakes_are_said_in_one_sentence(arguments, sentence, monkeypatch, capsys):
-    from tools import new_config
-
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(sys, 'argv', ['new_config.py', *arguments])
     with pytest.raises(SystemExit) as end:
@@ -108,8 +110,9 @@ def test_a_file_that_is_there_is_overwritten_by_force_alone(tmp_path):
 
 def test_the_list_names_every_method_and_pair():
     listed = run('--list')
-    for method, pair in CATALOGUE.combinations():
+    for method in CATALOGUE.methods:
         assert f'\n  {method.name} ' in listed
+    for pair in CATALOGUE.pairs:
         assert re.search(rf'^  {re.escape(pair.name)} .*\b{pair.schedule}\b', listed, re.MULTILINE)
 
 
@@ -165,9 +168,10 @@ def test_a_new_pair_is_one_file(settings, tmp_path, from_the_root):
         assert config.model.distill == known.model.distill
         assert config.get('custom_hooks') == known.get('custom_hooks')
     assert 'faster-rcnn_r101-to-r34' in catalogue.listing()
-    assert catalogue.renew_tables() == [configs / 'detection/README.md']
-    assert catalogue.renew_tables() == []
-    assert catalogue.table('detection').count('| faster-rcnn_r101-to-r34 | 1x |') == len(methods)
+    assert renew_tables(catalogue) == [configs / 'detection/README.md']
+    assert renew_tables(catalogue) == []
+    table = configs_table(catalogue, 'detection')
+    assert table.count('| faster-rcnn_r101-to-r34 | 1x |') == len(methods)
 
 
 @pytest.mark.parametrize(
@@ -280,15 +284,15 @@ def test_old_names_are_answered_with_what_writes_them():
         )
         assert not (ROOT / path).exists()
         for text in (path, f'./{path}', f'/home/me/configs/{path}', f'file "/a/{path}" is not'):
-            assert CATALOGUE.instead_of(text) == expected
+            assert instead_of(CATALOGUE, text) == expected
     gone = 'configs/classification/imagenet/wkd/born-again_gen0_resnet18.py'
-    moved = CATALOGUE.instead_of(gone).split()[-2]
+    moved = instead_of(CATALOGUE, gone).split()[-2]
     assert (ROOT / moved).is_file()
-    assert 'README' in CATALOGUE.instead_of('configs/_base_/distill/wkd_l.py')
+    assert 'README' in instead_of(CATALOGUE, 'configs/_base_/distill/wkd_l.py')
     for path in ('configs/nowhere.py', 'configs/detection/kd/kd.py', 'nothing', ''):
-        assert CATALOGUE.instead_of(path) is None
+        assert instead_of(CATALOGUE, path) is None
     impossible = 'configs/detection/kd/kd_gfl_r101-to-gfl_r50_fpn_1x_coco.py'
-    assert CATALOGUE.instead_of(impossible) is None
+    assert instead_of(CATALOGUE, impossible) is None
 
 
 @pytest.mark.parametrize('tool', ['train.py', 'test.py'])

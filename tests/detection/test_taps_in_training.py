@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 
-from make_mini_dataset import CLASSES
+from mini_dataset.digits import CLASSES
 from query_cases import tiny_queries
 from tiny_training import config_of, prepare, train
 from wkd_det.detection.export import plain_config

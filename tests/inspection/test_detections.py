@@ -4,7 +4,7 @@ import matplotlib as mpl
 import pytest
 from mmengine.config import Config
 
-from make_mini_dataset import CLASSES
+from mini_dataset.digits import CLASSES
 from wkd_det.inspection.detections import open_detector, paint_detections
 
 

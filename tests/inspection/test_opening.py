@@ -9,7 +9,8 @@ from mmengine.config import Config, ConfigDict
 from torch.testing import assert_close
 
 from commands import ROOT
-from make_mini_dataset import CLASSES, make_dataset
+from make_mini_dataset import make_dataset
+from mini_dataset.digits import CLASSES
 from tiny_files import truth_of
 from wkd_det.inspection.opening import (
     annotated_dataset,

@@ -13,7 +13,8 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from torch.testing import assert_close
 
-from make_mini_dataset import CLASSES, make_dataset
+from make_mini_dataset import make_dataset
+from mini_dataset.digits import CLASSES
 from tiny_files import truth_of
 from wkd_det.costs.build import BuildOptions, build_interrelation
 from wkd_det.inspection.roi_features import RoIFeatureSource, open_roi_features

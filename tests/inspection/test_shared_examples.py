@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from make_mini_dataset import CLASSES
+from mini_dataset.digits import CLASSES
 from wkd_det.inspection.shared_examples import shared_examples
 
 

@@ -7,7 +7,8 @@ from mmengine.registry import init_default_scope
 
 import wkd_det  # noqa: F401  registers everything
 from commands import ROOT, run
-from make_mini_dataset import CLASSES, make_dataset
+from make_mini_dataset import make_dataset
+from mini_dataset.digits import CLASSES
 from wkd_det.testing import save_detector, tiny_detector
 
 SIDE = 64

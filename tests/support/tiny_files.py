@@ -6,7 +6,8 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from commands import ROOT
-from make_mini_dataset import CLASSES, make_dataset
+from make_mini_dataset import make_dataset
+from mini_dataset.digits import CLASSES
 from wkd_det.testing import distilled_config, save_detector, tiny_faster_rcnn, wkd_f_term
 
 

@@ -11,7 +11,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 
 import wkd_det  # noqa: F401  registers everything
-from make_mini_dataset import CLASSES, make_dataset
+from make_mini_dataset import make_dataset
+from mini_dataset.digits import CLASSES
 from wkd_det.testing import (
     distilled_config,
     save_detector,

@@ -10,7 +10,8 @@ from mmdet.registry import MODELS
 from mmengine.config import Config
 
 from commands import MMDET_TOOLS, ROOT, run, sentence
-from make_mini_dataset import CLASSES, make_dataset
+from make_mini_dataset import make_dataset
+from mini_dataset.digits import CLASSES
 from wkd_det.testing import save_detector
 
 DISTILLED, PLAIN = 'configs/mini/wkd-lf.py', 'configs/mini/faster-rcnn_student.py'

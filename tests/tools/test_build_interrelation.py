@@ -14,7 +14,8 @@ from mmengine.registry import init_default_scope
 import build_interrelation as build_tool
 import inspect_interrelation as inspect_tool
 from commands import ROOT, free_port, run_apart
-from make_mini_dataset import CLASSES, make_dataset
+from make_mini_dataset import make_dataset
+from mini_dataset.digits import CLASSES
 from wkd_det.costs.build import METHODS
 from wkd_det.costs.files import read_cost_file
 from wkd_det.costs.interface import ClassTable

@@ -9,7 +9,8 @@ from mmengine.config import Config
 
 from commands import MMDET_TOOLS, ROOT
 from commands import run_apart as run
-from make_mini_dataset import CLASSES, make_dataset
+from make_mini_dataset import make_dataset
+from mini_dataset.digits import CLASSES
 from wkd_det.testing import save_detector
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 import build_interrelation
 import plots
 from commands import run
-from make_mini_dataset import CLASSES
+from mini_dataset.digits import CLASSES
 from tiny_files import write_files
 from wkd_det.costs.files import read_cost_file
 from wkd_det.testing import distilled_from, save_classifier, save_detector, wkd_f_term

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from make_mini_dataset import CLASSES
+from mini_dataset.digits import CLASSES
 from tiny_training import config_of, prepare, train
 
 

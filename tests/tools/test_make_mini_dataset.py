@@ -14,6 +14,9 @@ from PIL import Image
 
 import make_mini_dataset as tool
 from commands import HANGS
+from dataset_folder import DatasetError, read_manifest
+from mini_dataset.digits import INK, crop_to, enlarge_ink, load_sources, split_samples
+from mini_dataset.scenes import MAX_OVERLAP, Box, blend, cut_fragment, draw_scenes, overlap
 
 OPTIONS = dict(train=12, val=5, size=96, seed=0)
 
@@ -58,7 +61,7 @@ def test_another_seed_gives_other_scenes_and_another_split(dataset: Path, tmp_pa
     tool.make_dataset(tmp_path / 'other', **dict(OPTIONS, seed=1))
     first, second = read_files(dataset), read_files(tmp_path / 'other')
     assert not [name for name in first if name.endswith('.png') and first[name] == second[name]]
-    sources = tool.load_sources(seed=0), tool.load_sources(seed=1)
+    sources = load_sources(seed=0), load_sources(seed=1)
     assert not np.array_equal(sources[0]['val'].indices, sources[1]['val'].indices)
 
 
@@ -70,7 +73,7 @@ def test_a_longer_set_begins_with_the_shorter_one(dataset: Path, tmp_path: Path)
 
 
 def test_splits_are_disjoint_and_hold_every_class() -> None:
-    sources = tool.load_sources(seed=0)
+    sources = load_sources(seed=0)
     train, val = sources['train'], sources['val']
     assert not set(train.indices) & set(val.indices)
     assert len(train.indices) + len(val.indices) == 1797
@@ -80,13 +83,13 @@ def test_splits_are_disjoint_and_hold_every_class() -> None:
 
 def test_the_split_is_per_class() -> None:
     labels = np.repeat([0, 1], [100, 20])
-    train, val = tool.split_samples(labels, seed=3)
+    train, val = split_samples(labels, seed=3)
     assert np.bincount(labels[val]).tolist() == [25, 5]
     assert np.array_equal(np.sort(np.concatenate([train, val])), np.arange(120))
 
 
 def test_written_digits_come_from_their_own_split(dataset: Path) -> None:
-    sources = tool.load_sources(seed=0)
+    sources = load_sources(seed=0)
     for split, source in sources.items():
         label = dict(zip(source.indices.tolist(), source.labels.tolist()))
         for annotation in read_annotations(dataset, split)['annotations']:
@@ -111,8 +114,8 @@ def test_pycocotools_reads_it(dataset: Path) -> None:
 
 
 def test_boxes_lie_inside_and_overlap_little() -> None:
-    source = tool.load_sources(seed=0)['train']
-    scenes = list(tool.draw_scenes(source, split='train', count=60, size=96, seed=0))
+    source = load_sources(seed=0)['train']
+    scenes = list(draw_scenes(source, split='train', count=60, size=96, seed=0))
     sides, crowded = [], 0
     for _, digits in scenes:
         boxes = [digit.box for digit in digits]
@@ -127,7 +130,7 @@ def test_boxes_lie_inside_and_overlap_little() -> None:
         for index, box in enumerate(boxes):
             for other in boxes[:index]:
                 crowded += 1
-                assert tool.overlap(box, other) <= tool.MAX_OVERLAP
+                assert overlap(box, other) <= MAX_OVERLAP
     assert crowded > 100  # the loop above did compare boxes
     # "About" 18 to 40: the edge of the ink falls up to a tenth beside the asked side.
     assert 16 <= min(sides) <= 20
@@ -136,39 +139,39 @@ def test_boxes_lie_inside_and_overlap_little() -> None:
 
 @pytest.mark.parametrize('side', [14, 27, 40])
 def test_boxes_are_tight_to_the_ink(side: int) -> None:
-    for ink in tool.load_sources(seed=0)['val'].ink[:40]:
-        visible = tool.enlarge_ink(ink, side) >= tool.INK
+    for ink in load_sources(seed=0)['val'].ink[:40]:
+        visible = enlarge_ink(ink, side) >= INK
         assert all(border.any() for border in (visible[0], visible[-1]))
         assert all(border.any() for border in (visible[:, 0], visible[:, -1]))
 
 
 def test_a_digit_stands_out_where_its_box_says() -> None:
     canvas = np.full((96, 96, 3), 128.0)
-    ink = tool.load_sources(seed=0)['val'].ink[0]
-    opacity = tool.enlarge_ink(ink, 30)
+    ink = load_sources(seed=0)['val'].ink[0]
+    opacity = enlarge_ink(ink, 30)
     height, width = opacity.shape
-    tool.blend(np.random.default_rng(0), canvas, opacity, tool.Box(20, 40, width, height))
+    blend(np.random.default_rng(0), canvas, opacity, Box(20, 40, width, height))
     changed = np.abs(canvas.mean(-1) - 128) > 10
-    rows, columns = tool.crop_to(changed)
+    rows, columns = crop_to(changed)
     assert (columns.start, rows.start) == (20, 40)
     assert (columns.stop, rows.stop) == (20 + width, 40 + height)
 
 
 def test_fragments_lie_as_no_digit_does() -> None:
-    source = tool.load_sources(seed=0)['train']
+    source = load_sources(seed=0)['train']
     rng = np.random.default_rng(0)
     for _ in range(100):
-        part = tool.cut_fragment(rng, source)
-        height, width = part[tool.crop_to(part >= tool.INK)].shape
+        part = cut_fragment(rng, source)
+        height, width = part[crop_to(part >= INK)].shape
         assert width >= 1.25 * height
 
 
 def test_overlap_is_a_share_of_the_smaller_box() -> None:
-    box = tool.Box(0, 0, 10, 10)
-    assert tool.overlap(box, tool.Box(10, 0, 10, 10)) == 0
-    assert tool.overlap(box, tool.Box(20, 20, 5, 5)) == 0
-    assert tool.overlap(box, tool.Box(5, 0, 20, 10)) == 0.5
-    assert tool.overlap(box, tool.Box(2, 2, 4, 4)) == 1
+    box = Box(0, 0, 10, 10)
+    assert overlap(box, Box(10, 0, 10, 10)) == 0
+    assert overlap(box, Box(20, 20, 5, 5)) == 0
+    assert overlap(box, Box(5, 0, 20, 10)) == 0.5
+    assert overlap(box, Box(2, 2, 4, 4)) == 1
 
 
 def test_a_finished_set_is_reused(fresh: Callable[..., Path]) -> None:
@@ -181,7 +184,7 @@ def test_a_finished_set_is_reused(fresh: Callable[..., Path]) -> None:
 
 def test_other_options_are_refused_until_forced(fresh: Callable[..., Path]) -> None:
     output = fresh()
-    with pytest.raises(tool.DatasetError, match=r'other options \(train 1, not 2\); add --force'):
+    with pytest.raises(DatasetError, match=r'other options \(train 1, not 2\); add --force'):
         fresh(train=2)
     assert len(list((output / 'train').iterdir())) == 1
     manifest = tool.make_dataset(output, **dict(OPTIONS, train=2, val=1), force=True)
@@ -192,13 +195,13 @@ def test_other_options_are_refused_until_forced(fresh: Callable[..., Path]) -> N
 
 def test_missing_images_are_noticed(fresh: Callable[..., Path]) -> None:
     (fresh() / 'val' / '000001.png').unlink()
-    with pytest.raises(tool.DatasetError, match='files missing; add --force'):
+    with pytest.raises(DatasetError, match='files missing; add --force'):
         fresh()
 
 
 def test_foreign_folders_are_never_replaced(tmp_path: Path) -> None:
     (tmp_path / 'thesis.tex').write_text('years of work')
-    with pytest.raises(tool.DatasetError, match='not a mini data set'):
+    with pytest.raises(DatasetError, match='not a mini data set'):
         tool.make_dataset(tmp_path, **OPTIONS, force=True)
     assert (tmp_path / 'thesis.tex').read_text() == 'years of work'
 
@@ -216,11 +219,11 @@ def test_an_interrupted_run_leaves_no_data_set(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(tool, 'draw_scenes', draw_one_and_stop)
+        patch.setattr('mini_dataset.files.draw_scenes', draw_one_and_stop)
         with pytest.raises(KeyboardInterrupt):
             fresh()
     assert [path.name for path in tmp_path.iterdir()] == ['digits.partial']
-    assert tool.read_manifest(tmp_path / 'digits.partial') is None
+    assert read_manifest(tmp_path / 'digits.partial') is None
     fresh()
     assert [path.name for path in tmp_path.iterdir()] == ['digits']
 
@@ -228,10 +231,10 @@ def test_an_interrupted_run_leaves_no_data_set(
 @pytest.mark.parametrize(
     ('option', 'value', 'message'),
     [
-        ('train', 0, 'train must be at least 1, but got 0'),
-        ('val', -3, 'val must be at least 1, but got -3'),
-        ('size', 63, 'size must be at least 64, but got 63'),
-        ('seed', -1, 'seed must be at least 0, but got -1'),
+        ('train', 0, 'train must be at least 1, got 0'),
+        ('val', -3, 'val must be at least 1, got -3'),
+        ('size', 63, 'size must be at least 64, got 63'),
+        ('seed', -1, 'seed must be at least 0, got -1'),
     ],
 )
 def test_options_out_of_range_are_named(
@@ -246,7 +249,7 @@ def test_missing_scikit_learn_is_one_clear_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, 'sklearn.datasets', None)
-    with pytest.raises(tool.DatasetError, match=r"pip install 'wkd_det\[mini\]'"):
+    with pytest.raises(DatasetError, match=r"pip install 'wkd_det\[mini\]'"):
         tool.make_dataset(tmp_path / 'digits', **OPTIONS)
 
 
@@ -267,4 +270,4 @@ def test_command_line(tmp_path: Path) -> None:
 
     wrong = run('--size', '10')
     assert wrong.returncode == 2
-    assert wrong.stderr == 'error: size must be at least 64, but got 10\n'
+    assert wrong.stderr == 'error: size must be at least 64, got 10\n'

@@ -6,7 +6,7 @@ from mmengine.config import Config
 from torch.testing import assert_close
 
 import plots
-from make_mini_dataset import CLASSES
+from mini_dataset.digits import CLASSES
 from plots import main
 from tiny_files import write_files
 from wkd_det.functional import cosine_interrelation, interrelation_to_cost, wkd_transport_plan

@@ -16,7 +16,8 @@ from benchmarks.memory import peak_extra_bytes
 from benchmarks.networks import classifiers, teacher_forward, training_step
 from benchmarks.report import format_table
 from benchmarks.timing import pairwise_ratio, spread, time_in_turns
-from new_config import Catalogue, Method, Pair
+from config_catalogue.catalogue import Catalogue
+from config_catalogue.entries import Method, Pair
 from wkd_det.losses.banks import MemoryBanks, bank_bytes
 from wkd_det.runtime.config import near_matches, read_config
 

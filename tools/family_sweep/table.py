@@ -8,6 +8,7 @@ from typing import Any
 
 from family_sweep.configs import FAMILIES
 from family_sweep.step import KINDS
+from pages import markdown_table, with_block
 
 BEGIN = '<!-- families: written by tools/families.py table -->'
 END = '<!-- end of families -->'
@@ -28,13 +29,12 @@ def with_tables(page: str, results: Mapping[str, Mapping[str, Any]]) -> str:
     Raises:
         ValueError: If the page has no place for them.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f'the page needs a line {BEGIN!r} and below it a line {END!r}')
     missing = [name for name in FAMILIES if name not in results]
     untried = f'\n\nNot tried yet: {"; ".join(missing)}.' if missing else ''
-    return f'{before}{BEGIN}\n\n{tables(results)}{untried}\n\n{END}{after}'
+    renewed = with_block(page, BEGIN, END, f'{tables(results)}{untried}')
+    if renewed is None:
+        raise ValueError(f'the page needs a line {BEGIN!r} and below it a line {END!r}')
+    return renewed
 
 
 def tables(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -42,22 +42,20 @@ def tables(results: Mapping[str, Mapping[str, Any]]) -> str:
     trained = {name: one for name, one in results.items() if one.get('plain') == 'ok'}
     others = {name: one for name, one in results.items() if one.get('plain') != 'ok'}
     notes: dict[str, int] = {}
-    lines = [
-        '| family | detector | maps of the | RoI logits | RoI features |',
-        '|---|---|---|---|---|',
-    ]
+    rows = []
     for name, one in trained.items():
         cells = [
             _cell(one[kind], one['place'] if kind == 'maps' else 'yes', notes) for kind in KINDS
         ]
-        lines.append(f'| {name} | {one["detector"]} | {" | ".join(cells)} |')
+        rows.append([name, one['detector'], *cells])
+    header = ['family', 'detector', 'maps of the', 'RoI logits', 'RoI features']
+    blocks = [markdown_table(header, rows)]
     if notes:
-        lines += ['', *(f'{number}. {sentence}' for sentence, number in notes.items())]
+        blocks.append('\n'.join(f'{number}. {said}' for said, number in notes.items()))
     if others:
-        lines += ['', '| no plain step here | detector | why |', '|---|---|---|']
-        for name, one in others.items():
-            lines.append(f'| {name} | {one.get("detector") or ""} | {_why(one)} |')
-    return '\n'.join(lines)
+        rows = [[name, one.get('detector') or '', _why(one)] for name, one in others.items()]
+        blocks.append(markdown_table(['no plain step here', 'detector', 'why'], rows))
+    return '\n\n'.join(blocks)
 
 
 def _cell(said: str | None, yes: str, notes: dict[str, int]) -> str:

@@ -10,6 +10,7 @@ from gpu_check.names import PLAIN, found_in
 from gpu_check.predictions import judge
 from gpu_check.processes import DONE
 from gpu_check.waits import beyond
+from pages import markdown_table
 
 _MEASURES = {
     'ms': ('seconds', 1e3),
@@ -54,17 +55,9 @@ def summary(results: Mapping[str, Any]) -> str:
     return '\n\n'.join(blocks)
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Return a table; bars within cells are replaced.
-
-    >>> print(markdown_table(['loss', 'ms'], [['KD', 1]]))
-    | loss | ms |
-    |---|---|
-    | KD | 1 |
-    """
-    lines = [header, *rows]
-    texts = ['| ' + ' | '.join(str(cell).replace('|', '/') for cell in row) + ' |' for row in lines]
-    return '\n'.join([texts[0], '|' + '---|' * len(header), *texts[1:]])
+def _bare_table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Return a table; bars within cells are replaced."""
+    return markdown_table(header, [[str(cell).replace('|', '/') for cell in row] for row in rows])
 
 
 def _facts(results: Mapping[str, Any]) -> str:
@@ -90,12 +83,12 @@ def _parts(parts: Mapping[str, Any]) -> str:
         [name, part['state'], part.get('seconds', ''), part.get('error', '')]
         for name, part in parts.items()
     ]
-    return markdown_table(['part', 'state', 's', 'error'], rows)
+    return _bare_table(['part', 'state', 's', 'error'], rows)
 
 
 def _predictions(results: Mapping[str, Any]) -> str:
     rows = [[one.what, one.expected, _number(one.measured), one.verdict] for one in judge(results)]
-    return markdown_table(['predicted', 'expected', 'measured', 'verdict'], rows)
+    return _bare_table(['predicted', 'expected', 'measured', 'verdict'], rows)
 
 
 def _numerics(found: Mapping[str, Any]) -> Iterator[str]:
@@ -108,7 +101,7 @@ def _numerics(found: Mapping[str, Any]) -> Iterator[str]:
     )
     modes = list(dict.fromkeys(mode for one in losses.values() for mode in one if mode != 'error'))
     rows = [[name, *(_errors(one.get(mode)) for mode in modes)] for name, one in losses.items()]
-    yield markdown_table(['loss', *modes], rows)
+    yield _bare_table(['loss', *modes], rows)
     yield from _failures(losses)
 
 
@@ -182,7 +175,7 @@ def _table(rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> str
             between = '' if ratio[1] is None else f'{ratio[1]:.3f} to {ratio[2]:.3f}'
             row += ['' if ratio[0] is None else f'{ratio[0]:.3f}', between]
         cells.append([*row, sum(one['waits'].values()) if 'waits' in one else ''])
-    return markdown_table(header, cells)
+    return _bare_table(header, cells)
 
 
 def _scaled(one: Mapping[str, Any], key: str, factor: float) -> str:
