@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from mmengine.model import ExponentialMovingAverage
 
+from tiny_models import build
 from wkd_det.classification.classifier import Classifier
 from wkd_det.classification.teacher_images import TeacherImages
 from wkd_det.classification.views import ClassifierStudentView, ClassifierTeacherView
@@ -35,13 +36,6 @@ def teacher(tmp_path_factory):
 def distilled_config(teacher, distill, **changes):
     config = classifier_config(teacher=teacher, distill=distill, image_size=32, **changes)
     return dict(config, type='DistilledClassifier')
-
-
-def build(config, seed=0):
-    torch.manual_seed(seed)
-    model = MODELS.build(copy.deepcopy(config))
-    model.init_weights()
-    return model.train()
 
 
 def losses_of(model, **batch):

@@ -1,14 +1,13 @@
 """Runs of mmengine's Runner on the digits: resume, schedule, what a checkpoint holds."""
 
-import copy
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
-from mmengine.runner import Runner
 
+from tiny_models import train
 from wkd_det.classification.classifier import network_weights
 from wkd_det.classification.networks.zoo import CifarModel
 from wkd_det.runtime.checkpoints import read_checkpoint
@@ -39,15 +38,6 @@ def config(tmp_path):
         }
     )
     return config
-
-
-def train(config, work_dir, **changes):
-    config = copy.deepcopy(config)
-    config.merge_from_dict(dict(changes, work_dir=str(work_dir)))
-    config.experiment_name = work_dir.name
-    runner = Runner.from_cfg(config)
-    runner.train()
-    return runner
 
 
 def test_resumed_run_equals_an_uninterrupted_one_and_loads_in_the_plain_network(config, tmp_path):

@@ -1,6 +1,5 @@
 """Classifiers on images without labels: data sets, losses, a training run."""
 
-import copy
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +7,9 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, init_default_scope
-from mmengine.runner import Runner
 from PIL import Image
 
+from tiny_models import train
 from wkd_det import registry
 from wkd_det.classification.data import collate_images
 from wkd_det.classification.targets import Sample
@@ -167,15 +166,6 @@ def tiny_run(folder, alternate=False):
         }
     )
     return config
-
-
-def train(config, work_dir, **changes):
-    config = copy.deepcopy(config)
-    config.merge_from_dict(dict(changes, work_dir=str(work_dir)))
-    config.experiment_name = work_dir.name
-    runner = Runner.from_cfg(config)
-    runner.train()
-    return runner
 
 
 @pytest.mark.parametrize('alternate', [False, True], ids=['mixed', 'alternating'])

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from measured_calls import Operations
+from random_tensors import random_features
 from wkd_det.costs.alignment import cka
 
 GOLDEN = Path(__file__).parents[1] / 'data' / 'wkd_golden.npz'
@@ -26,11 +27,6 @@ KERNELS = [
 EXACT = dict(rtol=1e-10, atol=1e-10)
 # Float32 rounding (6e-8) through a Gram matrix and a quotient of sums over it.
 FLOAT32 = dict(rtol=0, atol=5e-6)
-
-
-def random_features(classes=5, examples=12, dims=7, dtype=torch.float64, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(classes, examples, dims, generator=generator, dtype=torch.float64).to(dtype)
 
 
 def naive_cka(features, kernel, degree=2, bandwidth=0.4):
@@ -169,29 +165,11 @@ def test_autocast_does_not_lower_the_precision():
     assert torch.equal(inside, cka(features))
 
 
-class _Operations(TorchDispatchMode):
-    """Number of operations, elements of the largest result, shapes of singular values."""
-
-    def __init__(self):
-        super().__init__()
-        self.number = self.largest = 0
-        self.svd_shapes = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        self.number += 1
-        if function.overloadpacket is torch.ops.aten._linalg_svd:
-            self.svd_shapes.append(tuple(args[0].shape))
-        if isinstance(result, torch.Tensor):
-            self.largest = max(self.largest, result.numel())
-        return result
-
-
 @pytest.mark.parametrize('options', [KERNELS[0], KERNELS[1], KERNELS[5]], ids=str)
 def test_cka_needs_no_loop_over_classes_and_bounded_memory(options):
     numbers = []
     for classes in (16, 64):
-        with _Operations() as operations:
+        with Operations() as operations:
             cka(random_features(classes, 32, 8, torch.float32), block_size=2, **options)
         numbers.append(operations.number)
         # A block of Gram rows, and the features that the test makes; all matrices at once

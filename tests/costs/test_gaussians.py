@@ -7,8 +7,9 @@ import ot
 import pytest
 import scipy.linalg
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from measured_calls import Operations
+from random_tensors import random_features
 from wkd_det.costs.gaussians import (
     class_gaussian_distance,
     gaussian_interrelation,
@@ -20,29 +21,6 @@ from wkd_det.ops.divergences import bures_squared
 EXACT = dict(rtol=1e-10, atol=1e-10)
 # Float32 rounding (6e-8) through a Gram matrix and a quotient of sums over it.
 FLOAT32 = dict(rtol=0, atol=5e-6)
-
-
-def random_features(classes=5, examples=12, dims=7, dtype=torch.float64, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(classes, examples, dims, generator=generator, dtype=torch.float64).to(dtype)
-
-
-class _Operations(TorchDispatchMode):
-    """Number of operations, elements of the largest result, shapes of singular values."""
-
-    def __init__(self):
-        super().__init__()
-        self.number = self.largest = 0
-        self.svd_shapes = []
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        self.number += 1
-        if function.overloadpacket is torch.ops.aten._linalg_svd:
-            self.svd_shapes.append(tuple(args[0].shape))
-        if isinstance(result, torch.Tensor):
-            self.largest = max(self.largest, result.numel())
-        return result
 
 
 def random_gaussians(classes=6, dims=4, examples=9, seed=0):
@@ -146,7 +124,7 @@ def test_gaussian_block_size_changes_nothing(block_size):
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
 def test_few_examples_cost_as_few_dimensions(dtype):
     mean, covariance = random_gaussians(dims=40, examples=4)
-    with _Operations() as operations:
+    with Operations() as operations:
         result = class_gaussian_distance(mean.to(dtype), covariance.to(dtype), block_size=10)
     assert operations.svd_shapes == [(10, 3, 3), (5, 3, 3)]
     # sqrt(eigenvalue) of the rounding that is dropped, against factors of about 2.
@@ -159,7 +137,7 @@ def test_diagonal_distance_needs_no_loop():
     for classes in (4, 40):
         mean, covariance = random_gaussians(classes)
         variance = covariance.diagonal(dim1=1, dim2=2)
-        with _Operations() as operations:
+        with Operations() as operations:
             class_gaussian_distance(mean, variance)
         numbers.append(operations.number)
         assert operations.largest <= max(classes**2, 2 * classes * 4)

@@ -7,6 +7,7 @@ import pytest
 import scipy.linalg
 import torch
 
+from random_tensors import random_features
 from wkd_det.costs.matrix import check_cost
 from wkd_det.costs.similarity import (
     cosine_interrelation,
@@ -19,11 +20,6 @@ from wkd_det.costs.similarity import (
 EXACT = dict(rtol=1e-10, atol=1e-10)
 # Float32 rounding (6e-8) through a Gram matrix and a quotient of sums over it.
 FLOAT32 = dict(rtol=0, atol=5e-6)
-
-
-def random_features(classes=5, examples=12, dims=7, dtype=torch.float64, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(classes, examples, dims, generator=generator, dtype=torch.float64).to(dtype)
 
 
 # Cosine

@@ -12,6 +12,7 @@ from torch import nn
 
 import tiny_training
 import wkd_det.detection.detectors as detectors
+from tiny_models import build
 from wkd_det.detection.detectors import DistilledMixin, distilled
 from wkd_det.detection.export import plain_config
 from wkd_det.testing import (
@@ -59,13 +60,6 @@ def teacher_of(tmp_path_factory):
         return sections[kind]
 
     return section
-
-
-def build(config, seed=0):
-    torch.manual_seed(seed)
-    model = MODELS.build(copy.deepcopy(config))
-    model.init_weights()
-    return model.train()
 
 
 def losses_of(model, seed=3, **batch):

@@ -7,6 +7,7 @@ from mmdet.registry import MODELS
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.model import ExponentialMovingAverage
 
+from tiny_models import build
 from wkd_det.detection.detectors import DistilledFasterRCNN
 from wkd_det.testing import (
     distilled_config,
@@ -22,13 +23,6 @@ SIZES = [(96, 128), (128, 100)]
 ALL_TERMS = dict(
     loss_wkd_l=wkd_l_term(), loss_wkd_f=wkd_f_term(), loss_wkd_f_neck=wkd_f_neck_term()
 )
-
-
-def build(config, seed=0):
-    torch.manual_seed(seed)
-    model = MODELS.build(copy.deepcopy(config))
-    model.init_weights()
-    return model.train()
 
 
 def losses_of(model, sizes=SIZES, seed=3, **batch):

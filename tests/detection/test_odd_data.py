@@ -6,8 +6,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mmdet.registry import MODELS
 
+from tiny_models import build
 from wkd_det.testing import (
     distilled_config,
     distilled_from,
@@ -40,13 +40,6 @@ def terms_of(kind):
         for name in STAGED:
             terms[name]['stage'] = [0, 1, 2]
     return terms
-
-
-def build(config):
-    torch.manual_seed(0)
-    model = MODELS.build(copy.deepcopy(config))
-    model.init_weights()
-    return model.train()
 
 
 @pytest.fixture(scope='module')

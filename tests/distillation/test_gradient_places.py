@@ -1,13 +1,12 @@
 """Where terms of classifiers and detectors meet the student's trunk, in any type of numbers."""
 
-import copy
 from unittest import mock
 
 import pytest
 import torch
-from mmdet.registry import MODELS
 from mmengine.model import ExponentialMovingAverage
 
+from tiny_models import build
 from wkd_det.distillation import gradients
 from wkd_det.testing import (
     class_logits_term,
@@ -37,13 +36,6 @@ def teacher(tmp_path_factory):
 def governed(term, **options):
     weight = dict(dict(type='GradientShare', share=SHARE, every=1, momentum=0.0), **options)
     return dict(term, loss=dict(term['loss'], loss_weight=weight))
-
-
-def build(config):
-    torch.manual_seed(0)
-    model = MODELS.build(copy.deepcopy(config))
-    model.init_weights()
-    return model.train()
 
 
 def classifier(teacher, distill, **changes):

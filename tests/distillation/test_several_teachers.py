@@ -5,11 +5,11 @@ import re
 
 import pytest
 import torch
-from mmdet.registry import MODELS
 from mmengine.config import Config
 from mmengine.model import ExponentialMovingAverage
 from mmengine.visualization import Visualizer
 
+from tiny_models import build
 from wkd_det.classification.targets import Targets
 from wkd_det.costs.files import write_cost_file
 from wkd_det.detection.export import plain_config
@@ -56,13 +56,6 @@ def detectors(tmp_path_factory):
         )
         found[name] = dict(config=config, checkpoint=str(folder / f'{name}.pth'))
     return found
-
-
-def build(config, seed=0):
-    torch.manual_seed(seed)
-    model = MODELS.build(copy.deepcopy(config))
-    model.init_weights()
-    return model.train()
 
 
 def classifier(distill, **teachers):

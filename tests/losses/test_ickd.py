@@ -11,6 +11,7 @@ import torch
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
+from random_tensors import maps
 from tests.support.golden import check, golden, state
 from wkd_det.connectors import ConvConnector
 from wkd_det.losses.ickd import ickd_loss
@@ -23,15 +24,6 @@ STUDENT = torch.tensor([[3.0, 4.0], [1.0, 0.0]], dtype=torch.float64).view(1, 2,
 TEACHER = torch.tensor([[0.0, 2.0], [2.0, 2.0]], dtype=torch.float64).view(1, 2, 1, 2)
 
 
-def maps(samples=2, channels=3, height=4, width=5):
-    """Student and teacher."""
-    generator = torch.Generator().manual_seed(0)
-    shape = (2, samples, channels, height, width)
-    both = torch.randn(shape, generator=generator, dtype=torch.float64)
-    both[1] = 0.5 + 1.5 * both[1]
-    return both.unbind(0)
-
-
 def test_ickd_by_hand():
     # Products of the channels: student [[25, 3], [3, 1]], teacher [[4, 4], [4, 8]].
     expected = (21**2 + 2 * 1**2 + 7**2) / 4
@@ -42,7 +34,7 @@ def test_ickd_by_hand():
 
 
 def test_ickd_is_the_second_moment_over_the_pixels_of_the_family():
-    student, teacher = maps()
+    student, teacher = maps(2, 3, 4, 5)
     moments = dict(distribution='channel_gram', distance='frobenius')
     channel = feature_distribution_loss(student, teacher, **moments)
     value = ickd_loss(student, teacher, normalize=False)
@@ -50,14 +42,14 @@ def test_ickd_is_the_second_moment_over_the_pixels_of_the_family():
 
 
 def test_ickd_does_not_see_scale():
-    student, teacher = maps()
+    student, teacher = maps(2, 3, 4, 5)
     assert_close(ickd_loss(50 * student, 0.1 * teacher), ickd_loss(student, teacher), **EXACT)
 
 
 def test_module_without_normalisation():
     loss = MODELS.build(dict(type='ICKDLoss', normalize=False))
-    assert torch.equal(loss(*maps()), ickd_loss(*maps(), normalize=False))
-    assert not torch.equal(loss(*maps()), ickd_loss(*maps()))
+    assert torch.equal(loss(*maps(2, 3, 4, 5)), ickd_loss(*maps(2, 3, 4, 5), normalize=False))
+    assert not torch.equal(loss(*maps(2, 3, 4, 5)), ickd_loss(*maps(2, 3, 4, 5)))
 
 
 def test_the_loss_behind_its_embedding_is_the_reference():

@@ -10,6 +10,8 @@ import torch
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
+from measured_calls import value_and_gradient
+from random_tensors import maps
 from wkd_det.losses.at import at_loss
 from wkd_det.losses.fitnet import fitnet_loss
 from wkd_det.losses.ft import ft_loss
@@ -34,24 +36,8 @@ EACH_IMAGE_ALONE = pytest.mark.parametrize(
 )
 
 
-def maps(samples=2, channels=3, height=4, width=5, *, seed=0, dtype=torch.float64):
-    """Student and teacher."""
-    generator = torch.Generator().manual_seed(seed)
-    shape = (2, samples, channels, height, width)
-    both = torch.randn(shape, generator=generator, dtype=torch.float64)
-    both[1] = 0.5 + 1.5 * both[1]
-    return both.to(dtype).unbind(0)
-
-
 def random_mask(samples=2, height=4, width=5, *, share=0.6, seed=0):
     return torch.rand(samples, height, width, generator=torch.Generator().manual_seed(seed)) < share
-
-
-def value_and_gradient(loss, student, teacher, **arguments):
-    student = student.detach().clone().requires_grad_()
-    value = loss(student, teacher, **arguments)
-    value.backward()
-    return value.detach(), student.grad
 
 
 @LOSSES
@@ -68,7 +54,7 @@ def test_student_equal_to_teacher_has_value_and_gradient_zero(loss, dtype, size)
 
 @EACH_IMAGE_ALONE
 def test_mean_over_images_weight_and_avg_factor(loss):
-    student, teacher = maps(3)
+    student, teacher = maps(3, 3, 4, 5)
     each = torch.stack([loss(student[i : i + 1], teacher[i : i + 1]) for i in range(3)])
     assert_close(loss(student, teacher), each.mean(), **EXACT)
     weight = torch.tensor([0.0, 1.0, 2.5], dtype=torch.float64)
@@ -78,7 +64,7 @@ def test_mean_over_images_weight_and_avg_factor(loss):
 
 @LOSSES
 def test_mask_is_a_crop_where_it_is_one(loss):
-    student, teacher = maps()
+    student, teacher = maps(2, 3, 4, 5)
     mask = torch.zeros(2, 4, 5, dtype=torch.bool)
     mask[:, :3, :2] = True
     cropped = loss(student[:, :, :3, :2], teacher[:, :, :3, :2])
@@ -88,7 +74,7 @@ def test_mask_is_a_crop_where_it_is_one(loss):
 @LOSSES
 @pytest.mark.parametrize('filling', [math.inf, math.nan, 6e4])
 def test_padding_may_hold_anything(loss, filling):
-    student, teacher = maps(dtype=torch.float32)
+    student, teacher = maps(2, 3, 4, 5, dtype=torch.float32)
     mask = random_mask()
     padding = ~mask[:, None]
     clean = value_and_gradient(loss, student, teacher, mask=mask)
@@ -103,7 +89,7 @@ def test_padding_may_hold_anything(loss, filling):
 
 @LOSSES
 def test_images_without_a_pixel_give_nothing(loss):
-    student, teacher = maps()
+    student, teacher = maps(2, 3, 4, 5)
     mask = torch.zeros(2, 4, 5, dtype=torch.bool)
     value, grad = value_and_gradient(loss, student, teacher, mask=mask)
     assert value.item() == 0
@@ -125,7 +111,7 @@ def test_gradcheck(loss, masked, size):
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize('samples', [2, 0])
 def test_half_precision_and_autocast_compute_in_float32(loss, dtype, samples):
-    student, teacher = maps(samples, dtype=dtype)
+    student, teacher = maps(samples, 3, 4, 5, dtype=dtype)
     expected = loss(student.float(), teacher.float())
     student.requires_grad_()
     with torch.autocast('cpu', dtype=torch.bfloat16):
@@ -149,7 +135,7 @@ def test_large_features_stay_finite(loss, size):
 
 @LOSSES
 def test_the_teacher_gets_no_gradient(loss):
-    student, teacher = (features.requires_grad_() for features in maps())
+    student, teacher = (features.requires_grad_() for features in maps(2, 3, 4, 5))
     loss(student, teacher).backward()
     assert teacher.grad is None
     assert student.grad.abs().max() > 1e-4
@@ -158,7 +144,7 @@ def test_the_teacher_gets_no_gradient(loss):
 @pytest.mark.parametrize('loss', OF_ANY_WIDTH)
 @pytest.mark.parametrize('masked', [False, True])
 def test_channels_may_be_repeated(loss, masked):
-    student, teacher = maps()
+    student, teacher = maps(2, 3, 4, 5)
     mask = random_mask() if masked else None
     expected = loss(student, teacher, mask=mask)
     for own, other in (
@@ -213,7 +199,7 @@ MODULES = dict(
 @pytest.mark.parametrize('kind', MODULES)
 @pytest.mark.parametrize('loss_weight', [1.0, 6.0, 0.0])
 def test_modules_are_the_function_times_the_weight(kind, loss_weight):
-    student, teacher = maps(dtype=torch.float32)
+    student, teacher = maps(2, 3, 4, 5, dtype=torch.float32)
     loss = copy.deepcopy(MODELS.build(dict(type=kind, loss_weight=loss_weight)))
     assert loss.takes == 'features'
     assert loss.mixes_widths is (MODULES[kind] in OF_ANY_WIDTH)

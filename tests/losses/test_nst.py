@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
+from random_tensors import maps
 from tests.support.golden import check, golden
 from wkd_det.losses.nst import nst_loss
 from wkd_det.losses.wkd_feature import feature_distribution_loss
@@ -21,15 +22,6 @@ EXACT = dict(rtol=1e-10, atol=1e-12)  # some hundred float64 operations
 # Two channels of two pixels.
 STUDENT = torch.tensor([[3.0, 4.0], [1.0, 0.0]], dtype=torch.float64).view(1, 2, 1, 2)
 TEACHER = torch.tensor([[0.0, 2.0], [2.0, 2.0]], dtype=torch.float64).view(1, 2, 1, 2)
-
-
-def maps(samples=2, channels=3, height=4, width=5):
-    """Student and teacher."""
-    generator = torch.Generator().manual_seed(0)
-    shape = (2, samples, channels, height, width)
-    both = torch.randn(shape, generator=generator, dtype=torch.float64)
-    both[1] = 0.5 + 1.5 * both[1]
-    return both.unbind(0)
 
 
 def test_nst_by_hand():
@@ -42,7 +34,7 @@ def test_nst_by_hand():
 
 
 def test_nst_is_the_discrepancy_of_the_kernel():
-    student, teacher = maps()
+    student, teacher = maps(2, 3, 4, 5)
     total = 0.0
     for own, other in zip(student.flatten(2), teacher.flatten(2)):
         own, other = F.normalize(own, dim=1), F.normalize(other, dim=1)
@@ -52,7 +44,7 @@ def test_nst_is_the_discrepancy_of_the_kernel():
 
 
 def test_nst_is_the_spatial_second_moment_of_the_family():
-    student, teacher = maps()
+    student, teacher = maps(2, 3, 4, 5)
     unit = [F.normalize(f.flatten(2), dim=2).view_as(f) for f in (student, teacher)]
     moments = dict(distribution='spatial_gram', distance='frobenius')
     expected = feature_distribution_loss(*unit, **moments)
@@ -60,7 +52,7 @@ def test_nst_is_the_spatial_second_moment_of_the_family():
 
 
 def test_nst_does_not_see_scale():
-    student, teacher = maps()
+    student, teacher = maps(2, 3, 4, 5)
     assert_close(nst_loss(50 * student, 0.1 * teacher), nst_loss(student, teacher), **EXACT)
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from random_tensors import maps
 from wkd_det.losses.pkd import pkd_loss
 
 EXACT = dict(rtol=1e-10, atol=1e-12)  # some hundred float64 operations
@@ -17,15 +18,6 @@ EXACT = dict(rtol=1e-10, atol=1e-12)  # some hundred float64 operations
 # Two channels of two pixels.
 STUDENT = torch.tensor([[3.0, 4.0], [1.0, 0.0]], dtype=torch.float64).view(1, 2, 1, 2)
 TEACHER = torch.tensor([[0.0, 2.0], [2.0, 2.0]], dtype=torch.float64).view(1, 2, 1, 2)
-
-
-def maps(samples=2, channels=3, height=4, width=5):
-    """Student and teacher."""
-    generator = torch.Generator().manual_seed(0)
-    shape = (2, samples, channels, height, width)
-    both = torch.randn(shape, generator=generator, dtype=torch.float64)
-    both[1] = 0.5 + 1.5 * both[1]
-    return both.unbind(0)
 
 
 def test_pkd_by_hand():
@@ -37,7 +29,7 @@ def test_pkd_by_hand():
 
 @pytest.mark.parametrize('masked', [False, True])
 def test_pkd_is_one_minus_the_correlation(masked):
-    student, teacher = maps()
+    student, teacher = maps(2, 3, 4, 5)
     share = 0.6 if masked else 1.0
     mask = torch.rand(2, 4, 5, generator=torch.Generator().manual_seed(0)) < share
     count = int(mask.sum())
@@ -53,7 +45,7 @@ def test_pkd_is_one_minus_the_correlation(masked):
 
 
 def test_pkd_does_not_see_scale_and_offset_of_channels():
-    student, teacher = maps()
+    student, teacher = maps(2, 3, 4, 5)
     scale = torch.tensor([0.1, 3.0, 50.0], dtype=torch.float64).view(3, 1, 1)
     moved = pkd_loss(scale * student + 7 * scale, teacher)
     assert_close(moved, pkd_loss(student, teacher), rtol=1e-4, atol=0)  # 1e-6 / 0.1

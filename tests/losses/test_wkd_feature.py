@@ -11,6 +11,8 @@ import torch
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
+from measured_calls import value_and_gradient
+from random_tensors import maps, random_mask
 from wkd_det.losses.wkd_feature import (
     COVARIANCES,
     FEATURE_DISTANCES,
@@ -25,27 +27,6 @@ PAIRS = pytest.mark.parametrize(
 )
 KINDS = pytest.mark.parametrize('covariance', COVARIANCES)
 EXACT = dict(rtol=1e-10, atol=1e-10)  # some hundred float64 operations
-
-
-def maps(samples=2, channels=3, height=6, width=7, *, seed=0, scale=1.0, dtype=torch.float64):
-    """Student and teacher."""
-    generator = torch.Generator().manual_seed(seed)
-    shape = (2, samples, channels, height, width)
-    both = scale * torch.randn(shape, generator=generator, dtype=torch.float64)
-    both[1] = 0.5 + 1.5 * both[1]
-    return both.to(dtype).unbind(0)
-
-
-def random_mask(samples, height, width, *, seed=0, share=0.5):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(samples, height, width, generator=generator) < share
-
-
-def value_and_gradient(function, student, teacher, **arguments):
-    student = student.detach().clone().requires_grad_()
-    value = function(student, teacher, **arguments)
-    value.backward()
-    return value.detach(), student.grad
 
 
 def wkd_f(student, teacher, **arguments):

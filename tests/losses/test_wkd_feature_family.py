@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from torch.distributions import Exponential, Laplace, Normal, kl_divergence
 from torch.testing import assert_close
 
+from random_tensors import maps, random_mask
 from wkd_det.losses.wkd_feature import (
     FEATURE_DISTANCES,
     check_feature_options,
@@ -36,20 +37,6 @@ ROOTS = dict(rtol=1e-6, atol=1e-6)
 
 def tolerance(distribution):
     return ROOTS if distribution == 'full' else EXACT
-
-
-def maps(samples=2, channels=3, height=6, width=7, *, seed=0, scale=1.0, dtype=torch.float64):
-    """Student and teacher."""
-    generator = torch.Generator().manual_seed(seed)
-    shape = (2, samples, channels, height, width)
-    both = scale * torch.randn(shape, generator=generator, dtype=torch.float64)
-    both[1] = 0.5 + 1.5 * both[1]
-    return both.to(dtype).unbind(0)
-
-
-def random_mask(samples, height, width, *, seed=0, share=0.5):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(samples, height, width, generator=generator) < share
 
 
 def moments(pixels, unbiased=True):

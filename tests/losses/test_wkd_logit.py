@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from measured_calls import LargestTensor, value_and_gradient
 from wkd_det.losses.wkd_logit import wkd_logit_loss, wkd_transport_plan
 from wkd_det.ops import scaling
 from wkd_det.ops.transport import sinkhorn_cost
@@ -74,28 +74,6 @@ def naive_loss(
         plan = u[:, None] * kernel * v[None]
         losses.append(loss + transport_weight * (plan * own_cost).sum())
     return torch.stack(losses).mean()
-
-
-def value_and_gradient(function, student, *args, **kwargs):
-    student = student.detach().clone().requires_grad_()
-    value = function(student, *args, **kwargs)
-    value.backward()
-    return value.detach(), student.grad
-
-
-class LargestTensor(TorchDispatchMode):
-    """Records the largest number of elements that any operation returns."""
-
-    def __init__(self):
-        super().__init__()
-        self.numel = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for tensor in out if isinstance(out, (tuple, list)) else (out,):
-            if isinstance(tensor, torch.Tensor):
-                self.numel = max(self.numel, tensor.numel())
-        return out
 
 
 # Closed form

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from measured_calls import LargestTensor
 from precision import AUTOCAST
 from wkd_det.ops import attention
 from wkd_det.ops.attention import attend
@@ -148,21 +148,6 @@ def test_nothing_to_attend_with(images, queries):
     assert attended.shape == (images, 3, 7)
     found.sum().backward()
     assert (attended == 0).all()
-
-
-class LargestTensor(TorchDispatchMode):
-    """Records the largest number of elements that any operation returns."""
-
-    def __init__(self):
-        super().__init__()
-        self.numel = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for tensor in out if isinstance(out, (tuple, list)) else (out,):
-            if isinstance(tensor, torch.Tensor):
-                self.numel = max(self.numel, tensor.numel())
-        return out
 
 
 @pytest.mark.parametrize('queries', [10, 40, 160])

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from random_tensors import random_mask
 from wkd_det.ops import cells
 from wkd_det.ops.cells import (
     bin_edges,
@@ -32,11 +33,6 @@ def features(samples=2, channels=3, height=7, width=7, *, seed=0, dtype=torch.fl
     generator = torch.Generator().manual_seed(seed)
     shape = (samples, channels, height, width)
     return (2 + torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype)
-
-
-def random_mask(samples, height, width, *, seed=0, share=0.5):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(samples, height, width, generator=generator) < share
 
 
 def bin_slices(length, grid):

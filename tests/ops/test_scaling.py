@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from measured_calls import LargestTensor
 from wkd_det.ops import scaling
 from wkd_det.ops.scaling import log_matmul_exp, log_plan_cost, scaled_transport
 
@@ -138,21 +138,6 @@ def factors(samples, inner, outer, *, seed=0, scale=1.0):
     left = scale * torch.randn(samples, inner, generator=generator, dtype=torch.float64)
     right = scale * torch.randn(inner, outer, generator=generator, dtype=torch.float64)
     return left, right
-
-
-class LargestTensor(TorchDispatchMode):
-    """Records the largest number of elements that any operation returns."""
-
-    def __init__(self):
-        super().__init__()
-        self.numel = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        out = func(*args, **(kwargs or {}))
-        for tensor in out if isinstance(out, (tuple, list)) else (out,):
-            if isinstance(tensor, torch.Tensor):
-                self.numel = max(self.numel, tensor.numel())
-        return out
 
 
 def test_one_term_is_a_sum_of_logarithms():
