@@ -14,22 +14,24 @@ from wkd_det.distillation.reach import reaches
 from wkd_det.testing import distilled_config, random_batch
 
 
-def test_a_loss_reaches_the_weights_in_its_graph():
+def test_values_reach_the_weights_in_their_graph():
     first, second = nn.Linear(2, 2), nn.Linear(2, 2)
-    values = second(first(torch.ones(1, 2))).sum()
-    assert reaches(values)
-    assert reaches(values, second.parameters())
-    assert not reaches(values, [*first.parameters(), *second.parameters()])
+    values = second(first(torch.ones(1, 2)))
+    assert reaches([values])
+    assert reaches([values], second.parameters())
+    assert not reaches([values], [*first.parameters(), *second.parameters()])
+    assert reaches([values.detach(), first.weight])
     first.requires_grad_(False)
-    assert not reaches(second(first(torch.ones(1, 2))).sum(), second.parameters())
-    assert not reaches(values.detach())
+    assert not reaches([second(first(torch.ones(1, 2)))], second.parameters())
+    assert not reaches([values.detach(), first.weight])
+    assert not reaches([])
 
 
 @pytest.mark.parametrize('reentrant', [True, False])
 def test_layers_that_compute_their_activations_again_are_reached(reentrant):
     layer = nn.Linear(2, 2)
     given = torch.ones(1, 2, requires_grad=True)
-    assert reaches(checkpoint(layer, given, use_reentrant=reentrant).sum())
+    assert reaches([checkpoint(layer, given, use_reentrant=reentrant)], [given])
 
 
 def loss_of(teacher_section, term, **backbone):

@@ -88,7 +88,7 @@ def build(**config):
 def maps():
     torch.manual_seed(1)
     own, other = ([torch.randn(2, width, 5, 5) for _ in range(3)] for width in (4, 6))
-    return Maps(own), dict(teacher=Maps(other))
+    return Maps([one.requires_grad_() for one in own]), dict(teacher=Maps(other))
 
 
 @pytest.mark.parametrize('order', [('loss_own', 'loss_other'), ('loss_other', 'loss_own')])

@@ -19,6 +19,7 @@ from wkd_det.distillation.finite import (
     at_iteration,
     compared,
     is_waited_for,
+    parts_of,
     raise_not_finite,
     what_is_wrong,
 )
@@ -221,7 +222,7 @@ class Distiller(nn.Module):
         values = {name: self.terms[name](each) if each else nothing for name, each in pairs.items()}
         if trunk is not None:
             self._measure(trunk, values)
-        self._check_reach(values, pairs)
+        self._check_reach(pairs)
         losses = {
             term.name: term.scaled(values[term.name])
             if term.name in values
@@ -248,23 +249,21 @@ class Distiller(nn.Module):
             losses[name] = nothing + self.terms[name].zero()
         return losses
 
-    def _check_reach(
-        self, values: Mapping[str, Tensor], pairs: Mapping[str, Sequence[Pair]]
-    ) -> None:
-        """Refuse a term that would train its own connectors at most, in its first comparison."""
+    def _check_reach(self, pairs: Mapping[str, Sequence[Pair]]) -> None:
+        """Refuse a term that reads nothing trained of the student, in its first comparison."""
         if not (self.training and torch.is_grad_enabled()):
             return
-        for name in values.keys() - self._reached:
-            parts = [part for sides in compared(pairs[name]) for part in sides.get('student', [])]
-            if not any(part.numel() for part in parts):
+        for name in pairs.keys() - self._reached:
+            own = [part for pair in pairs[name] for part in parts_of(pair.get('student', []))]
+            own = [part for part in own if part.numel()]
+            if not own:
                 continue
-            if not reaches(values[name], self.parameters()):
-                term = self.terms[name]
+            if not reaches(own, self.parameters()):
                 raise ValueError(
                     f'distill.{name} would train no weight of the student: nothing before what '
-                    f'{type(term.tap).__name__} reads is trained (as with frozen_stages), or it '
-                    'runs without gradients (as inside a block with with_cp=True); tap a later '
-                    'place'
+                    f'{type(self.terms[name].tap).__name__} reads is trained (as with '
+                    'frozen_stages), or it runs without gradients (as inside a block with '
+                    'with_cp=True); tap a later place'
                 )
             self._reached.add(name)
 

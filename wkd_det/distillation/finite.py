@@ -146,9 +146,18 @@ def compared(pairs: Sequence[Pair]) -> list[dict[str, list[Tensor]]]:
             which one may be missing; a result of this function gives the same again.
     """
     return [
-        {side: _parts(pair[side]) for side in ('student', 'teacher') if side in pair}
+        {
+            side: [part.detach() for part in parts_of(pair[side])]
+            for side in ('student', 'teacher')
+            if side in pair
+        }
         for pair in pairs
     ]
+
+
+def parts_of(values: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """One side of a pair as a list: of its tensor, or of those of a pyramid."""
+    return [values] if isinstance(values, Tensor) else list(values)
 
 
 def ranges(pairs: Sequence[Pair]) -> str:
@@ -159,10 +168,6 @@ def ranges(pairs: Sequence[Pair]) -> str:
         for side, parts in sides.items()
         for part in parts
     )
-
-
-def _parts(values: Tensor | Sequence[Tensor]) -> list[Tensor]:
-    return [part.detach() for part in ([values] if isinstance(values, Tensor) else values)]
 
 
 def _range(values: Tensor) -> str:

@@ -1,4 +1,4 @@
-"""Whether a loss trains anything, seen from its graph: no backward pass is run."""
+"""Whether values depend on trained weights, seen from their graph: no backward pass is run."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from torch import Tensor
 _RECOMPUTED = 'CheckpointFunction'  # activation checkpointing: the graph inside it is made later
 
 
-def reaches(loss: Tensor, without: Iterable[Tensor] = ()) -> bool:
-    """Return whether a backward pass from a loss would arrive at a trained weight.
+def reaches(values: Iterable[Tensor], without: Iterable[Tensor] = ()) -> bool:
+    """Return whether a backward pass from any of the values would arrive at a trained weight.
 
     Layers whose activations are computed again in the backward pass count as trained.
 
     Args:
-        loss: Any tensor.
+        values: Tensors of any shape.
         without: Weights that do not count.
     """
     left_out = {id(weight) for weight in without}
-    waiting, seen = [loss.grad_fn], set()
+    values = list(values)
+    if any(value.is_leaf and value.requires_grad and id(value) not in left_out for value in values):
+        return True
+    waiting, seen = [value.grad_fn for value in values], set()
     while waiting:
         node = waiting.pop()
         if node is None or node in seen:
