@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from wkd_det.distillation.recording import module_of
+from wkd_det.ops.checks import are_names
 from wkd_det.runtime.config import near_matches
 
 Place = str | Sequence[str]
@@ -84,8 +85,7 @@ def check_names(**values: Place | None) -> None:
     """
     for option, value in values.items():
         names = [value] if isinstance(value, str) else value
-        listed = isinstance(names, Sequence) and len(names) > 0
-        if value is not None and not (listed and all(isinstance(name, str) for name in names)):
+        if value is not None and not (are_names(names) and names):
             raise ValueError(
                 f'{option} must be the name of a module or of a place, or a list of such, got '
                 f'{value!r}'

@@ -18,6 +18,7 @@ from wkd_det.costs.interface import ClassTable, CostSource
 from wkd_det.distillation.classes import RULES, ClassOrder
 from wkd_det.distillation.folding import foldable
 from wkd_det.distillation.inference import Inference
+from wkd_det.ops.checks import are_names
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.class_names import checkpoint_class_names
 from wkd_det.runtime.config import check_keys, keyword_names, near_matches, read_config
@@ -204,7 +205,7 @@ class TeacherSource:
         if classes not in RULES:
             raise ValueError(f'{section}.classes must be one of {RULES}, got {classes!r}')
         self.classes = classes
-        if not (class_names is None or _are_names(class_names)):
+        if not (class_names is None or are_names(class_names)):
             raise TypeError(f'{section}.class_names must be a list of names, got {class_names!r}')
         self.class_names = None if class_names is None else list(class_names)
         self.inference = Inference.from_config(inference, section)
@@ -276,12 +277,6 @@ class TeacherSource:
                 f'{error} ({self.section}.checkpoint {self.checkpoint}); '
                 f"{self.section}.class_names=[...] says what the teacher's classes are called"
             ) from None
-
-
-def _are_names(value: Any) -> bool:
-    """Whether a value is a list of words, and not a word itself."""
-    is_list = isinstance(value, Sequence) and not isinstance(value, str)
-    return is_list and all(isinstance(name, str) for name in value)
 
 
 def teacher_sources(

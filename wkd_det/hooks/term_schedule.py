@@ -10,7 +10,7 @@ from mmengine.runner import IterBasedTrainLoop
 
 from wkd_det.distillation.distiller import distiller_of
 from wkd_det.distillation.schedule import TermSchedule
-from wkd_det.ops.checks import check_booleans
+from wkd_det.ops.checks import are_names, check_booleans
 
 
 class TermScheduleHook(Hook):
@@ -119,8 +119,7 @@ class TermScheduleHook(Hook):
 
 
 def _check_names(terms: Any) -> None:
-    listed = isinstance(terms, Sequence) and not isinstance(terms, str)
-    if not listed or not all(isinstance(name, str) for name in terms):
+    if not are_names(terms):
         raise TypeError(f'terms must be a list of names, got {terms!r}')
     if not terms:
         raise ValueError(f'terms must name at least one term, got {terms!r}: None scales all')

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, without_autocast
-from wkd_det.ops.checks import check_tensors, level_masks
+from wkd_det.ops.checks import are_names, check_tensors, level_masks
 from wkd_det.ops.maps import without_padding
 
 _LEAST_SHARE = 1e-3  # of negative values; below it the margin is a multiple of the deviation
@@ -160,7 +160,7 @@ class OFDLoss(Loss):
     ) -> None:
         super().__init__(loss_weight)
         names = [teacher_norms] if isinstance(teacher_norms, str) else teacher_norms
-        if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        if not are_names(names):
             raise ValueError(
                 f'teacher_norms must be the name of a place or names of modules, got '
                 f'{teacher_norms!r}'

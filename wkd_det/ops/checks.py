@@ -127,6 +127,12 @@ def is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
+def are_names(value: Any) -> bool:
+    """Whether a value is a list of strings, and no string itself."""
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    return is_list and all(isinstance(name, str) for name in value)
+
+
 def _number(name: str, value: Any) -> Real:
     if not is_number(value):
         raise ValueError(f'{name} must be a number, got {value!r}')

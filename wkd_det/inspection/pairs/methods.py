@@ -15,9 +15,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from wkd_det.inspection.pairs.places import Places
+from wkd_det.inspection.pairs.places import LEVEL_TAPS, Places
 
-_LEVEL_TAPS = ('neck', 'backbone', 'pyramid', 'imitation', 'instances', 'memory')
 _ALL_STAGES = ('roi_logits', 'roi_offsets', 'roi_boxes', 'crossed_logits', 'crossed_offsets')
 _FIRST_STRIDE = 4  # of P2, where the levels of the files begin
 _WARM_UP_PART = 12  # 20 of 240 epochs, as the files have it
@@ -127,7 +126,7 @@ def _place(term: dict[str, Any], facts: Facts) -> Iterator[str]:
 
 def _levels(term: dict[str, Any], facts: Facts) -> Iterator[str]:
     own, other = facts.places.strides
-    if term.get('tap') not in _LEVEL_TAPS or not own or not other:
+    if term.get('tap') not in LEVEL_TAPS or not own or not other:
         return
     shared = [stride for stride in own if stride in other]
     given = term.get('levels')
@@ -235,7 +234,7 @@ def _with_resize(term: dict[str, Any]) -> bool:
 
 
 def _of_any_size(term: dict[str, Any]) -> bool:
-    if term.get('same_size') is False or term.get('tap') in _LEVEL_TAPS:
+    if term.get('same_size') is False or term.get('tap') in LEVEL_TAPS:
         return False
     term['same_size'] = False
     return True

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wkd_det.inspection.pairs.explained import Explanation
-from wkd_det.inspection.pairs.places import PlaceRow, Side, shortened
+from wkd_det.inspection.pairs.places import LEVEL_TAPS, PlaceRow, Side, shortened
 from wkd_det.inspection.text import literal
 
 if TYPE_CHECKING:
@@ -21,15 +21,6 @@ _MODULE = 32  # characters of the name of a module
 _GAP = 4.6  # between the columns
 _APART = 0.17  # of an inch, between arrows that begin in one row
 _LETTER = 0.066  # of an inch, the width of a letter
-_OF_LEVELS = dict(
-    backbone='backbone',
-    imitation='neck',
-    instances='neck',
-    memory='memory',
-    neck='neck',
-    pyramid='neck',
-)
-"""Places of the taps that compare levels."""
 _PLACES_OF_TAPS = dict(
     branch='stages',
     class_activation='pooled_map',
@@ -185,10 +176,10 @@ def _arrows(name: str, term: Mapping[str, Any], rows: Sequence[PlaceRow]) -> lis
     """The rows that a term compares, by its tap and its options."""
     tap = str(term.get('tap'))
     detection = any(row.tap == 'backbone' for row in rows)
-    if tap in _OF_LEVELS and detection:
+    if tap in LEVEL_TAPS and detection:
         levels = term.get('levels')
         other_levels = term.get('teacher_levels') or levels
-        return _of_levels(name, rows, _OF_LEVELS[tap], levels, other_levels)
+        return _of_levels(name, rows, LEVEL_TAPS[tap], levels, other_levels)
     own: Any = _PLACES_OF_TAPS.get(tap, tap)
     if detection and own == 'logits':
         own = 'roi_logits'

@@ -15,6 +15,15 @@ from wkd_det.distillation.layouts import hints_of, layout_of
 from wkd_det.distillation.model import DistilledModel
 from wkd_det.distillation.recording import INPUT, Recorded, recording
 
+LEVEL_TAPS = dict(
+    backbone='backbone',
+    imitation='neck',
+    instances='neck',
+    memory='memory',
+    neck='neck',
+    pyramid='neck',
+)
+"""Taps of detectors that compare levels, with the place whose levels they are."""
 _HEAD = 'roi_head.bbox_head'
 _MODULES = 8  # rows of modules; the others are counted
 
