@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from wkd_det.inspection.pairs.methods import Facts, Method, fitted, num_samples, remedies
-from wkd_det.inspection.pairs.places import PlaceRow, Places, Side
+from wkd_det.inspection.pairs.places import PairPlaces, PlaceRow, Side
 
 FPN = [4, 8, 16, 32, 64]
 RETINA = [8, 16, 32, 64, 128]
@@ -15,7 +15,7 @@ RETINA = [8, 16, 32, 64, 128]
 
 def places(own=FPN, other=FPN, width=64, pyramid='neck'):
     rows = [PlaceRow('neck', Side('level 0', 16, 4), Side('level 0', width, 4))]
-    return Places(256, rows, [], (0, 0), (list(own), list(other)), pyramid)
+    return PairPlaces(256, rows, [], (0, 0), (list(own), list(other)), pyramid)
 
 
 def method(hooks=(), **terms):

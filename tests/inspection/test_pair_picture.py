@@ -9,7 +9,7 @@ import pytest
 
 from wkd_det.inspection.pairs.methods import Method
 from wkd_det.inspection.pairs.picture import draw_pair
-from wkd_det.inspection.pairs.places import PlaceRow, Places, Side, shortened
+from wkd_det.inspection.pairs.places import PairPlaces, PlaceRow, Side, shortened
 
 pytest.importorskip('matplotlib')
 from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: E402
@@ -34,7 +34,7 @@ def detectors(shift):
         PlaceRow(tap, side('on RoIs', 81), side('on RoIs', 81))
         for tap in ('roi_feats', 'roi_logits', 'roi_offsets')
     ]
-    return Places(256, [*backbone, *rows, *rois], [], (9, 9), ([], []))
+    return PairPlaces(256, [*backbone, *rows, *rois], [], (9, 9), ([], []))
 
 
 def transformers():
@@ -43,7 +43,7 @@ def transformers():
         for place in ('backbone', 'neck', 'memory')
         for level in range(2)
     ]
-    return Places(256, rows, [], (9, 9), ([], []))
+    return PairPlaces(256, rows, [], (9, 9), ([], []))
 
 
 def classifiers():
@@ -51,7 +51,7 @@ def classifiers():
     module = 'features.denseblock4.denselayer16.norm2.and.more:input'
     rows = [PlaceRow(name, side(module, 2048, 32, (7, 7)), side(module)) for name in names]
     before = [PlaceRow('stages_before[0]', None, side('layer1.0.relu:input'))]
-    return Places(
+    return PairPlaces(
         224, [*rows, *before, PlaceRow('logits', side(''), side(''))], [], (1, 1), ([], [])
     )
 

@@ -15,7 +15,7 @@ from benchmarks.report import Verdict, at_most, format_table, format_verdicts
 from benchmarks.timing import pairwise_ratio, spread, time_in_turns
 from wkd_det import losses
 from wkd_det.detection.dense import DenseOutput
-from wkd_det.detection.places import Places
+from wkd_det.detection.dense_places import DensePlaces
 from wkd_det.detection.taps.dense import DenseLogitsTap
 from wkd_det.functional import cosine_interrelation, wkd_sigmoid_loss
 
@@ -157,7 +157,7 @@ def _read(tap: DenseLogitsTap, maps: dict[str, list[Tensor]]) -> list[dict[str, 
         DenseOutput([one[:, None] for one in maps[owner]], None, None)
         for owner in ('student', 'teacher')
     )
-    places = Places(own, other, [None] * len(_STRIDES), maps['foreground'])
+    places = DensePlaces(own, other, [None] * len(_STRIDES), maps['foreground'])
     return tap.read(SimpleNamespace(), SimpleNamespace(once=lambda key, make: places), ())
 
 

@@ -12,9 +12,7 @@ from wkd_det.classification.classifier import last_layer
 from wkd_det.classification.networks.mobilenets import MobileNetV2
 from wkd_det.classification.networks.resnets import WideResNet
 from wkd_det.classification.networks.shufflenets import ShuffleNetV2
-
-Place = str | list[str]
-"""Name of a module, or names of several; with ``:input`` what the module is given."""
+from wkd_det.distillation.places import Place
 
 _POOLS = ('pool', 'avgpool', 'global_pool', 'head.global_pool')
 

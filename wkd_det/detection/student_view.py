@@ -19,9 +19,9 @@ from wkd_det.detection.dense import (
     dense_output,
     recording_targets,
 )
+from wkd_det.detection.dense_places import DensePlaces
 from wkd_det.detection.geometry import PLACES, as_maps, image_mask, roi_place, without_image
 from wkd_det.detection.heads import HeadOutput, can_record, of_stage, run_box_head
-from wkd_det.detection.places import Places
 from wkd_det.detection.pooling import LevelRows, pooled
 from wkd_det.detection.queries import (
     Assignment,
@@ -32,7 +32,7 @@ from wkd_det.detection.queries import (
 from wkd_det.detection.query_pairs import QueryMatcher
 from wkd_det.detection.recorded import RoIStage, Sampled, recorded_stage
 from wkd_det.detection.transformers import ENCODER, MEMORY, memory_maps
-from wkd_det.distillation.recording import Recorded, recording, replaced
+from wkd_det.distillation.recording import Recorded, recording, replaced, watching
 from wkd_det.distillation.view import StudentView
 
 
@@ -161,7 +161,7 @@ class DetectorStudentView(StudentView):
             return dict.fromkeys(BRANCHES, self.maps(roi_place(self.module)))
         return dict(zip(BRANCHES, map(self._outputs.every, features_before(depth))))
 
-    def places(self, teacher: DenseOutput, crossed: DenseOutput | None = None) -> Places:
+    def places(self, teacher: DenseOutput, crossed: DenseOutput | None = None) -> DensePlaces:
         """Places of the dense head with both networks' outputs.
 
         Args:
@@ -177,7 +177,7 @@ class DetectorStudentView(StudentView):
         inside = [self.image_mask(HEAD, one.flatten(1, 2)) for one in own.logits]
         known = self._assigned.levels or self._assigned.images
         foreground = self._assigned.flat(own.sizes, images) if known else None
-        return Places(crossed or own, teacher, inside, foreground)
+        return DensePlaces(crossed or own, teacher, inside, foreground)
 
     def queries(self) -> QueryOutput:
         """Outputs of the student's head of queries."""
@@ -205,10 +205,10 @@ class DetectorStudentView(StudentView):
     def recording(self) -> Iterator[None]:
         """A block in which the student's ``loss`` runs; however it ends, nothing stays behind."""
         with ExitStack() as stack:
-            for place in PLACES:
-                module = getattr(self.module, place, None)
-                if isinstance(module, nn.Module):
-                    stack.enter_context(self._recording_maps(module, place))
+            places = [
+                one for one in PLACES if isinstance(getattr(self.module, one, None), nn.Module)
+            ]
+            stack.enter_context(watching(self.module, places, self._note_maps))
             roi_head = getattr(self.module, 'roi_head', None)
             if roi_head is not None:
                 stack.enter_context(replaced(roi_head, 'loss', self._recorded_loss(roi_head)))
@@ -222,16 +222,8 @@ class DetectorStudentView(StudentView):
             stack.enter_context(recording(self.module, self._modules, into=self._outputs))
             yield
 
-    @contextmanager
-    def _recording_maps(self, module: nn.Module, place: str) -> Iterator[None]:
-        def note(module: nn.Module, args: Any, output: Any) -> None:
-            self._maps[place] = as_maps(output)
-
-        handle = module.register_forward_hook(note)
-        try:
-            yield
-        finally:
-            handle.remove()
+    def _note_maps(self, place: str, output: Any) -> None:
+        self._maps[place] = as_maps(output)
 
     def _recorded_loss(self, roi_head: nn.Module) -> Callable:
         original = roi_head.loss

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from wkd_det import registry
 from wkd_det.connectors import Connector
 from wkd_det.connectors import adopt as adopt_connector
+from wkd_det.distillation.empty import empty_copy
 from wkd_det.distillation.tap import Binding, Slot
 from wkd_det.runtime.config import build_strict
 
@@ -105,6 +107,34 @@ def build_connectors(
             )
         )
     return connectors
+
+
+def connected_shapes(
+    connectors: Sequence[Connector], slots: Sequence[Slot]
+) -> list[torch.Size | None]:
+    """Shapes ``(2, ...)`` of two images behind the connectors, one per slot.
+
+    They are run on the meta device, where nothing is computed. The shape is None where the size
+    before the connector is not known; of one that spans levels, where any is not.
+    """
+    maps = [
+        None
+        if slot.source_size is None
+        else torch.zeros(2, slot.source, *slot.source_size, device='meta')
+        for slot in slots
+    ]
+    sizes = [slot.target_size for slot in slots]
+    copies = [empty_copy(one) for one in connectors]
+    with torch.no_grad():
+        if copies and copies[0].spans_levels:
+            known = all(one is not None for one in maps)
+            found = copies[0](maps, sizes) if known else [None] * len(maps)
+        else:
+            found = [
+                None if one is None else connector(one, size)
+                for connector, one, size in zip(copies, maps, sizes)
+            ]
+    return [None if one is None else one.shape for one in found]
 
 
 def _refuse_nothing(section: str, binding: Binding) -> None:

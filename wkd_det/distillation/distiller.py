@@ -29,6 +29,7 @@ from wkd_det.distillation.teacher import Teacher, one_of
 from wkd_det.distillation.term import Term
 from wkd_det.distillation.term_watch import TermWatch
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
+from wkd_det.runtime.state import unwrapped
 
 
 class Distiller(nn.Module):
@@ -330,8 +331,7 @@ class Distiller(nn.Module):
 
 def distiller_of(runner: Any) -> Distiller | None:
     """The distiller of the model that a runner trains; None for a plain model."""
-    model = getattr(runner.model, 'module', runner.model)
-    distiller = getattr(model, 'distiller', None)
+    distiller = getattr(unwrapped(runner.model), 'distiller', None)
     return distiller if isinstance(distiller, Distiller) else None
 
 

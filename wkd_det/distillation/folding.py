@@ -12,7 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrize import is_parametrized
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from wkd_det.distillation.recording import INPUT, module_of
+from wkd_det.distillation.recording import tensors_in, watching
 
 _CONVOLUTIONS = (
     nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d
@@ -43,9 +43,9 @@ def foldable(
     pairs: list[tuple[str, str]] = []
     spoilt: set[nn.Module] = set()  # they run in other parts as well, in another way
     for run in parts:
-        watch = _Watch(network, read)
+        watch = _Watch(network)
         try:
-            with watch, torch.no_grad():
+            with watch, watching(network, read, watch.note), torch.no_grad():
                 watch.see(run())
         except Exception:  # noqa: BLE001, S110  a head that wants more than maps
             spoilt |= watch.modules
@@ -84,10 +84,9 @@ def fold(network: nn.Module, pairs: Iterable[tuple[str, str]]) -> None:
 class _Watch(TorchDispatchMode):
     """Convolutions and normalisations in a run, and how often each value between them is used."""
 
-    def __init__(self, network: nn.Module, read: Collection[str]) -> None:
+    def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self._network = network
-        self._read = read
         self._uses: Counter[int] = Counter()
         self._seen: set[int] = set()
         self._alive: list[Any] = []  # so that no other tensor gets the same id
@@ -101,13 +100,6 @@ class _Watch(TorchDispatchMode):
                 self._handles.append(module.register_forward_hook(self._note_made))
             elif _is_norm(module) and module.running_mean is not None:
                 self._handles.append(module.register_forward_pre_hook(self._note_taken))
-        for name in self._read:
-            module = self._network.get_submodule(module_of(name))
-            self._handles.append(
-                module.register_forward_pre_hook(lambda _, args: self.see(args))
-                if name.endswith(INPUT)
-                else module.register_forward_hook(lambda _, args, output: self.see(output))
-            )
         return super().__enter__()
 
     def __exit__(self, *error: Any) -> None:
@@ -119,7 +111,7 @@ class _Watch(TorchDispatchMode):
         self, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         result = function(*args, **(kwargs or {}))
-        for tensor in _tensors((args, kwargs)):
+        for tensor in tensors_in((args, kwargs)):
             self._uses[id(tensor)] += 1
         self._alive.append((args, kwargs, result))
         return result
@@ -132,7 +124,11 @@ class _Watch(TorchDispatchMode):
     def see(self, values: Any) -> None:
         """Note values that somebody reads."""
         self._alive.append(values)
-        self._seen.update(map(id, _tensors(values)))
+        self._seen.update(map(id, tensors_in(values)))
+
+    def note(self, name: str, value: Any) -> None:
+        """Note what a module that somebody reads returned or was given."""
+        self.see(value)
 
     def pairs(self) -> list[tuple[nn.Module, nn.Module]]:
         """Convolutions and the normalisations that alone see their outputs."""
@@ -201,14 +197,3 @@ def _rest_of(norm: nn.Module) -> nn.Module:
 def _same_code(own: type, kind: type) -> bool:
     names = ('forward', '_conv_forward', '__call__')
     return all(getattr(own, name, None) is getattr(kind, name, None) for name in names)
-
-
-def _tensors(values: Any) -> list[Tensor]:
-    """Tensors in nested tuples, lists and dicts."""
-    if isinstance(values, Tensor):
-        return [values]
-    if isinstance(values, dict):
-        values = list(values.values())
-    if isinstance(values, (list, tuple)):
-        return [tensor for value in values for tensor in _tensors(value)]
-    return []

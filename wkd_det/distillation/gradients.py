@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
 from mmengine.dist import all_reduce
 from torch import Tensor, nn
 
-from wkd_det.distillation.recording import INPUT, module_of
+from wkd_det.distillation.recording import tensors_in, watching
 
 try:
     from torch.autograd.graph import get_gradient_edge
@@ -43,7 +42,7 @@ class Trunk:
 
     def note(self, place: str, values: Any) -> None:
         """Keep where the tensors of a place stand in the graph, now: they may change in place."""
-        for value in _tensors(values):
+        for value in tensors_in(values):
             if value.requires_grad:
                 edge = value if get_gradient_edge is None else get_gradient_edge(value)
                 self._edges.setdefault(place, []).append((edge, value._version))
@@ -142,21 +141,11 @@ def trunk_of(network: nn.Module, groups: Mapping[str, Sequence[str]]) -> Iterato
         ValueError: If parts of the student are sharded by themselves.
     """
     trunk = Trunk(groups)
-    handles = []
     if groups:
         _refuse_shards(network)
-    for place in dict.fromkeys(place for group in groups.values() for place in group):
-        module = network.get_submodule(module_of(place))
-        handles.append(
-            module.register_forward_pre_hook(partial(_note_input, trunk, place))
-            if place.endswith(INPUT)
-            else module.register_forward_hook(partial(_note_output, trunk, place))
-        )
-    try:
+    places = dict.fromkeys(place for group in groups.values() for place in group)
+    with watching(network, places, trunk.note):
         yield trunk
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _refuse_shards(network: nn.Module) -> None:
@@ -167,21 +156,3 @@ def _refuse_shards(network: nn.Module) -> None:
                 'by itself: FSDP lets the backward pass through it once. Wrap the whole model, use '
                 'DDP, or leave out GradientShare and GradientNormHook'
             )
-
-
-def _note_output(trunk: Trunk, place: str, module: nn.Module, args: Any, output: Any) -> None:
-    trunk.note(place, output)
-
-
-def _note_input(trunk: Trunk, place: str, module: nn.Module, args: Any) -> None:
-    trunk.note(place, args[:1])
-
-
-def _tensors(values: Any) -> Iterator[Tensor]:
-    if isinstance(values, Tensor):
-        yield values
-    elif isinstance(values, Mapping):
-        yield from _tensors(list(values.values()))
-    elif isinstance(values, (list, tuple)):
-        for value in values:
-            yield from _tensors(value)

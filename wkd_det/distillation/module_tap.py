@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from wkd_det.connectors import Connector
+from wkd_det.distillation.connecting import connected_shapes
 from wkd_det.distillation.module_maps import ModuleMaps, empty_copies
 from wkd_det.distillation.places import Place, check_names
 from wkd_det.distillation.tap import Binding, Slot, Tap, cut_pair
@@ -103,34 +102,19 @@ class ModulesTap(Tap):
     def check(self, connectors: Sequence[Connector]) -> None:
         if not self.same_size or not self.needs_teacher:
             return
-        sizes, targets = self._own.sizes, self._other.sizes
-        spans = len(connectors) > 0 and connectors[0].spans_levels
-        if None in sizes or None in targets:
+        sizes = self._other.sizes
+        if None in self._own.sizes or None in sizes:
             return
-        empty = [
-            torch.zeros(1, width, *size, device='meta')
-            for width, size in zip(self._widths(), sizes)
-        ]
-        copies = [copy.deepcopy(one).to('meta').eval() for one in connectors]
-        with torch.no_grad():
-            found = (
-                copies[0](empty, targets)
-                if spans
-                else [one(*given) for one, *given in zip(copies, empty, targets)]
-            )
-        for index, (features, size) in enumerate(zip(found, targets)):
-            if tuple(features.shape[-2:]) != size:
+        shapes = connected_shapes(connectors, self._slots(self._own, self._other))
+        for index, (shape, size) in enumerate(zip(shapes, sizes)):
+            if tuple(shape[-2:]) != size:
                 raise ValueError(
-                    f'the student gives {features.shape[-2]} x {features.shape[-1]} at '
+                    f'the student gives {shape[-2]} x {shape[-1]} at '
                     f'{self.student_modules[index]!r} after its connector, the teacher '
                     f'{size[0]} x {size[1]} at {self.teacher_modules[index]!r}: use '
                     'TransposedConvConnector (doubles the size), ConvConnector with resize=True, '
                     'or same_size=False'
                 )
-
-    def _widths(self) -> list[int]:
-        """Channels of each map of the student as the connectors are given it."""
-        return self._own.channels
 
     def read(
         self,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 INPUT = ':input'
 """End of a name that stands for the first input of a module and not for its output."""
@@ -102,30 +102,48 @@ def recording(
         into: Where to record; a new :class:`Recorded` by default.
     """
     recorded = Recorded() if into is None else into
-    handles = []
-    for name in names:
-        module = network.get_submodule(module_of(name))
-        handles.append(
-            module.register_forward_pre_hook(partial(_note_input, recorded, name))
-            if name.endswith(INPUT)
-            else module.register_forward_hook(partial(_note_output, recorded, name))
-        )
-    try:
+
+    def note(name: str, value: Any) -> None:
+        taken = name.endswith(INPUT) and isinstance(value, Tensor)
+        if taken and _works_in_place(network.get_submodule(module_of(name))):
+            value = value.clone()
+        recorded.note(name, value)
+
+    with watching(network, names, note):
         yield recorded
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
-def _note_output(recorded: Recorded, name: str, module: nn.Module, args: Any, output: Any) -> None:
-    recorded.note(name, output)
+@contextmanager
+def watching(
+    network: nn.Module, names: Iterable[str], note: Callable[[str, Any], None]
+) -> Iterator[None]:
+    """Call ``note`` with a name and a value whenever a named module runs inside the block.
+
+    The value is what the module returns, or with ``:input`` at the end of the name its first
+    positional argument, None without one. Hooks are removed however the block ends.
+    """
+    with ExitStack() as hooks:
+        for name in names:
+            module = network.get_submodule(module_of(name))
+            hooks.callback(_hook(module, name, note).remove)
+        yield
 
 
-def _note_input(recorded: Recorded, name: str, module: nn.Module, args: tuple[Any, ...]) -> None:
-    value = args[0] if args else None
-    if isinstance(value, Tensor) and _works_in_place(module):
-        value = value.clone()
-    recorded.note(name, value)
+def _hook(module: nn.Module, name: str, note: Callable[[str, Any], None]) -> RemovableHandle:
+    if name.endswith(INPUT):
+        return module.register_forward_pre_hook(
+            lambda _, args: note(name, args[0] if args else None)
+        )
+    return module.register_forward_hook(lambda _, args, output: note(name, output))
+
+
+def tensors_in(values: Any) -> Iterator[Tensor]:
+    """Tensors in nested tuples, lists and dicts, such as modules are given and return."""
+    if isinstance(values, Tensor):
+        yield values
+    elif isinstance(values, (Mapping, list, tuple)):
+        for value in values.values() if isinstance(values, Mapping) else values:
+            yield from tensors_in(value)
 
 
 def _works_in_place(module: nn.Module) -> bool:

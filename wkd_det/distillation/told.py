@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
 from wkd_det.connectors import Connector, IdentityConnector
+from wkd_det.distillation.connecting import connected_shapes
 from wkd_det.distillation.tap import Binding
 
 _Size = tuple[int, int] | None
@@ -65,25 +64,8 @@ def _channels(binding: Binding, connectors: Sequence[Connector]) -> list[int]:
 
 
 def _sizes(binding: Binding, connectors: Sequence[Connector]) -> list[_Size]:
-    """Sizes of the student's maps behind the connectors, found on the meta device."""
-    slots = binding.slots
-    sizes: list[_Size] = [slot.source_size for slot in slots]
-    if all(isinstance(one, IdentityConnector) for one in connectors):
-        return sizes
-    empty = [
-        None if slot.source_size is None else torch.zeros(1, slot.source, *slot.source_size)
-        for slot in slots
-    ]
-    maps = [one if one is None else one.to('meta') for one in empty]
-    copies = [copy.deepcopy(one).to('meta').eval() for one in connectors]
-    with torch.no_grad():
-        if copies[0].spans_levels:
-            if None in sizes:
-                return [None] * len(slots)
-            found = copies[0](maps, [slot.target_size for slot in slots])
-        else:
-            found = [
-                None if one is None else connector(one, slot.target_size)
-                for connector, one, slot in zip(copies, maps, slots)
-            ]
-    return [None if one is None else tuple(one.shape[-2:]) for one in found]
+    """Sizes of the student's maps behind the connectors."""
+    if not connectors:
+        return [slot.source_size for slot in binding.slots]
+    shapes = connected_shapes(connectors, binding.slots)
+    return [None if shape is None else tuple(shape[-2:]) for shape in shapes]

@@ -12,13 +12,12 @@ from mmengine.dist import all_gather_object, get_rank, get_world_size, is_main_p
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import CheckpointHook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from torch import nn
 from torch.utils.data import DataLoader
 
 from wkd_det.hooks.worker_states import WorkerStates
 from wkd_det.runtime.files import write_whole
-from wkd_det.runtime.state import random_state, set_random_state, unwrapped_key
+from wkd_det.runtime.state import random_state, set_random_state, unwrapped, unwrapped_key
 
 
 @register_backend('atomic_local')
@@ -85,7 +84,7 @@ class ExactCheckpointHook(CheckpointHook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         if getattr(runner, '_resume', False):
-            check_terms(_plain(runner.model), checkpoint)
+            check_terms(unwrapped(runner.model), checkpoint)
         self._loaded = checkpoint.get(_KEY)
 
     def before_train(self, runner: Any) -> None:
@@ -255,11 +254,6 @@ def _persistent_loader(runner: Any) -> DataLoader | None:
     if hasattr(loop, 'dataloader_iterator') or not isinstance(loader, DataLoader):
         return None
     return loader if loader.persistent_workers and loader.num_workers else None
-
-
-def _plain(model: nn.Module) -> nn.Module:
-    """Return the model behind a parallel wrapper of mmengine."""
-    return model.module if is_model_wrapper(model) else model
 
 
 class _Restoring:

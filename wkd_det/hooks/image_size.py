@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
 from wkd_det.ops.checks import check_booleans, check_integers, is_integer
+from wkd_det.runtime.state import unwrapped
 
 
 class ImageSizeHook(Hook):
@@ -80,4 +81,4 @@ def _is_pair(value: Any) -> bool:
 
 
 def _preprocessor(runner: Any) -> Any:
-    return getattr(runner.model, 'module', runner.model).data_preprocessor
+    return unwrapped(runner.model).data_preprocessor

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.model import is_model_wrapper
 from torch import nn
 
 from wkd_det.ops.checks import listed
@@ -77,6 +78,11 @@ def unwrapped_key(key: str) -> str:
     while len(parts) > 1 and parts[0] == 'module':
         parts = parts[1:]
     return '.'.join(parts)
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """Return the model behind a parallel wrapper, e.g. DDP; any other as it is."""
+    return model.module if is_model_wrapper(model) else model
 
 
 def load_strictly(module: nn.Module, weights: dict[str, torch.Tensor], source: str) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import copy
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from wkd_det.classification.classifier import class_rows, network_of
 from wkd_det.connectors import Connector
+from wkd_det.distillation.connecting import connected_shapes
 from wkd_det.distillation.module_maps import ModuleMaps, empty_copies
 from wkd_det.distillation.places import Place, check_names
 from wkd_det.distillation.tap import Binding, Slot, Tap
@@ -59,25 +59,20 @@ class BranchTap(Tap):
         self._maps = ModuleMaps(student, 'student', own, found)
         self._classes = student.num_classes_of(student)
         each = zip(self._maps.channels, self._maps.sizes, self._maps.of_tokens)
-        slots = tuple(
+        self._slots = tuple(
             Slot(width, self._classes, (), size, facts=dict(of_tokens=of_tokens))
             for width, size, of_tokens in each
         )
-        return Binding(slots=slots, num_classes=self._classes)
+        return Binding(slots=self._slots, num_classes=self._classes)
 
     def attach(
         self, student: nn.Module, teacher: nn.Module | None, connectors: Sequence[Connector]
     ) -> None:
-        each = zip(self.student_modules, self._maps.channels, self._maps.sizes, connectors)
-        for name, width, size, connector in each:
-            if size is None:
-                continue
-            empty = torch.zeros(2, width, *size, device='meta')
-            with torch.no_grad():
-                logits = copy.deepcopy(connector).to('meta').eval()(empty)
-            if logits.flatten(1).shape != (2, self._classes):
+        shapes = connected_shapes(connectors, self._slots)
+        for name, shape, connector in zip(self.student_modules, shapes, connectors):
+            if shape is not None and (shape[0], math.prod(shape[1:])) != (2, self._classes):
                 raise ValueError(
-                    f'the branch at {name!r} gives {tuple(logits.shape[1:])} per image, not '
+                    f'the branch at {name!r} gives {tuple(shape[1:])} per image, not '
                     f'{self._classes} logits: {type(connector).__name__} is no classifier'
                 )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -18,6 +17,7 @@ from wkd_det.classification.stages import StagedNetwork, is_rectified
 from wkd_det.classification.taps.logits import LogitsTap
 from wkd_det.classification.views import ClassifierStudentView, ClassifierTeacherView
 from wkd_det.connectors import Connector
+from wkd_det.distillation.connecting import connected_shapes
 from wkd_det.distillation.module_maps import ModuleMaps, empty_copies
 from wkd_det.distillation.places import Place
 from wkd_det.distillation.recording import recording
@@ -205,13 +205,11 @@ class CrossedStagesTap(Tap):
 
     def _check_sizes(self, connectors: Sequence[Connector]) -> None:
         """Raise if a connector gives a map of another size than the other network's."""
-        for connector, slot in zip(connectors, self._slots):
-            empty = torch.zeros(2, slot.source, *slot.source_size, device='meta')
-            with torch.no_grad():
-                found = copy.deepcopy(connector).to('meta').eval()(empty, slot.target_size)
-            if tuple(found.shape[-2:]) != slot.target_size:
+        shapes = connected_shapes(connectors, self._slots)
+        for connector, slot, shape in zip(connectors, self._slots, shapes):
+            if tuple(shape[-2:]) != slot.target_size:
                 raise ValueError(
-                    f'{type(connector).__name__} makes {found.shape[-2]} x {found.shape[-1]} of a '
+                    f'{type(connector).__name__} makes {shape[-2]} x {shape[-1]} of a '
                     f'map of {slot.source_size[0]} x {slot.source_size[1]}, and the other network '
                     f'has {slot.target_size[0]} x {slot.target_size[1]} there: use BridgeConnector'
                 )

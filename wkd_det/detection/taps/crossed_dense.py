@@ -9,7 +9,7 @@ from torch import nn
 
 from wkd_det.detection.branches import BRANCHES, aligned, branch_width, features_before
 from wkd_det.detection.dense import HEAD, DenseOutput, dense_head
-from wkd_det.detection.places import Places
+from wkd_det.detection.dense_places import DensePlaces
 from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.taps.dense import BoxDistributionsTap, DenseLogitsTap, DenseTap
 from wkd_det.detection.teacher_view import DetectorTeacherView
@@ -64,8 +64,8 @@ class CrossedDenseTap(DenseTap):
             )
         return binding
 
-    def _places(self, student: DetectorStudentView, teacher: DetectorTeacherView) -> Places:
-        def places() -> Places:
+    def _places(self, student: DetectorStudentView, teacher: DetectorTeacherView) -> DensePlaces:
+        def places() -> DensePlaces:
             return student.places(teacher.dense(), self._crossed(student, teacher))
 
         return teacher.once(('crossed places', self.depth), places)

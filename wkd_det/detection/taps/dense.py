@@ -17,7 +17,7 @@ from wkd_det.detection.dense import (
     require_assignment,
     require_same_places,
 )
-from wkd_det.detection.places import Places
+from wkd_det.detection.dense_places import DensePlaces
 from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.teacher_view import DetectorTeacherView
 from wkd_det.distillation.tap import Binding, Tap
@@ -111,7 +111,7 @@ class DenseTap(Tap):
             pair[owner] = self._row(pair[owner])
         return [pair]
 
-    def _places(self, student: DetectorStudentView, teacher: DetectorTeacherView) -> Places:
+    def _places(self, student: DetectorStudentView, teacher: DetectorTeacherView) -> DensePlaces:
         """Places with the outputs that are compared; the same for all taps on these.
 
         Kept with the teacher, of which there may be several.
@@ -126,7 +126,7 @@ class DenseTap(Tap):
         """Values of places ``(R, C)`` as the loss takes them."""
         return values
 
-    def _all(self, places: Places, own: Tensor, other: Tensor, weight: Tensor | None) -> Pair:
+    def _all(self, places: DensePlaces, own: Tensor, other: Tensor, weight: Tensor | None) -> Pair:
         inside = places.inside
         if inside is not None:
             own, other = (values.masked_fill(~inside[:, None], 0) for values in (own, other))
@@ -138,7 +138,7 @@ class DenseTap(Tap):
             pair['weight'] = weight.flatten()
         return pair
 
-    def _top(self, places: Places, own: Tensor, other: Tensor, weight: Tensor | None) -> Pair:
+    def _top(self, places: DensePlaces, own: Tensor, other: Tensor, weight: Tensor | None) -> Pair:
         scores, inside = places.scores('teacher'), places.inside
         if inside is not None:
             scores = scores.masked_fill(~inside, -1)
@@ -159,7 +159,7 @@ class DenseTap(Tap):
             pair['weight'] = weight.flatten()
         return pair
 
-    def _divisor(self, places: Places, pair: Pair) -> Tensor:
+    def _divisor(self, places: DensePlaces, pair: Pair) -> Tensor:
         """Divisor of the sum over the places of this process."""
         rows, weight = pair['student'], pair.get('weight')
         if self.average == 'images':
@@ -172,7 +172,7 @@ class DenseTap(Tap):
             return torch.full((), float(len(rows)), device=rows.device)
         return weight.sum()
 
-    def _in_images(self, places: Places) -> Tensor | None:
+    def _in_images(self, places: DensePlaces) -> Tensor | None:
         """Numbers of compared places that lie in the images; None where all of them do."""
         if places.inside is None or self.places == 'positives':
             return None

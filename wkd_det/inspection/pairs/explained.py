@@ -17,7 +17,7 @@ from wkd_det.inspection.pairs.inputs import InputRow, input_rows
 from wkd_det.inspection.pairs.methods import Facts, Method, fitted
 from wkd_det.inspection.pairs.names import Classes, compare_classes, unread_names
 from wkd_det.inspection.pairs.pair import Pair
-from wkd_det.inspection.pairs.places import Places, places_of
+from wkd_det.inspection.pairs.places import PairPlaces, places_of
 from wkd_det.inspection.pairs.rehearsal import rehearse
 from wkd_det.inspection.pairs.written import config_text, loaded
 from wkd_det.runtime.mistakes import sentence_of
@@ -54,7 +54,7 @@ class Explanation:
     count: int
     data: Data
     names: list[str] | None
-    places: Places
+    places: PairPlaces
     inputs: list[InputRow]
     cost: Cost
     classes: Classes | None = None

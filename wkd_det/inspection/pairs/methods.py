@@ -15,7 +15,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from wkd_det.inspection.pairs.places import LEVEL_TAPS, Places
+from wkd_det.inspection.pairs.places import LEVEL_TAPS, PairPlaces
 
 _ALL_STAGES = ('roi_logits', 'roi_offsets', 'roi_boxes', 'crossed_logits', 'crossed_offsets')
 _FIRST_STRIDE = 4  # of P2, where the levels of the files begin
@@ -60,7 +60,7 @@ class Method:
 class Facts:
     """Facts of a pair that decide on options of a method."""
 
-    places: Places
+    places: PairPlaces
     stages: tuple[int | None, int | None] = (None, None)
     """Stages of the RoI heads of student and teacher; None for heads without."""
     stage_weights: Sequence[float] | None = None

@@ -51,7 +51,7 @@ class PlaceRow:
 
 
 @dataclass(frozen=True)
-class Places:
+class PairPlaces:
     """All places of a pair."""
 
     size: int
@@ -72,7 +72,7 @@ class Places:
 
 def places_of(
     model: DistilledModel, teacher: nn.Module | None, teacher_config: Mapping[str, Any] | None
-) -> Places:
+) -> PairPlaces:
     """Find the places of a pair by a dry run of both networks.
 
     Args:
@@ -85,7 +85,7 @@ def places_of(
     return _of_classifiers(model, teacher)
 
 
-def _of_detectors(model: DistilledModel, teacher_config: Mapping[str, Any] | None) -> Places:
+def _of_detectors(model: DistilledModel, teacher_config: Mapping[str, Any] | None) -> PairPlaces:
     runs = [model.dry_run()]
     if teacher_config is not None:
         runs.append(model.dry_run(teacher_config))
@@ -111,7 +111,7 @@ def _of_detectors(model: DistilledModel, teacher_config: Mapping[str, Any] | Non
     return replace(_places(size, rows, modules, strides), pyramid=pyramid, stopped=stopped)
 
 
-def _of_classifiers(model: DistilledModel, teacher: nn.Module | None) -> Places:
+def _of_classifiers(model: DistilledModel, teacher: nn.Module | None) -> PairPlaces:
     networks = [model.network_of(one) for one in (model, teacher) if one is not None]
     shapes = [_module_shapes(model, network) for network in networks]
     size, found = model.probe_size, []
@@ -141,12 +141,12 @@ def _places(
     rows: list[PlaceRow],
     modules: Sequence[dict[str, Side]],
     strides: Sequence[list[float]],
-) -> Places:
+) -> PairPlaces:
     coarse = dict.fromkeys(name for side in modules for name in _coarse(side))
     named = [PlaceRow(name, *_two([side.get(name) for side in modules])) for name in coarse]
     counts = _two([len(side) for side in modules])
     own, other = _two(list(strides))
-    return Places(
+    return PairPlaces(
         size=size,
         rows=rows,
         modules=named[:_MODULES],

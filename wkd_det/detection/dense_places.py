@@ -11,7 +11,7 @@ from torch import Tensor
 from wkd_det.detection.dense import DenseOutput
 
 
-class Places:
+class DensePlaces:
     """All priors of all levels of a batch, ``P`` for each image, of student and teacher.
 
     They are ordered by level, prior, row and column. Each part is made when it is first asked
