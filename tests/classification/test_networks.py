@@ -423,7 +423,7 @@ def test_mobilenet_v1_number_of_classes_must_be_positive() -> None:
         ),
         (WideResNet, (14,), {}, 'depth must be 6 n + 4 with n >= 1, got 14'),
         (WideResNet, (16, 0), {}, 'widen_factor must be at least 1, got 0'),
-        (WideResNet, (16,), {'stem_stride': 3}, 'stem_stride must be 1 or 2, got 3'),
+        (WideResNet, (16,), {'stem_stride': 3}, 'stem_stride must be one of (1, 2), got 3'),
         (VGG, (12,), {}, 'depth must be one of (8, 11, 13, 16, 19), got 12'),
         (MobileNetV2, (), {'width': 0.0}, 'width must be at least 1/16, got 0.0'),
         (MobileNetV2, (), {'expansion': 0}, 'expansion must be at least 1, got 0'),

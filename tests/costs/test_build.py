@@ -244,7 +244,7 @@ def test_features_that_are_not_finite(method):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(method='cosine'), r"method must be one of \['cka-linear', .* got 'cosine'"),
+        (dict(method='cosine'), r"method must be one of \('cka-linear', .* got 'cosine'"),
         (
             dict(method='cka-linear', max_per_class=0),
             'max_per_class must be an integer of at least 1, got 0',

@@ -412,7 +412,7 @@ def test_a_moving_average_shares_connectors_within_itself(teacher_section):
         (
             dict(loss_x=dict(tap='crossed_logits', head='both', connector=CONV, loss=LOGITS)),
             ValueError,
-            "head must be 'teacher' or 'student', got 'both'",
+            r"head must be one of \('teacher', 'student'\), got 'both'",
         ),
         (
             dict(FCFD, loss_app=dict(FCFD['loss_app'], levels=[0, 1])),

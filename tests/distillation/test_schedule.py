@@ -64,7 +64,7 @@ def test_a_decay_may_end_after_training():
         (dict(warm_up=None), 'warm_up must be a number of steps from 0 on, got None'),
         (dict(decay_from=0.5), 'decay_from must be a number of steps from 0 on, got 0.5'),
         (dict(stop=True), 'stop must be a number of steps from 0 on, got True'),
-        (dict(ramp='sine'), "ramp must be 'linear' or 'cosine', got 'sine'"),
+        (dict(ramp='sine'), r"ramp must be one of \('linear', 'cosine'\), got 'sine'"),
         (dict(decay_to=5), 'decay_to=5 needs decay_from'),
         (dict(decay_from=5, decay_to=5), 'before the end of the decay, step 5, got 5'),
     ],

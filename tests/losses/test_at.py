@@ -10,7 +10,7 @@ import math
 import pytest
 import torch
 
-from tests.support.golden import check, golden
+from golden import check, golden
 from wkd_det.losses.at import at_loss
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from tests.support.golden import check, golden
+from golden import check, golden
 from wkd_det.losses.cat_kd import CATKDLoss, cat_loss
 
 EXACT = dict(rtol=1e-12, atol=1e-12)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from tests.support.golden import check, golden, state
+from golden import check, golden, state
 from wkd_det.connectors import RegressorConnector
 from wkd_det.losses.fitnet import fitnet_loss
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from tests.support.golden import check, golden
+from golden import check, golden
 from wkd_det.losses.ft import FTLoss, ft_loss
 
 

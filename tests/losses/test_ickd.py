@@ -11,8 +11,8 @@ import torch
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
+from golden import check, golden, state
 from random_tensors import maps
-from tests.support.golden import check, golden, state
 from wkd_det.connectors import ConvConnector
 from wkd_det.losses.ickd import ickd_loss
 from wkd_det.losses.wkd_feature import feature_distribution_loss

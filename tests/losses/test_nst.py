@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
+from golden import check, golden
 from random_tensors import maps
-from tests.support.golden import check, golden
 from wkd_det.losses.nst import nst_loss
 from wkd_det.losses.wkd_feature import feature_distribution_loss
 

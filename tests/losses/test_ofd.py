@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from tests.support.golden import check, golden
+from golden import check, golden
 from wkd_det.losses.ofd import OFDLoss, ofd_loss, ofd_margin
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from mmdet.registry import MODELS
 from torch.testing import assert_close
 
-from tests.support.golden import check, golden, state
+from golden import check, golden, state
 from wkd_det.connectors import ABFConnector
 from wkd_det.losses.reviewkd import hierarchical_context_loss
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.testing import assert_close
 
-from tests.support.golden import check, golden
+from golden import check, golden
 from wkd_det.losses.sp import sp_loss
 
 

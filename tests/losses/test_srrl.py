@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.testing import assert_close
 
-from tests.support.golden import check, golden, state
+from golden import check, golden, state
 from wkd_det.connectors import ConvConnector
 from wkd_det.losses.srrl import SRRLLoss, srrl_loss
 

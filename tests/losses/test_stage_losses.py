@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from tests.support.golden import check, golden
+from golden import check, golden
 from wkd_det.losses.ab import ABLoss, ab_loss
 from wkd_det.losses.fsp import FSPLoss, fsp_loss
 from wkd_det.ops.maps import pooled

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from tests.support.golden import check, golden, state
+from golden import check, golden, state
 from wkd_det.losses.vid import VIDLoss, vid_loss
 from wkd_det.ops.maps import pooled
 

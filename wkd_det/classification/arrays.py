@@ -19,7 +19,7 @@ from wkd_det.classification.data import ImageDataset
 from wkd_det.classification.stored import LOGITS, StoredTeacher
 from wkd_det.classification.subsets import stratified
 from wkd_det.classification.targets import UNLABELLED, Sample
-from wkd_det.ops.checks import check_booleans, check_integers, listed
+from wkd_det.ops.checks import check_booleans, check_choice, check_integers, listed
 
 SPLITS = ('train', 'val', 'test')
 _LAYOUT = (
@@ -267,7 +267,7 @@ class ArraysDataset(HeldImages):
         **options: Any,
     ) -> None:
         check_booleans(allow_unlabelled=allow_unlabelled, memory_map=memory_map)
-        check_split(split, SPLITS)
+        check_choice(SPLITS, split=split)
         check_integers(0, val_per_class=val_per_class)
         file = ArrayFile(path)
         if val_per_class and 'val_images' in file.names:
@@ -410,16 +410,6 @@ class ArrayFile:
             shape, fortran, dtype = read_header(file)
             order = 'F' if fortran else 'C'
             return np.memmap(self.path, dtype, 'r', offset=file.tell(), shape=shape, order=order)
-
-
-def check_split(split: str, valid: Sequence[str]) -> None:
-    """Raise if the data set has no such split.
-
-    Raises:
-        ValueError: With the valid ones.
-    """
-    if split not in valid:
-        raise ValueError(f'split must be one of {tuple(valid)}, got {split!r}')
 
 
 def _check_labels(owner: str, labels: np.ndarray, num_classes: int, allow_unlabelled: bool) -> None:

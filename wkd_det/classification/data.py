@@ -27,7 +27,7 @@ from wkd_det.classification.targets import (
     check_hard_labels,
     check_soft_labels,
 )
-from wkd_det.ops.checks import check_booleans, is_number
+from wkd_det.ops.checks import check_booleans, check_choice, is_number
 from wkd_det.runtime.config import build_strict, check_keys
 
 _BAD_IMAGE = ('raise', 'skip')
@@ -74,8 +74,7 @@ class ImageDataset(Dataset):
         on_bad_image: str = 'raise',
     ) -> None:
         check_booleans(with_index=with_index)
-        if on_bad_image not in _BAD_IMAGE:
-            raise ValueError(f'on_bad_image must be one of {_BAD_IMAGE}, got {on_bad_image!r}')
+        check_choice(_BAD_IMAGE, on_bad_image=on_bad_image)
         self.metainfo = dict(classes=tuple(classes))
         self.on_bad_image = on_bad_image
         self.with_index = with_index

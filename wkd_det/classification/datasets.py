@@ -12,10 +12,10 @@ from PIL import Image
 from torchvision.datasets import CIFAR100, ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS, has_file_allowed_extension
 
-from wkd_det.classification.arrays import SPLITS, ArrayFile, HeldImages, check_split
+from wkd_det.classification.arrays import SPLITS, ArrayFile, HeldImages
 from wkd_det.classification.data import ImageDataset
 from wkd_det.classification.subsets import stratified
-from wkd_det.ops.checks import check_integers
+from wkd_det.ops.checks import check_choice, check_integers
 
 _CIFAR100_ARRAYS = 'cifar100.npz'
 _IMAGENET_CLASSES = 1000
@@ -56,7 +56,7 @@ class CIFAR100Dataset(HeldImages):
         seed: int = 0,
         **options: Any,
     ) -> None:
-        check_split(split, SPLITS)
+        check_choice(SPLITS, split=split)
         check_integers(0, val_per_class=val_per_class)
         if split == 'val' and not val_per_class:
             raise ValueError("CIFAR-100 has no split 'val' of its own: set val_per_class")
@@ -129,7 +129,7 @@ class DigitsDataset(ImageDataset):
         seed: int = 0,
         **options: Any,
     ) -> None:
-        check_split(split, ('train', 'test'))
+        check_choice(('train', 'test'), split=split)
         if size < 8 or noise < 0:
             raise ValueError(f'size must be at least 8, noise >= 0; got size={size}, noise={noise}')
         try:
@@ -279,7 +279,7 @@ class ImageNetDataset(ImageFolderDataset):
     )
 
     def __init__(self, data_root: str, *, split: str, **options: Any) -> None:
-        check_split(split, ('train', 'val'))
+        check_choice(('train', 'val'), split=split)
         super().__init__(str(Path(data_root) / split), **options)
         found = len(self.metainfo['classes'])
         if options.get('classes') is None and found != _IMAGENET_CLASSES:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wkd_det.costs.matrix import listed_classes
 from wkd_det.ops.arithmetic import promote, without_autocast
-from wkd_det.ops.checks import check_integers, check_positive
+from wkd_det.ops.checks import check_choice, check_integers, check_positive
 
 KERNELS = ('linear', 'polynomial', 'rbf')
 _BLOCK_ELEMENTS = 2**25  # Gram entries held at once by default: 128 MB in float32
@@ -224,8 +224,7 @@ def _check_options(
         raise ValueError(f'features must be of a floating type, got {features.dtype}')
     if features.shape[1] < 2:
         raise ValueError(f'CKA needs at least 2 examples per class, got {features.shape[1]}')
-    if kernel not in KERNELS:
-        raise ValueError(f'kernel must be one of {KERNELS}, got {kernel!r}')
+    check_choice(KERNELS, kernel=kernel)
     check_integers(degree=degree)
     check_positive(bandwidth=bandwidth)
     if block_size is not None:

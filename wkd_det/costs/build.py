@@ -15,7 +15,7 @@ from wkd_det.costs.gaussians import gaussian_interrelation
 from wkd_det.costs.matrix import BACKGROUND
 from wkd_det.costs.similarity import cosine_interrelation, with_unknown_classes
 from wkd_det.costs.statistics import ClassMoments, ClassSample
-from wkd_det.ops.checks import check_integers, check_nonnegative, listed
+from wkd_det.ops.checks import check_choice, check_integers, check_nonnegative, listed
 from wkd_det.version import __version__
 
 
@@ -80,8 +80,7 @@ class BuildOptions:
     """Random seed of the choice of examples."""
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f'method must be one of {sorted(METHODS)}, got {self.method!r}')
+        check_choice(sorted(METHODS), method=self.method)
         check_integers(min_per_class=self.min_per_class)
         if self.max_per_class is not None:
             check_integers(max_per_class=self.max_per_class)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wkd_det.costs.matrix import listed_classes
 from wkd_det.ops.arithmetic import promote, without_autocast
-from wkd_det.ops.checks import check_integers, check_nonnegative, check_positive
+from wkd_det.ops.checks import check_choice, check_integers, check_nonnegative, check_positive
 
 SHRINKAGE_TARGETS = ('pooled', 'diagonal')
 _BLOCK_ELEMENTS = 2**23  # numbers in a block of cross products by default: 64 MB in float64
@@ -203,10 +203,7 @@ def shrink_covariance(
                 [2.5000]])
     """
     classes = covariance.shape[0]
-    if shrinkage_target not in SHRINKAGE_TARGETS:
-        raise ValueError(
-            f'shrinkage_target must be one of {SHRINKAGE_TARGETS}, got {shrinkage_target!r}'
-        )
+    check_choice(SHRINKAGE_TARGETS, shrinkage_target=shrinkage_target)
     if isinstance(shrinkage, Tensor) and shrinkage.shape not in ((), (classes,)):
         raise ValueError(
             f'shrinkage must be a number or have the shape ({classes},), '

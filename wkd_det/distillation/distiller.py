@@ -29,7 +29,11 @@ from wkd_det.distillation.teacher import Teacher, one_of
 from wkd_det.distillation.term import Term
 from wkd_det.distillation.term_watch import TermWatch
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
+from wkd_det.ops.checks import check_choice
 from wkd_det.runtime.state import unwrapped
+
+ON_NON_FINITE = ('raise', 'skip')
+"""What to do with a term that is not finite: stop, or leave it out of the step."""
 
 
 class Distiller(nn.Module):
@@ -57,7 +61,7 @@ class Distiller(nn.Module):
         on_non_finite: str = 'raise',
     ) -> None:
         super().__init__()
-        check_on_non_finite(on_non_finite)
+        check_choice(ON_NON_FINITE, on_non_finite=on_non_finite)
         self.terms = nn.ModuleDict(build_terms(config, student, teachers))
         self.teachers: dict[str, Teacher] = {}
         """Teachers that terms read, by name; empty before training starts."""
@@ -341,13 +345,3 @@ def _names(names: Iterable[str | None]) -> list[str]:
 
 def _is_due(term: Term) -> bool:
     return term.gradient_share is not None and term.gradient_share.is_due
-
-
-def check_on_non_finite(choice: str) -> None:
-    """Refuse anything but the two choices.
-
-    Raises:
-        ValueError: Naming them.
-    """
-    if choice not in ('raise', 'skip'):
-        raise ValueError(f"on_non_finite must be 'raise' or 'skip', got {choice!r}")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from wkd_det.distillation.folding import fold
-from wkd_det.ops.checks import check_booleans
+from wkd_det.ops.checks import check_booleans, check_choice
 from wkd_det.runtime.config import check_keys
 
 _TYPES = dict(half=torch.float16, bfloat16=torch.bfloat16, float32=torch.float32)
@@ -66,11 +66,8 @@ class Inference:
         if not isinstance(config, Mapping):
             raise TypeError(f'{section}.inference must be a dict, got {config!r}')
         check_keys(f'{section}.inference', config, [field.name for field in fields(cls)])
-        choices = (None, 'autocast', *_TYPES)
-        if config.get('dtype') not in choices:
-            raise ValueError(
-                f'{section}.inference.dtype must be one of {choices}, got {config["dtype"]!r}'
-            )
+        dtype = {f'{section}.inference.dtype': config.get('dtype')}
+        check_choice((None, 'autocast', *_TYPES), **dtype)
         for name in ('channels_last', 'fuse'):
             check_booleans(**{f'{section}.inference.{name}': config.get(name, False)})
         return cls(**config)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from wkd_det.distillation.classes import NamesInTraining, match_classes
-from wkd_det.distillation.distiller import Distiller, check_on_non_finite
+from wkd_det.distillation.distiller import ON_NON_FINITE, Distiller
 from wkd_det.distillation.empty import LacksPartsError, empty_copy, empty_network
 from wkd_det.distillation.gradients import trunk_of
 from wkd_det.distillation.images import first_convolution, image_channels, repeats_grey
@@ -18,6 +18,7 @@ from wkd_det.distillation.places import Places
 from wkd_det.distillation.tap import Tap
 from wkd_det.distillation.teacher import Teacher, TeacherSource, teacher_sources
 from wkd_det.distillation.view import StudentView, TeacherView
+from wkd_det.ops.checks import check_choice
 
 
 class DistilledModel:
@@ -62,7 +63,7 @@ class DistilledModel:
         on_non_finite: str = 'raise',
         **kwargs: Any,
     ) -> None:
-        check_on_non_finite(on_non_finite)
+        check_choice(ON_NON_FINITE, on_non_finite=on_non_finite)
         super().__init__(*args, **kwargs)
         self.distiller: Distiller | None = None
         self._on_non_finite = on_non_finite

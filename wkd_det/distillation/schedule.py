@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from wkd_det.ops.checks import check_nonnegative, is_integer
+from wkd_det.ops.checks import check_choice, check_nonnegative, is_integer
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,7 @@ class TermSchedule:
                 continue
             if not is_integer(value, 0):
                 raise ValueError(f'{name} must be a number of steps from 0 on, got {value!r}')
-        if self.ramp not in ('linear', 'cosine'):
-            raise ValueError(f"ramp must be 'linear' or 'cosine', got {self.ramp!r}")
+        check_choice(('linear', 'cosine'), ramp=self.ramp)
         if self.decay_to is not None:
             if self.decay_from is None:
                 raise ValueError(f'decay_to={self.decay_to} needs decay_from, where it begins')

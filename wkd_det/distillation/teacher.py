@@ -18,7 +18,7 @@ from wkd_det.costs.interface import ClassTable, CostSource
 from wkd_det.distillation.classes import RULES, ClassOrder
 from wkd_det.distillation.folding import foldable
 from wkd_det.distillation.inference import Inference
-from wkd_det.ops.checks import are_names
+from wkd_det.ops.checks import are_names, check_choice
 from wkd_det.runtime.checkpoints import read_checkpoint
 from wkd_det.runtime.class_names import checkpoint_class_names
 from wkd_det.runtime.config import check_keys, keyword_names, near_matches, read_config
@@ -202,8 +202,7 @@ class TeacherSource:
         self.config = config
         self.checkpoint = checkpoint
         self.overrides = overrides or {}
-        if classes not in RULES:
-            raise ValueError(f'{section}.classes must be one of {RULES}, got {classes!r}')
+        check_choice(RULES, **{f'{section}.classes': classes})
         self.classes = classes
         if not (class_names is None or are_names(class_names)):
             raise TypeError(f'{section}.class_names must be a list of names, got {class_names!r}')

@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from wkd_det.inspection.text import literal, literals
+from wkd_det.ops.checks import check_choice
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -211,8 +212,7 @@ def _placed(distance: Tensor, method: str, seed: int) -> np.ndarray:
     """Return coordinates, shape ``(C, 2)``."""
     from sklearn.manifold import MDS, TSNE  # needed for plots only
 
-    if method not in MAPS:
-        raise ValueError(f'method must be one of {MAPS}, got {method!r}')
+    check_choice(MAPS, method=method)
     square = distance.detach().cpu().double().numpy()
     square = (square + square.T) / 2
     if method == 'mds':

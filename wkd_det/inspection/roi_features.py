@@ -20,7 +20,7 @@ from wkd_det.costs.matrix import BACKGROUND
 from wkd_det.detection.heads import box_head, num_stages, run_box_head
 from wkd_det.distillation.recording import recording
 from wkd_det.inspection.opening import annotated_dataset, open_features
-from wkd_det.ops.checks import check_booleans, listed
+from wkd_det.ops.checks import check_booleans, check_choice, listed
 from wkd_det.runtime.state import random_state, set_random_state
 
 LAYERS = ('penultimate', 'roi_feats', 'logits')
@@ -158,8 +158,7 @@ class RoIFeatureSource(FeatureSource):
         description: dict[str, Any] | None = None,
     ) -> None:
         check_booleans(background=background)
-        if layer not in LAYERS:
-            raise ValueError(f'layer must be one of {LAYERS}, got {layer!r}')
+        check_choice(LAYERS, layer=layer)
         self.stage = self._checked_stage(detector, stage)
         self._check_classes(detector, class_names, background)
         self.detector = detector.eval()

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from wkd_det.losses.base import Loss
 from wkd_det.ops.arithmetic import promote, without_autocast
 from wkd_det.ops.checks import (
+    check_choice,
     check_integers,
     check_maps,
     check_nonnegative,
@@ -100,8 +101,7 @@ def _check_options(ratio: float, unit: str) -> None:
     """
     if not is_number(ratio) or not 0 <= ratio <= 1:
         raise ValueError(f'ratio must lie in [0, 1], got {ratio!r}')
-    if unit not in UNITS:
-        raise ValueError(f'unit must be one of {UNITS}, got {unit!r}')
+    check_choice(UNITS, unit=unit)
 
 
 class MGDLoss(Loss):

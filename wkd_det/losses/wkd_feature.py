@@ -13,6 +13,7 @@ from wkd_det.ops import cell_distances
 from wkd_det.ops.arithmetic import promote, weighted_mean, without_autocast
 from wkd_det.ops.checks import (
     check_booleans,
+    check_choice,
     check_integers,
     check_maps,
     check_nonnegative,
@@ -193,8 +194,7 @@ def wkd_feature_loss(
         >>> wkd_feature_loss(student, student + 2, mean_cov_ratio=0.5)  # 0.5 * 3 channels * 2^2
         tensor(6.)
     """
-    if covariance not in COVARIANCES:
-        raise ValueError(f'covariance must be one of {COVARIANCES}, got {covariance!r}')
+    check_choice(COVARIANCES, covariance=covariance)
     return feature_distribution_loss(
         student,
         teacher,

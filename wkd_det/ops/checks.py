@@ -100,6 +100,22 @@ def check_booleans(**values: Any) -> None:
             raise ValueError(f'{name} must be True or False, got {value!r}')
 
 
+def check_choice(valid: Iterable[Any], /, **values: Any) -> None:
+    """Raise if a value is none of the valid ones.
+
+    Raises:
+        ValueError: With the name of the first such value.
+
+    >>> check_choice(('raise', 'skip'), on_non_finite='warn')
+    Traceback (most recent call last):
+    ValueError: on_non_finite must be one of ('raise', 'skip'), got 'warn'
+    """
+    choices = tuple(valid)
+    for name, value in values.items():
+        if value not in choices:
+            raise ValueError(f'{name} must be one of {choices}, got {value!r}')
+
+
 def plain_number(value: Any) -> Any:
     """Return the number in a 0-dimensional tensor or array, and any other value as it is.
 
@@ -131,6 +147,14 @@ def are_names(value: Any) -> bool:
     """Whether a value is a list of strings, and no string itself."""
     is_list = isinstance(value, Sequence) and not isinstance(value, str)
     return is_list and all(isinstance(name, str) for name in value)
+
+
+def are_indices(value: Any) -> bool:
+    """Whether a value is a non-empty list of different integers from 0 on."""
+    is_list = isinstance(value, Sequence) and len(value) > 0
+    return (
+        is_list and all(is_integer(index, 0) for index in value) and len(set(value)) == len(value)
+    )
 
 
 def _number(name: str, value: Any) -> Real:

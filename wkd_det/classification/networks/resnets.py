@@ -19,7 +19,7 @@ from wkd_det.classification.networks.layers import (
     linear_classifier,
     stage,
 )
-from wkd_det.ops.checks import check_booleans
+from wkd_det.ops.checks import check_booleans, check_choice
 
 
 class CifarResNet(nn.Module):
@@ -187,8 +187,7 @@ class WideResNet(nn.Module):
             raise ValueError(f'depth must be 6 n + 4 with n >= 1, got {depth}')
         if widen_factor < 1:
             raise ValueError(f'widen_factor must be at least 1, got {widen_factor}')
-        if stem_stride not in (1, 2):
-            raise ValueError(f'stem_stride must be 1 or 2, got {stem_stride}')
+        check_choice((1, 2), stem_stride=stem_stride)
         self.num_classes = num_classes
         width1, width2, width3 = (widen_factor * width for width in (16, 32, 64))
 

@@ -12,6 +12,7 @@ from wkd_det.classification.networks.layers import (
     init_convolutions,
     linear_classifier,
 )
+from wkd_det.ops.checks import check_choice
 
 _CONVOLUTIONS_PER_BLOCK = {
     8: (1, 1, 1, 1, 1),
@@ -47,8 +48,7 @@ class VGG(nn.Module):
 
     def __init__(self, depth: int, num_classes: int = 100) -> None:
         super().__init__()
-        if depth not in _CONVOLUTIONS_PER_BLOCK:
-            raise ValueError(f'depth must be one of {tuple(_CONVOLUTIONS_PER_BLOCK)}, got {depth}')
+        check_choice(_CONVOLUTIONS_PER_BLOCK, depth=depth)
         counts = _CONVOLUTIONS_PER_BLOCK[depth]
 
         self.block0 = _block(3, 64, counts[0])

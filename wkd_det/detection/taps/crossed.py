@@ -16,6 +16,7 @@ from wkd_det.detection.taps.rois import RoIHeadTap, RoILogitsTap, RoIOffsetsTap
 from wkd_det.detection.teacher_view import DetectorTeacherView
 from wkd_det.distillation.tap import Binding, Slot
 from wkd_det.distillation.view import View
+from wkd_det.ops.checks import check_choice
 
 
 class CrossedTap(RoIHeadTap):
@@ -38,8 +39,7 @@ class CrossedTap(RoIHeadTap):
 
     def __init__(self, *, head: str, **options: Any) -> None:
         super().__init__(**options)
-        if head not in ('teacher', 'student'):
-            raise ValueError(f"head must be 'teacher' or 'student', got {head!r}")
+        check_choice(('teacher', 'student'), head=head)
         self.head = head
 
     def bind(self, student: nn.Module, teacher: Mapping[str, Any]) -> Binding:

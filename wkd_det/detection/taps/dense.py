@@ -22,7 +22,7 @@ from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.teacher_view import DetectorTeacherView
 from wkd_det.distillation.tap import Binding, Tap
 from wkd_det.distillation.view import Pair
-from wkd_det.ops.checks import is_integer
+from wkd_det.ops.checks import check_choice, is_integer
 from wkd_det.ops.processes import mean_of_processes
 
 PLACES = ('all', 'positives', 'top')
@@ -57,13 +57,9 @@ class DenseTap(Tap):
     teacher_modules: tuple[str, ...] = (HEAD,)
 
     def __init__(self, *, places: str, top: int | None, weigh_by: str | None, average: str) -> None:
-        for name, value, valid in (
-            ('places', places, PLACES),
-            ('weigh_by', weigh_by, WEIGHTS),
-            ('average', average, AVERAGES),
-        ):
-            if value not in valid:
-                raise ValueError(f'{name} must be one of {valid}, got {value!r}')
+        check_choice(PLACES, places=places)
+        check_choice(WEIGHTS, weigh_by=weigh_by)
+        check_choice(AVERAGES, average=average)
         if (places == 'top') != (top is not None) or not (top is None or is_integer(top, 1)):
             raise ValueError(
                 f"top must be a number of places with places='top' and None otherwise, got {top!r} "

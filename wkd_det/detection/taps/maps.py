@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from wkd_det.connectors import Connector
 from wkd_det.distillation.tap import Binding, Slot, Tap, cut_pair
 from wkd_det.distillation.view import Pair, StudentView, TeacherView
-from wkd_det.ops.checks import check_weights, is_integer
+from wkd_det.ops.checks import are_indices, check_weights
 
 
 class MapTap(Tap):
@@ -42,7 +42,7 @@ class MapTap(Tap):
         level_weights: Sequence[float] | None = None,
     ) -> None:
         for name, value in dict(levels=levels, teacher_levels=teacher_levels).items():
-            if value is not None and not _are_indices(value):
+            if value is not None and not are_indices(value):
                 raise ValueError(
                     f'{name} must be a non-empty list of different indices from 0 on, got {value!r}'
                 )
@@ -150,15 +150,6 @@ class BackboneTap(MapTap):
 def _spans_levels(connectors: Sequence[Connector]) -> bool:
     """Whether one connector stands for all levels."""
     return len(connectors) > 0 and connectors[0].spans_levels
-
-
-def _are_indices(levels: Any) -> bool:
-    return (
-        isinstance(levels, Sequence)
-        and len(levels) > 0
-        and all(is_integer(level, 0) for level in levels)
-        and len(set(levels)) == len(levels)
-    )
 
 
 class PyramidTap(NeckTap):

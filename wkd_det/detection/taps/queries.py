@@ -23,7 +23,7 @@ from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.teacher_view import DetectorTeacherView
 from wkd_det.distillation.tap import Binding, Tap
 from wkd_det.distillation.view import Pair
-from wkd_det.ops.checks import check_weights, is_integer
+from wkd_det.ops.checks import are_indices, check_choice, check_weights, is_integer
 from wkd_det.ops.processes import mean_of_processes
 
 PAIRINGS = ('targets', 'teacher')
@@ -75,12 +75,8 @@ class QueryTap(Tap):
         layer_weights: Sequence[float] | None = None,
         weigh_by: str | None = None,
     ) -> None:
-        for name, value, valid in (
-            ('pair_by', pair_by, PAIRINGS),
-            ('weigh_by', weigh_by, WEIGHTS),
-        ):
-            if value not in valid:
-                raise ValueError(f'{name} must be one of {valid}, got {value!r}')
+        check_choice(PAIRINGS, pair_by=pair_by)
+        check_choice(WEIGHTS, weigh_by=weigh_by)
         if (pair_by == 'teacher') != (top is not None) or not (top is None or is_integer(top, 1)):
             raise ValueError(
                 f"top must be a number of queries with pair_by='teacher' and None otherwise, got "
@@ -230,14 +226,7 @@ class QueryBoxesTap(QueryTap):
 
 
 def _is_choice(value: Any) -> bool:
-    if isinstance(value, str):
-        return value in ('last', 'all')
-    return (
-        isinstance(value, Sequence)
-        and len(value) > 0
-        and all(is_integer(index, 0) for index in value)
-        and len(set(value)) == len(value)
-    )
+    return value in ('last', 'all') if isinstance(value, str) else are_indices(value)
 
 
 def _indices(name: str, choice: str | Sequence[int], count: int, owner: str) -> list[int]:

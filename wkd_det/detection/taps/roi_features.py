@@ -17,7 +17,7 @@ from wkd_det.detection.taps.rois import RoITap
 from wkd_det.detection.teacher_view import DetectorTeacherView
 from wkd_det.distillation.tap import Binding, Slot
 from wkd_det.distillation.view import Pair
-from wkd_det.ops.checks import check_integers
+from wkd_det.ops.checks import check_choice, check_integers
 
 
 class RoIPooler:
@@ -101,8 +101,7 @@ class RoIFeatsTap(RoITap):
         )
         if roi_size is not None:
             check_integers(roi_size=roi_size)
-        if connector_at not in ('map', 'roi'):
-            raise ValueError(f"connector_at must be 'map' or 'roi', got {connector_at!r}")
+        check_choice(('map', 'roi'), connector_at=connector_at)
         self.roi_size = roi_size
         self.connector_at = connector_at
         self.poolers: list[RoIPooler] = []

@@ -24,7 +24,7 @@ from wkd_det.detection.student_view import DetectorStudentView
 from wkd_det.detection.teacher_view import DetectorTeacherView
 from wkd_det.distillation.tap import Binding, Tap
 from wkd_det.distillation.view import Pair
-from wkd_det.ops.checks import check_booleans, check_weights, is_integer
+from wkd_det.ops.checks import check_booleans, check_choice, check_weights, is_integer
 
 
 class RoITap(Tap):
@@ -50,8 +50,7 @@ class RoITap(Tap):
         teacher_stage: int | Sequence[int] | None,
         stage_weights: Sequence[float] | None,
     ) -> None:
-        if rois not in ('all', 'foreground'):
-            raise ValueError(f"rois must be 'all' or 'foreground', got {rois!r}")
+        check_choice(('all', 'foreground'), rois=rois)
         for name, value in dict(stage=stage, teacher_stage=teacher_stage).items():
             if value is not None and not _is_choice(value):
                 raise ValueError(f'{name} must be an index or a list of indices, got {value!r}')
