@@ -86,6 +86,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             parser.error(f'--{name} must be at least 1, got {value}')
+    if arguments.report_only and (arguments.rerun_changed or arguments.retry_failed):
+        parser.error('--report-only trains nothing: leave out --rerun-changed and --retry-failed')
     try:
         arguments.shard = read_shard(arguments.shard)
     except ValueError as error:

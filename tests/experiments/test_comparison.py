@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 import threading
 from pathlib import Path
@@ -170,12 +171,73 @@ def test_a_weight_that_breaks_training_has_lost_until_it_is_tried_again(tmp_path
     study_of(path).run()
     failed = tmp_path / 'results/spec/search/a/x100_seed_101.json'
     assert read_json(failed)['failed'] == 'FloatingPointError: the loss is inf'
-    assert '100: failed' in (tmp_path / 'work/spec/table.md').read_text()
+    table = (tmp_path / 'work/spec/table.md').read_text()
+    assert '100: failed' in table
+    assert '- `search/a/x100_seed_101`: FloatingPointError: the loss is inf\n' in table
     made = failed.stat().st_mtime_ns
     study_of(path).run()
     assert failed.stat().st_mtime_ns == made
     study_of(path, retry=True).run()
     assert failed.stat().st_mtime_ns > made
+
+
+def test_only_failures_of_the_wanted_methods_are_tried_again(tmp_path):
+    stages = [dict(keys='weight', factors=[0.1, 1, 100])]
+    config = write_fake(tmp_path)
+    methods = {name: dict(config=config, weight='model.weight') for name in ('a', 'b')}
+    path = write_spec(
+        tmp_path, methods=methods, references=None, search=dict(seeds=[101], stages=stages)
+    )
+    study_of(path).run()
+    failed = {name: tmp_path / f'results/spec/search/{name}/x100_seed_101.json' for name in methods}
+    made = {name: file.stat().st_mtime_ns for name, file in failed.items()}
+    study_of(path, retry=True, only=['b']).run()
+    assert failed['a'].stat().st_mtime_ns == made['a']
+    assert failed['b'].stat().st_mtime_ns > made['b']
+
+
+def test_who_waits_for_others_does_not_wait_for_what_has_failed_here(tmp_path):
+    """Nobody else is at work, and the choice can never be made."""
+    stages = [dict(keys='weight', factors=[0.1, 1, 1000])]
+    methods = dict(a=dict(config=write_fake(tmp_path), weight='model.weight'))
+    path = write_spec(
+        tmp_path, methods=methods, references=None, search=dict(seeds=[101], stages=stages)
+    )
+    with pytest.raises(RunError, match='^1 runs have failed, see above'):
+        study_of(path, waits=True).run()
+    assert not (tmp_path / 'results/spec/search/a/x1000_seed_101.json').exists()
+
+
+def test_a_search_that_another_study_has_not_ended(tmp_path):
+    write_spec(tmp_path, 'first', search=fake_search())
+    path = write_spec(tmp_path, 'second', search=dict(of='first.py'))
+    message = (
+        f'6 runs of the search of {tmp_path}/first.py are missing, which gives the factors: '
+        'run that first'
+    )
+    with pytest.raises(RunError, match=f'^{re.escape(message)}$'):
+        study_of(path).run()
+    study_of(tmp_path / 'first.py').run()
+    assert study_of(path).run() == []
+
+
+def test_changed_records_of_other_methods_stay(tmp_path):
+    def spec(quality):
+        methods = {
+            name: dict(config=write_fake(tmp_path, name), overrides={'model.quality': quality})
+            for name in ('plain', 'wkd')
+        }
+        return write_spec(tmp_path, methods=methods)
+
+    study_of(spec(0.5)).run()
+    results = tmp_path / 'results/spec/final'
+    plain = (results / 'plain/seed_1.json').read_bytes()
+    study_of(spec(0.7), discard=True, only=['wkd']).run()
+    assert (results / 'plain/seed_1.json').read_bytes() == plain
+    assert read_json(results / 'wkd/seed_1.json')['metrics']['fake/score'] > 0.7
+    assert '| plain | 0 of 2 | missing |' in (tmp_path / 'work/spec/table.md').read_text()
+    study_of(spec(0.7), discard=True).run()
+    assert read_json(results / 'plain/seed_1.json')['metrics']['fake/score'] > 0.7
 
 
 def test_another_config_is_refused_until_it_is_asked_for(tmp_path):
@@ -257,6 +319,22 @@ def test_what_a_command_makes_is_made_again_when_it_is_outdated(tmp_path):
     assert is_made(entry)
     os.utime(made, (0, 0))
     assert not is_made(entry)
+
+
+def test_two_processes_do_not_make_the_same(tmp_path, capsys):
+    made = tmp_path / 'made'
+    entry = dict(
+        name='data',
+        command=['python', '-c', f'open({str(made)!r}, "w")'],
+        makes=str(made),
+    )
+    path = write_spec(tmp_path, prepare=[entry])
+    with locked(made):
+        assert study_of(path).run() == ['prepare/data']
+    assert not made.exists()
+    assert f'another process is at work on {made}' in capsys.readouterr().out
+    assert study_of(path).run() == []
+    assert made.exists()
 
 
 def with_teacher(folder, **options):

@@ -103,6 +103,8 @@ def test_gain_over_length_joins_studies(tmp_path, drawn):
     np.testing.assert_allclose(bars.get_segments()[0], [[2, difference.low], [2, difference.high]])
     assert axis.get_ylabel() == 'fake/score minus plain'
     gain_over_length([long], tmp_path / 'none.png')
+    later = Study(read_spec(write_spec(tmp_path, 'later', length=16)))
+    gain_over_length([long, later], tmp_path / 'none.png')
     assert 'none.png' not in drawn
 
 
@@ -149,7 +151,7 @@ def test_calibration_mistakes_and_confusions(tmp_path, drawn):
     (axis,) = drawn['mistakes.png'].axes
     assert [[bar.get_width() for bar in one] for one in axis.containers] == [[20, 8], [5, 5]]
     assert [bar.get_x() for bar in axis.containers[1]] == [20, 8]
-    confusions(study.spec, results, tmp_path / 'confusion.png')
+    confusions(study, results, tmp_path / 'confusion.png')
     axis = drawn['confusion.png'].axes[0]
     np.testing.assert_array_equal(axis.images[0].get_array(), [[0, -1], [3, 0]])
     assert [label.get_text() for label in axis.get_xticklabels()] == ['ant', 'bee']
@@ -160,7 +162,7 @@ def test_without_such_results_there_is_no_figure(tmp_path, drawn):
     study, results = studied(tmp_path)
     calibration_curves(study.spec, results, tmp_path / 'calibration.png')
     kinds_of_mistakes(study.spec, results, tmp_path / 'mistakes.png')
-    confusions(study.spec, results, tmp_path / 'confusion.png')
+    confusions(study, results, tmp_path / 'confusion.png')
     assert drawn == {}
 
 

@@ -27,7 +27,8 @@ SEEDS = [1, 2, 3, 4]
 
 def judged(folder, claims, values, **options):
     path = write_spec(folder, seeds=SEEDS, hypotheses=claims, **options)
-    return verdicts(write_records(path, values))
+    study = write_records(path, values)
+    return verdicts(study, study.results())
 
 
 def test_supported_and_refuted_are_two_sides(tmp_path):
@@ -82,7 +83,7 @@ def test_lower_may_be_better_and_a_margin_makes_it_no_worse(tmp_path):
             (key,) = (one for *_, one in study.finals() if (one.method, one.seed) == (name, seed))
             metrics = {'fake/score': score, 'fake/loss': 1 - score}
             write_record(study.path(key), record(study.spec, key, score, metrics=metrics))
-    lower, no_worse, worse = verdicts(study)
+    lower, no_worse, worse = verdicts(study, study.results())
     assert lower.difference.value == pytest.approx(-0.10125)
     assert [one.outcome for one in (lower, no_worse, worse)] == [SUPPORTED, SUPPORTED, REFUTED]
 
@@ -116,7 +117,7 @@ def test_the_rival_is_the_best_of_the_search(tmp_path):
     )
     study = Study(read_spec(path))
     assert best_rival(study, ('a', 'b')) is None
-    (one,) = verdicts(study)
+    (one,) = verdicts(study, study.results())
     assert (one.rival, one.outcome) == (None, INCOMPLETE)
     while keys := [key for key in study.pending() if key.stage == SEARCH]:
         for key in keys:
@@ -125,7 +126,8 @@ def test_the_rival_is_the_best_of_the_search(tmp_path):
     assert best_rival(study, ('a', 'b')) == 'b'
     # What the final runs say does not matter for the choice.
     write_records(path, dict(a={1: 9.0, 2: 9.0}, b={1: 1.0, 2: 1.0}, c={1: 2.0, 2: 2.5}))
-    (one,) = verdicts(Study(study.spec))
+    study = Study(study.spec)
+    (one,) = verdicts(study, study.results())
     assert (one.rival, one.difference.value) == ('B', 1.25)
     assert best_rival(study, ('a',)) == 'a'
 

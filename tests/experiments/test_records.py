@@ -32,17 +32,31 @@ def test_a_record_has_one_line_a_key_and_strict_json(tmp_path):
     assert path.read_text() == (
         '{\n "metrics": {"a/b":0.5,"a/c":null},\n "curve": [[1,0.25],[2,0.5]],\n "seed": 1\n}\n'
     )
-    assert read_record(path) == json.loads(path.read_text())
+    assert json.loads(path.read_text())['metrics'] == {'a/b': 0.5, 'a/c': None}
 
 
 @pytest.mark.parametrize(
     ('text', 'message'),
-    [('{"me', 'is no record: Unterm'), ('[]', 'is no record: it lacks metrics$'), ('{}', 'lacks')],
+    [
+        ('{"me', 'is no record: Unterm'),
+        ('[]', 'is no record: it holds a list$'),
+        ('{}', 'is no record: it lacks commit$'),
+    ],
 )
 def test_what_is_no_record(tmp_path, text, message):
     path = tmp_path / 'a.json'
     path.write_text(text)
     with pytest.raises(ValueError, match=f'^{re.escape(str(path))} .*{message}'):
+        read_record(path)
+
+
+def test_what_a_report_reads_must_be_there(tmp_path):
+    whole = dict.fromkeys(['commit', 'cpu_seconds', 'extra', 'files', 'machine', 'versions'])
+    path = tmp_path / 'a.json'
+    write_record(path, dict(whole, metrics={}, failed='the loss is inf'))
+    assert read_record(path)['failed'] == 'the loss is inf'
+    write_record(path, dict(whole, metrics={'a/b': 1}))
+    with pytest.raises(ValueError, match='is no record: it lacks curve$'):
         read_record(path)
 
 

@@ -116,7 +116,8 @@ def test_hypotheses_in_words(tmp_path):
         for name in ('plain', 'wkd', 'third')
     }
     path = write_spec(tmp_path, methods=methods, hypotheses=claims)
-    lines = claims_table(verdicts(write_records(path, VALUES))).splitlines()
+    study = write_records(path, VALUES)
+    lines = claims_table(verdicts(study, study.results())).splitlines()
     # p of the differences 0.10 and 0.12: t is 11 and 61, with one degree of freedom.
     p = [2 * (0.5 - math.atan(t) / math.pi) for t in (11, 61)]
     assert lines[2] == (
@@ -149,7 +150,7 @@ def test_the_search_is_in_the_record(tmp_path):
         lambda key: None if key.point[0] < 1 else key.point[0] - key.point[1] ** 2,
         widen=1,
     )
-    lines = search_table(study).splitlines()
+    lines = search_table(study, study.records()).splitlines()
     assert lines[2] == (
         '| plain | 1) 0.5: failed, 1: 0.0000, 2: 1.0000, **4: 3.0000** (**at the edge** of the '
         'widened grid)<br>2) **0.25: 3.9375**, 0.5: 3.7500, 1: 3.0000, 2: 0.0000 (**at the edge** '
@@ -168,14 +169,14 @@ def test_a_check_that_ends_before_its_best_is_inside(tmp_path):
     assert (
         '<br>check: x1 x0.5: 0.5000, x1 x1: 1.0000: another winner (**its best has a neighbour '
         'left**) |'
-    ) in search_table(study).splitlines()[2]
+    ) in search_table(study, study.records()).splitlines()[2]
 
 
 def test_a_search_that_is_not_complete(tmp_path):
     study = Study(read_spec(write_spec(tmp_path, search=fake_search())))
     for key in study.pending()[:1]:
         write_record(study.path(key), record(study.spec, key, 0.5))
-    assert search_table(study).splitlines()[2] == '| plain |  | not yet |'
+    assert search_table(study, study.records()).splitlines()[2] == '| plain |  | not yet |'
     text = write_report(study, tmp_path / 'out')
     assert (
         '**Missing**: 4 of 4 runs of the table, and 5 runs of searches that are under way' in text
@@ -186,7 +187,8 @@ def test_a_search_that_is_not_complete(tmp_path):
 def test_factors_of_others_are_said_to_be_theirs(tmp_path):
     searched(tmp_path, lambda key: -abs(math.log(key.point[0] * key.point[1])))
     path = write_spec(tmp_path, 'second', search=dict(of='spec.py'))
-    lines = search_table(Study(read_spec(path))).splitlines()
+    study = Study(read_spec(path))
+    lines = search_table(study, study.records()).splitlines()
     assert lines[2] == '| plain | as plain | x1 x1 |'
 
 

@@ -184,6 +184,22 @@ def test_a_training_that_breaks_down(tmp_path):
     assert (record['failed'], record['metrics']) == ('FloatingPointError: the loss is inf', {})
 
 
+@pytest.mark.parametrize(
+    ('weight', 'record'),
+    [(500.0, 'ValueError: cost matrix is infeasible'), (1000.0, None)],
+)
+def test_an_error_is_a_breakdown_only_if_the_losses_were_not_finite(tmp_path, weight, record):
+    """Of 500 the loss becomes nan before the error; of 1000 the disk is full."""
+    run = fake_run(tmp_path, changes={'model.weight': weight}, may_fail=True)
+    if record is None:
+        with pytest.raises(RunError, match='OSError: no space left on device$'):
+            trained(run)
+        assert not run.is_finished
+    else:
+        trained(run)
+        assert run.record()['failed'] == record
+
+
 def test_a_killed_training_has_not_failed(tmp_path):
     run = run_in(tmp_path, may_fail=True)
     with pytest.raises(RunError):

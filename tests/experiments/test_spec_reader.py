@@ -49,6 +49,39 @@ def test_spec_is_read(tmp_path):
     assert spec.method('wkd').like == 'wkd'
 
 
+@pytest.mark.parametrize(
+    ('name', 'text', 'message'),
+    [
+        ('a.py', 'seeds = [1', 'a.py is no spec: '),
+        ('a.py', 'seeds = some', "a.py is no spec: name 'some' is not defined"),
+        ('a.md', '# A', 'a.md is no spec: Only py/yml/yaml/json type are supported now!'),
+    ],
+)
+def test_what_is_no_spec(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_spec(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match='^there is no spec .*b.py'):
+        read_spec(tmp_path / 'b.py')
+
+
+@pytest.mark.parametrize(
+    ('changes', 'error', 'message'),
+    [
+        (dict(overrides=['a']), TypeError, r"^overrides must be a dict, got \['a'\]$"),
+        (
+            dict(search=fake_search(widen=None)),
+            ValueError,
+            '^search.widen must be a whole number of at least 0, got None$',
+        ),
+        (dict(search=fake_search(overrides=3)), TypeError, '^search.overrides must be a dict'),
+    ],
+)
+def test_values_of_the_wrong_kind(tmp_path, changes, error, message):
+    with pytest.raises(error, match=message):
+        read_spec(write_spec(tmp_path, **changes))
+
+
 def test_a_method_may_have_stages_seeds_and_length_of_its_own(tmp_path):
     stages = [dict(keys='weight', factors=[1, 10, 100]), dict(keys=['model.a'], factors=[1, 2, 4])]
     methods = two(tmp_path, weight=['model.weight', 'model.b'], stages=stages, seeds=[2], length=7)

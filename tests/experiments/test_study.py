@@ -201,8 +201,36 @@ def test_a_record_of_another_spec_is_refused_or_removed(tmp_path, changes, named
     message = f'{path} is the record of a run of other {named}'
     with pytest.raises(ChangedError, match=f'^{re.escape(message)}$'):
         Study(spec).pending()
-    assert len(Study(spec, discard=True).pending()) == 4
+    study = Study(spec, discard=True)
+    assert len(study.pending()) == 4
+    assert path.exists()  # until that run begins
+    study.remove_changed(Key(FINAL, 'plain', (), 1))
     assert not path.exists()
+
+
+def test_a_record_that_counts_is_not_removed(tmp_path):
+    study = write_records(write_spec(tmp_path), dict(plain={1: 0.5}))
+    study.discard = True
+    key = Key(FINAL, 'plain', (), 1)
+    study.remove_changed(key)
+    assert study.record(key) is not None
+
+
+def test_a_metric_that_records_do_not_have(tmp_path):
+    write_records(write_spec(tmp_path), dict(plain={1: 0.5}))
+    study = Study(read_spec(write_spec(tmp_path, metric='fake/scroe')))
+    message = "final/plain/seed_1.json has no fake/scroe; it has ['fake/score']"
+    with pytest.raises(ValueError, match=f'{re.escape(message)}$'):
+        study.results()
+
+
+def test_all_records_are_known_whatever_was_asked_before(tmp_path):
+    path = write_spec(tmp_path, search=fake_search(), references=None)
+    answer(Study(read_spec(path)), at_one)
+    study = Study(read_spec(path))
+    assert study.seen() == {}
+    assert {key.stage for key in study.records()} == {SEARCH}
+    assert len(study.records()) == 10
 
 
 def test_a_record_of_other_factors_is_refused(tmp_path):

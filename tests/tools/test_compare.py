@@ -172,6 +172,13 @@ def test_wrong_shards(shard, capsys):
     assert '--shard: a shard must be I/N with 1 <= I <= N' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('flag', ['--rerun-changed', '--retry-failed'])
+def test_a_report_removes_nothing(flag, capsys):
+    with pytest.raises(SystemExit):
+        main(['spec.py', '--report-only', flag])
+    assert '--report-only trains nothing: leave out' in capsys.readouterr().err
+
+
 def test_unknown_methods(compared, capsys):
     spec, *_ = compared
     message = refused(capsys, spec, '--only', 'plain', 'kd')

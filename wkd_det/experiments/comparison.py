@@ -18,9 +18,9 @@ from wkd_det.experiments.records import read_record
 from wkd_det.experiments.report import write_report
 from wkd_det.experiments.revision import check_revision
 from wkd_det.experiments.run import RunError, TrainingRun
-from wkd_det.experiments.shards import WHOLE, LockedError, Shard
+from wkd_det.experiments.shards import WHOLE, LockedError, Shard, locked
 from wkd_det.experiments.spec import Preparation, Spec
-from wkd_det.experiments.study import Study
+from wkd_det.experiments.study import CHECK, SEARCH, Study
 
 
 class Comparison:
@@ -60,6 +60,7 @@ class Comparison:
         self.shard = shard
         self.waits = waits
         self.retry = retry
+        self.only = only
         self.output = output or spec.work_dir
         self.study = Study(spec, discard=discard)
         self.plan = Plan(spec, tools=tools, threads=threads, keep_checkpoints=keep_checkpoints)
@@ -83,7 +84,8 @@ class Comparison:
             ChangedError: If a record or a folder is of another run, or code or data change
                 meanwhile.
             RevisionError: If the study names a commit, and the code here is not that.
-            RunError: If a preparation or a run fails.
+            RunError: If a preparation or a run fails, or the search of another study, whose
+                factors are wanted, is not complete.
             ValueError: If a key that the search scales is no number in a config.
         """
         self._check_code()
@@ -99,6 +101,12 @@ class Comparison:
             self.report()
         if failures:
             raise RunError(f'{len(failures)} runs have failed, see above; the table lacks them')
+        borrowed = self.study.borrowed(self.only)
+        if borrowed:
+            raise RunError(
+                f'{len(borrowed)} runs of the search of {self.study.lender.spec.path} are missing, '
+                f'which gives the factors: run that first'
+            )
         return missing
 
     def report(self) -> None:
@@ -117,25 +125,31 @@ class Comparison:
             check_revision(self.tools.parent, self.spec.commit)
 
     def _forget_failures(self) -> None:
-        for path in self.spec.records.glob('*/*/*.json'):
-            if 'failed' in read_record(path):
-                path.unlink()
+        """Remove the failed runs of the searches that are done here."""
+        root = self.spec.records
+        for method in self.study.searched(self.only):
+            for stage in (SEARCH, CHECK):
+                for path in root.glob(f'{stage}/{method.name}/*.json'):
+                    name = path.relative_to(root).with_suffix('').as_posix()
+                    if self.shard.owns(name) and 'failed' in read_record(path):
+                        path.unlink()
 
     def _prepared(self, entry: Preparation) -> bool:
         """Do what comes first; return whether it is done, or left to others."""
-        if entry.config is None:
-            make(entry)
-            return True
         waited = False
         while True:
-            if self._is_kept(entry):
-                say(f'{entry.name}: {entry.keep} is there')
+            there = _made(entry)
+            if there is not None:
+                say(f'{entry.name}: {there} is there')
                 return True
             try:
                 # Machines without a common disk must not train a teacher each.
                 if entry.keep is not None and self.shard.index > 1:
                     raise LockedError(f'{entry.keep} is missing, which shard 1 makes')
-                self._train(entry)
+                if entry.config is None:
+                    make(entry)
+                else:
+                    self._train(entry)
                 return True
             except LockedError as error:
                 if not self.waits:
@@ -145,10 +159,6 @@ class Comparison:
                     say(f'{entry.name}: {error}; waiting')
                 waited = True
                 time.sleep(POLL)
-
-    @staticmethod
-    def _is_kept(entry: Preparation) -> bool:
-        return entry.keep is not None and Path(entry.keep).is_file()
 
     def _train(self, entry: Preparation) -> None:
         run = self.plan.preparation(entry)
@@ -177,21 +187,20 @@ def _say_progress(run: TrainingRun, progress: Progress) -> None:
 
 
 def make(entry: Preparation) -> None:
-    """Run a command of ``prepare``, unless what it makes is there.
+    """Run a command of ``prepare``.
 
     Raises:
-        RunError: If it fails, or does not make it.
+        LockedError: If another process runs it.
+        RunError: If it fails, or does not make what the entry says.
     """
-    if is_made(entry):
-        say(f'{entry.name}: {entry.makes} is there')
+    if entry.makes is None:
+        _run(entry)
         return
-    words = [sys.executable if word == 'python' else word for word in entry.command]
-    say(f'{entry.name}: {shlex.join(entry.command)}')
-    code = subprocess.run(words, check=False).returncode
-    if code != 0:
-        raise RunError(f'{entry.name} failed with exit code {code}')
-    if entry.makes is not None and not Path(entry.makes).exists():
-        raise RunError(f'{entry.name} did not make {entry.makes}')
+    with locked(Path(entry.makes)) as lock:
+        if not is_made(entry):  # else another process has ended meanwhile
+            _run(entry, lock)
+            if not Path(entry.makes).exists():
+                raise RunError(f'{entry.name} did not make {entry.makes}')
 
 
 def is_made(entry: Preparation) -> bool:
@@ -202,3 +211,19 @@ def is_made(entry: Preparation) -> bool:
     return all(
         not Path(path).exists() or Path(path).stat().st_mtime <= made for path in entry.needs
     )
+
+
+def _made(entry: Preparation) -> str | None:
+    """Return what an entry makes if it is there."""
+    if entry.config is None:
+        return entry.makes if is_made(entry) else None
+    return entry.keep if entry.keep is not None and Path(entry.keep).is_file() else None
+
+
+def _run(entry: Preparation, *inherited: int) -> None:
+    """Run the command; the process inherits the descriptors, so one left behind keeps a lock."""
+    words = [sys.executable if word == 'python' else word for word in entry.command]
+    say(f'{entry.name}: {shlex.join(entry.command)}')
+    code = subprocess.run(words, check=False, pass_fds=inherited).returncode
+    if code != 0:
+        raise RunError(f'{entry.name} failed with exit code {code}')

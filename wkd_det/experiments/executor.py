@@ -79,7 +79,7 @@ class Executor:
 
         Returns:
             Names of the runs that are missing for lack of what others have to do; ``failures``
-            holds those that have failed here.
+            holds those that have failed here. What waits for those is in neither.
 
         Raises:
             ChangedError: If a record is of another run, or code or data change meanwhile; then no
@@ -116,12 +116,12 @@ class Executor:
         """Return the runs that are missing and neither at work nor failed here."""
         at_work = set(self._working.values())
         pending = self.study.pending(self.only)
-        unseen = [key for key in self.study.records() if key not in self._checked]
+        unseen = [key for key in self.study.seen() if key not in self._checked]
         for key in unseen:
             self.plan.run(key).check(discard=self.study.discard)
             self._checked.add(key)
         if unseen:
-            self.clock.learn(self.study.records().values())
+            self.clock.learn(self.study.seen().values())
             pending = self.study.pending(self.only)  # some may have been removed
         return [key for key in pending if key not in at_work and key.name not in self.failures]
 
@@ -130,6 +130,8 @@ class Executor:
 
     def _depends_on_others(self, pending: list[Key]) -> bool:
         """Whether runs are left for us that wait for others, or others are at work on ours."""
+        if not pending and not self.study.borrowed(self.only):
+            return False  # all that could be begun is done, or has failed here
         later = any(
             key.stage != FINAL or self.shard.owns(key.name) for key in self.study.later(self.only)
         )
@@ -139,6 +141,8 @@ class Executor:
         for key in keys:
             self.before()
             run = self.plan.run(key)
+            if self.study.discard:
+                self.study.remove_changed(key)
             run.check(discard=self.study.discard)
             self._working[pool.submit(self._train, run)] = key
 
@@ -176,7 +180,7 @@ class Executor:
         result = record.get('failed')
         if result is None:
             result = f'{self.study.spec.metric} {record["metrics"][self.study.spec.metric]:.4f}'
-        count = len(self.study.records())
+        count = len(self.study.seen())
         say(f'{self.plan.run(key).title}: {result}; {count} runs are finished')
 
     def _not_begun(self, keys: Sequence[Key]) -> list[tuple[str, float]]:

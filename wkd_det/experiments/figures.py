@@ -11,11 +11,11 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from wkd_det.experiments.hypotheses import best_rival, values_of
+from wkd_det.experiments.hypotheses import best_rival
 from wkd_det.experiments.spec import Method, Spec
-from wkd_det.experiments.statistics import paired_difference
-from wkd_det.experiments.study import Study
-from wkd_det.experiments.tables import Results, Row
+from wkd_det.experiments.statistics import Difference, paired_difference
+from wkd_det.experiments.study import Results, Study, values_of
+from wkd_det.experiments.tables import Row
 
 _LEAST_SHARE = 0.005  # of all images, in a bin of a calibration curve
 _BETTER, _WORSE, _UNDECIDED = (
@@ -93,29 +93,30 @@ def gain_over_length(studies: Sequence[Study], output: Path) -> None:
     Args:
         studies: The first one names methods, reference and metric; the others those of them that
             they have.
-        output: File of the figure. Without two lengths there is none.
+        output: File of the figure. Without a method that has been run at two lengths there is none.
     """
     main = studies[0].spec
     ordered = sorted(studies, key=lambda study: study.spec.length or 0)
     if len({study.spec.length for study in ordered}) < 2 or not main.references:
         return
     base = main.references[0]
+    found = [(study.spec.length, study.results()) for study in ordered]
+
+    def gain(method: Method, results: Results) -> Difference | None:
+        own, other = (values_of(results, name, main.metric) for name in (method.name, base))
+        return paired_difference(own, other)
+
+    drawn = []
+    for method in main.methods:
+        gains = [(length, gain(method, results)) for length, results in found]
+        gains = [(length, one) for length, one in gains if one is not None]
+        if len(gains) > 1 and method.name != base:
+            drawn.append((method, gains))
+    if not drawn:
+        return
     figure = Figure(figsize=(7.5, 4.5), layout='constrained')
     axis = figure.subplots()
     axis.axhline(0, color='gray', linewidth=1)
-    methods = [method for method in main.methods if method.name != base]
-    drawn = []
-    for method in methods:
-        gains = []
-        for study in ordered:
-            values, reference = (
-                values_of(study, name, main.metric) for name in (method.name, base)
-            )
-            difference = paired_difference(values, reference)
-            if difference is not None:
-                gains.append((study.spec.length, difference))
-        if len(gains) > 1:
-            drawn.append((method, gains))
     for index, ((method, gains), style) in enumerate(zip(drawn, _styles(len(drawn)))):
         # Beside each other, so that the intervals can be told apart.
         shift = 1.02 ** (index - (len(drawn) - 1) / 2)
@@ -140,8 +141,7 @@ def gain_over_length(studies: Sequence[Study], output: Path) -> None:
     axis.set_xlabel('length of training')
     axis.set_ylabel(f'{main.column.title} minus {main.method(base).title}')
     axis.grid(alpha=0.3)
-    if drawn:
-        axis.legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
+    axis.legend(fontsize=8, loc='center left', bbox_to_anchor=(1, 0.5), frameon=False)
     axis.set_title(f'{main.title}: gain over length, 95 % t intervals', fontsize=10)
     _save(figure, output)
 
@@ -246,7 +246,7 @@ def kinds_of_mistakes(spec: Spec, results: Results, output: Path) -> None:
     _save(figure, output)
 
 
-def confusions(spec: Spec, results: Results, output: Path) -> None:
+def confusions(study: Study, results: Results, output: Path) -> None:
     """Draw which classes one method confuses more or less often than another.
 
     It draws the result whose name ends with ``/confusion``, a square table of counts (rows: true
@@ -254,8 +254,8 @@ def confusions(spec: Spec, results: Results, output: Path) -> None:
     first hypothesis minus that of its rival; without hypotheses of the last method minus the
     first reference. Without the tables of both there is no figure.
     """
-    found = _ending(results, 'confusion')
-    pair = _compared_pair(spec, found)
+    spec, found = study.spec, _ending(results, 'confusion')
+    pair = _compared_pair(study, found)
     if pair is None:
         return
     means = [
@@ -279,10 +279,11 @@ def confusions(spec: Spec, results: Results, output: Path) -> None:
     _save(figure, output)
 
 
-def _compared_pair(spec: Spec, found: Mapping[str, Any]) -> tuple[Method, Method] | None:
+def _compared_pair(study: Study, found: Mapping[str, Any]) -> tuple[Method, Method] | None:
+    spec = study.spec
     own = [claim for claim in spec.hypotheses if claim.study is None]
     if own:
-        rival = best_rival(Study(spec), own[0].over)
+        rival = best_rival(study, own[0].over)
         names = [own[0].method, rival]
     else:
         names = [spec.methods[-1].name, *spec.references[:1]]

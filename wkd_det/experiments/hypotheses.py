@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wkd_det.experiments.spec import Hypothesis
 from wkd_det.experiments.spec_reader import read_spec
@@ -16,7 +16,7 @@ from wkd_det.experiments.statistics import (
     paired_difference,
     paired_gaps,
 )
-from wkd_det.experiments.study import Study
+from wkd_det.experiments.study import Results, Study, values_of
 
 ALPHA = 1 - CONFIDENCE
 
@@ -43,31 +43,25 @@ class Verdict:
     outcome: str
 
 
-def verdicts(study: Study) -> list[Verdict]:
+def verdicts(study: Study, results: Results) -> list[Verdict]:
     """Return the verdicts on all hypotheses of a spec, in its order.
 
     A hypothesis is *supported* if its adjusted p-value is below 0.05, *refuted* if the 95 %
     interval of the difference lies on the wrong side of the margin as a whole, *incomplete* as
     long as a seed is missing, and else *not supported*.
+
+    Args:
+        study: The study.
+        results: Those of :meth:`~wkd_det.experiments.study.Study.results`.
     """
-    compared = [_compared(study, claim) for claim in study.spec.hypotheses]
+    compared = [_compared(study, results, claim) for claim in study.spec.hypotheses]
     if not compared:
         return []
     adjusted = holm([1.0 if math.isnan(one.p) else one.p for one in compared])
     return [
-        Verdict(**{**vars(one), 'adjusted': value, 'outcome': _outcome(one, value)})
+        replace(one, adjusted=value, outcome=_outcome(one, value))
         for one, value in zip(compared, adjusted)
     ]
-
-
-def values_of(study: Study, method: str, key: str) -> dict[int, float]:
-    """Return a result of a method by seed, as far as there are records with it."""
-    found = {}
-    for seed, record in study.results().get(method, {}).items():
-        value = record['metrics'].get(key)
-        if value is not None:
-            found[seed] = value
-    return found
 
 
 def best_rival(study: Study, names: tuple[str, ...]) -> str | None:
@@ -85,17 +79,18 @@ def best_rival(study: Study, names: tuple[str, ...]) -> str | None:
     return max(scores, key=scores.__getitem__)
 
 
-def _compared(study: Study, claim: Hypothesis) -> Verdict:
+def _compared(study: Study, results: Results, claim: Hypothesis) -> Verdict:
     """Return a verdict without its correction."""
     if claim.study is not None:
         study = Study(read_spec(claim.study))
+        results = study.results()
     method = study.spec.method(claim.method)
     rival = best_rival(study, claim.over)
     if rival is None:
         return Verdict(claim, None, method.title, None, 0, math.nan, 1.0, INCOMPLETE)
     other = study.spec.method(rival)
     planned = len(set(method.seeds) & set(other.seeds))
-    own, theirs = (values_of(study, name, claim.column.key) for name in (claim.method, rival))
+    own, theirs = (values_of(results, name, claim.column.key) for name in (claim.method, rival))
     gaps = paired_gaps(own, theirs) * (1 if claim.column.higher else -1)
     p = p_value(gaps, claim.margin) if len(gaps) == planned > 1 else math.nan
     difference = paired_difference(own, theirs)

@@ -20,6 +20,8 @@ from wkd_det.runtime.machine import processor_name
 
 CURVE_POINTS = 50
 """Points of a curve that a record keeps at most."""
+_NEEDED = ('commit', 'cpu_seconds', 'extra', 'files', 'machine', 'metrics', 'versions')
+_NEEDED_OF_FINISHED = ('curve', 'losses', 'peak_memory', 'seconds_per_step')
 _DIGITS = 6  # of a number within a list, significant ones
 _SHORT = 12  # characters of a hash
 
@@ -43,8 +45,12 @@ def read_record(path: Path) -> dict[str, Any]:
         record = read_json(path)
     except ValueError as error:
         raise ValueError(f'{path} is no record: {error}') from None
-    if not isinstance(record, dict) or 'metrics' not in record:
-        raise ValueError(f'{path} is no record: it lacks metrics')
+    if not isinstance(record, dict):
+        raise ValueError(f'{path} is no record: it holds a {type(record).__name__}')
+    needed = _NEEDED if 'failed' in record else (*_NEEDED, *_NEEDED_OF_FINISHED)
+    for key in needed:
+        if key not in record:
+            raise ValueError(f'{path} is no record: it lacks {key}')
     return record
 
 

@@ -16,6 +16,7 @@ from wkd_det.experiments.spec_reader import read_spec
 from wkd_det.experiments.study import Key, Study, check_together
 from wkd_det.experiments.tables import (
     claims_table,
+    failures_list,
     machines_table,
     main_table,
     missing_list,
@@ -38,16 +39,15 @@ def write_report(study: Study, output: Path) -> str:
         RunError: If there are none.
     """
     spec = study.spec
-    missing = study.pending()
-    later = study.later()
     results = study.results()
     records = study.records()
+    missing, later = study.pending(), study.later()
     if not records:
         raise RunError(f'nothing to report: there is no record in {spec.records}')
     check_together(records)
     parts = [f'# {spec.title}', f'`python tools/compare.py {_shown(spec.path)} --report-only`']
     rows = summarise(study, results)
-    claims = verdicts(study)
+    claims = verdicts(study, results)
     if results:
         parts += [_how(study), main_table(spec, rows)]
     if any(row.exploratory for row in rows):
@@ -57,7 +57,8 @@ def write_report(study: Study, output: Path) -> str:
     if claims:
         parts += ['## Hypotheses', _how_tested(len(claims)), claims_table(claims)]
     if spec.search is not None:
-        parts += ['## Search', _how_searched(study), search_table(study)]
+        parts += ['## Search', _how_searched(study), search_table(study, records)]
+        parts += list(filter(None, [failures_list(records)]))
     parts += ['## Machines', machines_table(records)]
     text = '\n\n'.join(parts) + '\n'
     write_whole(output / 'table.md', text)
@@ -77,7 +78,7 @@ def _draw(study: Study, results: Any, rows: Any, output: Path) -> None:
         figures.gain_over_length([study, *others], output / 'gain.png')
     figures.calibration_curves(spec, results, output / 'calibration.png')
     figures.kinds_of_mistakes(spec, results, output / 'mistakes.png')
-    figures.confusions(spec, results, output / 'confusion.png')
+    figures.confusions(study, results, output / 'confusion.png')
 
 
 def csv_text(study: Study, records: Mapping[Key, Mapping[str, Any]]) -> str:

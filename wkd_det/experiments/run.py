@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import shutil
 import sys
 import threading
@@ -40,6 +42,8 @@ from wkd_det.runtime.files import read_json, write_json
 READING_CONFIGS = threading.RLock()
 """Held by whoever reads a config: mmengine looks up installed packages in an unsafe way."""
 
+_DIVERGED = re.compile(r'FloatingPointError|distillation term \S+ is (nan|-?inf|not finite)')
+"""What a training says whose losses are no longer finite."""
 _LOG_TAIL = 15  # lines of the log that a failure shows
 _SPENT = dict(starts=0, seconds=0.0, cpu_seconds=0.0, memory=0.0, is_open=False, is_known=True)
 
@@ -70,7 +74,7 @@ class TrainingRun:
         about: Further content of the record, by key.
         curves: Keys of the results whose course the record holds in addition to ``metric``.
         commit: Commit of the study; see :func:`~wkd_det.experiments.records.origin`.
-        may_fail: Keep a record of a training that has broken down: it has lost.
+        may_fail: Keep a record of a training whose losses were no longer finite: it has lost.
         keep_checkpoints: Leave the checkpoints when the run is finished.
         processes: Above 1, that many are started through torchrun.
         threads: Threads of each process; None leaves them as they are.
@@ -209,7 +213,7 @@ class TrainingRun:
                 self._open_folder()
             try:
                 record = self._trained(lambda *words: self._execute(words, report, group, lock))
-            except FailedError as error:
+            except DivergedError as error:
                 if not self.may_fail:
                     raise
                 record = dict(self._begun_record(), failed=str(error).splitlines()[-1], metrics={})
@@ -329,7 +333,7 @@ class TrainingRun:
                 environment[name] = str(self.threads)
         log = self._own / 'output.log'
         max_epochs = self.config.train_cfg.get('max_epochs')
-        has_trained = False
+        progress = None
         self._begin(is_training=arguments[0].endswith('train.py'))
         begin = time.monotonic()
         with log.open('a', encoding='utf-8') as file:
@@ -337,22 +341,24 @@ class TrainingRun:
             for line in process.stdout:
                 file.write(line)
                 file.flush()
-                progress = read_progress(line, max_epochs=max_epochs)
-                if progress is not None:
-                    has_trained = True
+                step = read_progress(line, max_epochs=max_epochs)
+                if step is not None:
+                    progress = step
                     report(progress)
             usage = group.wait(process)
         spent = self._spent()
         spent['is_open'] = False
         spent['seconds'] += time.monotonic() - begin
         spent['cpu_seconds'] += usage.cpu_seconds
-        if has_trained:
+        if progress is not None:
             spent['memory'] = max(spent['memory'], usage.memory)
         write_json(self._spent_file, spent)
         if process.returncode != 0:
             tail = '\n'.join(log.read_text(encoding='utf-8').splitlines()[-_LOG_TAIL:])
+            infinite = progress is not None and not math.isfinite(float(progress.loss))
             by_itself = process.returncode > 0  # not by a signal
-            raise (FailedError if by_itself else RunError)(
+            diverged = by_itself and (infinite or _DIVERGED.search(tail))
+            raise (DivergedError if diverged else RunError)(
                 f'{self.title} failed (all of it in {log}):\n{tail}'
             )
 
@@ -368,5 +374,5 @@ class TrainingRun:
         return read_validations(folder, 'iter').get(None, {})
 
 
-class FailedError(RunError):
-    """A training that has ended with an error of its own."""
+class DivergedError(RunError):
+    """A training whose losses were no longer finite."""

@@ -38,7 +38,7 @@ def read_spec(path: str | Path) -> Spec:
         KeyError, TypeError, ValueError: If a key is missing, unknown or has a wrong value.
     """
     path = Path(path)
-    content = read_config(path).to_dict()
+    content = _read(path)
     content = {key: value for key, value in content.items() if not key.startswith('_')}
     check_keys(str(path), content, _KEYS)
     values.needed(str(path), content, 'metric', 'seeds', 'methods')
@@ -63,7 +63,7 @@ def read_spec(path: str | Path) -> Spec:
         columns=columns,
         seeds=seeds,
         length=values.positive('length', content.get('length')),
-        overrides=content.get('overrides', {}),
+        overrides=values.mapping('overrides', content.get('overrides', {})),
         prepare=tuple(_preparation(entry) for entry in content.get('prepare', ())),
         references=references,
         methods=methods,
@@ -78,6 +78,15 @@ def read_spec(path: str | Path) -> Spec:
         ),
         processes=values.positive('processes', content.get('processes', 1)) or 1,
     )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f'there is no spec {path} (from {Path.cwd()})')
+    try:
+        return read_config(path).to_dict()
+    except (NameError, OSError, SyntaxError) as error:
+        raise ValueError(f'{path} is no spec: {error}') from None
 
 
 def _next_to(path: Path, where: str, name: str) -> Path:
@@ -120,7 +129,7 @@ def _search(path: Path, section: Any, final: Sequence[int]) -> Search | None:
     return Search(
         seeds=seeds,
         length=values.positive('search.length', section.get('length')),
-        overrides=section.get('overrides', {}),
+        overrides=values.mapping('search.overrides', section.get('overrides', {})),
         widen=values.at_least(0, 'search.widen', section.get('widen', 4)),
         check=check,
         of=None,
@@ -194,7 +203,7 @@ def _method(
         name=name,
         config=values.existing_config(f'{where}.config', section['config']),
         title=section.get('title', name),
-        overrides=section.get('overrides', {}),
+        overrides=values.mapping(f'{where}.overrides', section.get('overrides', {})),
         stages=tuple(Stage(_keys(where, keys, weight), factors) for keys, factors in stages),
         like=like,
         seeds=seeds,
@@ -331,7 +340,7 @@ def _preparation(entry: Any) -> Preparation:
         config=entry.get('config'),
         work_dir=entry.get('work_dir'),
         keep=entry.get('keep'),
-        overrides=entry.get('overrides', {}),
+        overrides=values.mapping(f'{where}: overrides', entry.get('overrides', {})),
     )
 
 

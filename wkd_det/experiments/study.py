@@ -18,6 +18,9 @@ from wkd_det.experiments.spec import Method, Spec
 
 SEARCH, CHECK, FINAL = 'search', 'check', 'final'
 
+Results = Mapping[str, Mapping[int, Mapping[str, Any]]]
+"""Records of the final runs by method and seed."""
+
 
 @dataclass(frozen=True)
 class Key:
@@ -66,7 +69,8 @@ class Study:
 
     Args:
         spec: The study.
-        discard: Remove records of other runs than the spec asks for instead of refusing them.
+        discard: Take records of other runs than the spec asks for as missing instead of refusing
+            them; :meth:`remove_changed` removes them.
     """
 
     def __init__(self, spec: Spec, *, discard: bool = False) -> None:
@@ -83,6 +87,7 @@ class Study:
 
         Raises:
             ChangedError: If it is of another run than the spec asks for.
+            ValueError: If it is no record, or lacks the metric of the study.
         """
         path = self.path(key)
         try:
@@ -98,12 +103,20 @@ class Study:
             found = {name: record.get(name) for name in expected}
             different = [name for name in differences(found, expected) if name != 'study']
             if different and self.discard:
-                path.unlink()
                 return None
             if different:
                 raise ChangedError(f'{path} is the record of a run of other {", ".join(different)}')
+            if 'failed' not in record and self.spec.metric not in record['metrics']:
+                raise ValueError(
+                    f'{path} has no {self.spec.metric}; it has {sorted(record["metrics"])}'
+                )
             self._read[key] = known = (changed, record)
         return known[1]
+
+    def remove_changed(self, key: Key) -> None:
+        """Remove the record of a run if it is of another one than the spec asks for."""
+        if self.path(key).is_file() and self.record(key) is None:
+            self.path(key).unlink(missing_ok=True)
 
     def choice(self, method: Method) -> Choice:
         """Return the factors of a method, as far as they are known.
@@ -111,8 +124,8 @@ class Study:
         Raises:
             ValueError: If all runs of a stage have failed.
         """
-        if method.like != method.name or self._lender is not None:
-            lender = self._lender or self
+        if method.like != method.name or self.lender is not None:
+            lender = self.lender or self
             return lender.choice(lender.spec.method(method.like))
         search = self.spec.search
         if search is None:
@@ -156,7 +169,7 @@ class Study:
             only: Names of the methods of which runs are wanted, with the searches that they
                 borrow; empty for all.
         """
-        searched = [key for method in self._searched(only) for key in self.choice(method).missing]
+        searched = [key for method in self.searched(only) for key in self.choice(method).missing]
         searched.sort(key=lambda key: key.seed)
         finals = [key for *_, key in self.finals(only) if key is not None and not self.record(key)]
         return searched + finals
@@ -170,7 +183,7 @@ class Study:
             only: As of :meth:`pending`.
         """
         found = []
-        for method in self._searched(only):
+        for method in self.searched(only):
             choice = self.choice(method)
             left = method.stages[len(choice.state.stages) + 1 :] if choice.missing else ()
             found += [
@@ -183,6 +196,22 @@ class Study:
             Key(FINAL, method.name, (), seed)
             for method, seed, key in self.finals(only)
             if key is None
+        ]
+
+    def borrowed(self, only: Collection[str] = ()) -> list[Key]:
+        """Return the missing runs of the study whose search gives the factors of this one.
+
+        Args:
+            only: As of :meth:`pending`.
+        """
+        if self.lender is None:
+            return []
+        names = {method.like for method in self._wanted(only)}
+        return [
+            key
+            for method in self.lender.spec.methods
+            if method.name in names
+            for key in self.lender.choice(method).missing
         ]
 
     def results(self) -> dict[str, dict[int, dict[str, Any]]]:
@@ -198,7 +227,12 @@ class Study:
         return found
 
     def records(self) -> dict[Key, dict[str, Any]]:
-        """Return all records of the study that have been read so far, by name."""
+        """Return all records of the study: of the table, and of the searches as far as they are."""
+        self.results()
+        return self.seen()
+
+    def seen(self) -> dict[Key, dict[str, Any]]:
+        """Return the records that have been read so far, by name."""
         read = sorted(self._read.items(), key=lambda item: item[0].name)
         return {key: record for key, (_, record) in read}
 
@@ -233,15 +267,19 @@ class Study:
         """Return the methods of these names, or all."""
         return [method for method in self.spec.methods if not only or method.name in only]
 
-    def _searched(self, only: Collection[str]) -> list[Method]:
-        """Return the methods of this study whose searches give factors to the wanted ones."""
-        if self._lender is not None:
+    def searched(self, only: Collection[str] = ()) -> list[Method]:
+        """Return the methods of this study whose searches give factors to the wanted ones.
+
+        Args:
+            only: As of :meth:`pending`.
+        """
+        if self.lender is not None:
             return []
         names = {method.like for method in self._wanted(only)}
         return [method for method in self.spec.methods if method.name in names]
 
     @cached_property
-    def _lender(self) -> Study | None:
+    def lender(self) -> Study | None:
         """The study whose choices are used, if it is another one."""
         search = self.spec.search
         return None if search is None or search.of is None else Study(search.of)
@@ -252,6 +290,12 @@ class Study:
             return None
         value = record['metrics'].get(self.spec.metric)
         return math.nan if value is None else value
+
+
+def values_of(results: Results, method: str, key: str) -> dict[int, float]:
+    """Return a result of a method by seed, as far as there are records with it."""
+    found = {seed: record['metrics'].get(key) for seed, record in results.get(method, {}).items()}
+    return {seed: value for seed, value in found.items() if value is not None}
 
 
 def about(spec: Spec, key: Key) -> dict[str, Any]:

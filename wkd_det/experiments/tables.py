@@ -13,12 +13,10 @@ from wkd_det.experiments.hypotheses import Verdict
 from wkd_det.experiments.search import StageResult, mean
 from wkd_det.experiments.spec import Column, Method, Spec
 from wkd_det.experiments.statistics import Difference, Mean, mean_of, paired_difference
-from wkd_det.experiments.study import Key, Study
-
-Results = Mapping[str, Mapping[int, Mapping[str, Any]]]
-"""Records of the final runs by method and seed."""
+from wkd_det.experiments.study import FINAL, Key, Results, Study, values_of
 
 _NAMED = 24  # missing runs that are listed by name
+_REASON = 120  # characters of a reason that is shown
 
 
 @dataclass(frozen=True)
@@ -48,19 +46,19 @@ class Row:
 def summarise(study: Study, results: Results) -> list[Row]:
     """Return the rows of all methods, in the order of the spec, also of those without a run."""
     spec = study.spec
-    values = {method.name: _values(results, method.name, spec.metric) for method in spec.methods}
+    values = {method.name: values_of(results, method.name, spec.metric) for method in spec.methods}
     first = results.get(spec.references[0], {}) if spec.references else {}
     rows = []
     for method in spec.methods:
         records = results.get(method.name, {})
         columns = {
-            column.key: list(_values(results, method.name, column.key).values())
+            column.key: list(values_of(results, method.name, column.key).values())
             for column in (spec.column, *spec.columns)
         }
         rows.append(
             Row(
                 name=method.name,
-                title=method.title,
+                title=_title(method),
                 exploratory=spec.exploratory(method.name),
                 planned=len(method.seeds),
                 means={key: mean_of(found) for key, found in columns.items() if found},
@@ -77,6 +75,10 @@ def summarise(study: Study, results: Results) -> list[Row]:
             )
         )
     return rows
+
+
+def _title(method: Method) -> str:
+    return method.title if method.length is None else f'{method.title} (length {method.length})'
 
 
 def main_table(spec: Spec, rows: Sequence[Row]) -> str:
@@ -133,12 +135,12 @@ def claims_table(claims: Sequence[Verdict]) -> str:
     return _table(head, lines)
 
 
-def search_table(study: Study) -> str:
+def search_table(study: Study, records: Mapping[Key, Mapping[str, Any]]) -> str:
     """Return the table of the search: all factors with their means, the choice, its limits."""
     lines = []
     for method in study.spec.methods:
         if study.spec.search.of is not None or method.like != method.name:
-            lines.append([method.title, f'as {method.like}', _chosen(study, method)])
+            lines.append([method.title, f'as {method.like}', _chosen(study, method, records)])
             continue
         choice = study.choice(method)
         digits = study.spec.column.digits
@@ -150,15 +152,22 @@ def search_table(study: Study) -> str:
             agrees = 'the same winner' if choice.agrees else 'another winner'
             limit = ' (**its best has a neighbour left**)' if choice.at_limit else ''
             shown.append(f'check: {points}: {agrees}{limit}')
-        lines.append([method.title, '<br>'.join(shown), _chosen(study, method)])
+        lines.append([method.title, '<br>'.join(shown), _chosen(study, method, records)])
     return _table(['method', 'factor: mean', 'chosen'], lines)
+
+
+def failures_list(records: Mapping[Key, Mapping[str, Any]]) -> str:
+    """Return a paragraph that says why runs of the search have failed; empty without one."""
+    failed = {key.name: record['failed'] for key, record in records.items() if 'failed' in record}
+    shown = [f'- `{name}`: {_shortened(reason)}' for name, reason in failed.items()]
+    return '\n'.join(['**Failed**, and so never chosen:', '', *shown]) if shown else ''
 
 
 def missing_list(study: Study, missing: Sequence[Key], later: Sequence[Key]) -> str:
     """Return a paragraph with the names of missing runs, or how many each method lacks."""
-    finals = [key for key in [*missing, *later] if key.stage == 'final']
+    finals = [key for key in [*missing, *later] if key.stage == FINAL]
     planned = sum(len(method.seeds) for method in study.spec.methods)
-    searched = [key for key in missing if key.stage != 'final']
+    searched = [key for key in missing if key.stage != FINAL]
     text = f'**Missing**: {len(finals)} of {planned} runs of the table'
     if searched:
         text += f', and {len(searched)} runs of searches that are under way'
@@ -208,20 +217,23 @@ def _stage(index: int, stage: StageResult, digits: int) -> str:
     return f'{index + 1}) {", ".join(cells)}{limit}'
 
 
+def _shortened(reason: str) -> str:
+    return reason if len(reason) <= _REASON else f'{reason[:_REASON]} ...'
+
+
 def _score(value: float, digits: int) -> str:
     return 'failed' if math.isnan(value) else f'{value:.{digits}f}'
 
 
-def _chosen(study: Study, method: Method) -> str:
+def _chosen(study: Study, method: Method, records: Mapping[Key, Mapping[str, Any]]) -> str:
     chosen = study.choice(method).chosen
     if chosen is None:
         return 'not yet'
-    records = [record for key, record in study.records().items() if key.method == method.name]
     values = next(
         (
             record['values']
-            for record in records
-            if [stage['factor'] for stage in record['scaled']] == list(chosen)
+            for key, record in records.items()
+            if (key.method, key.point) == (method.name, chosen)
         ),
         {},
     )
@@ -270,11 +282,6 @@ def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 # Values
-
-
-def _values(results: Results, method: str, key: str) -> dict[int, float]:
-    found = {seed: record['metrics'].get(key) for seed, record in results.get(method, {}).items()}
-    return {seed: value for seed, value in found.items() if value is not None}
 
 
 def _memory(records: Mapping[int, Mapping[str, Any]]) -> float:

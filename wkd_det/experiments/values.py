@@ -100,15 +100,15 @@ def positive(name: str, value: Any) -> int | None:
     Raises:
         ValueError: If it is anything else.
     """
-    return at_least(1, name, value)
+    return None if value is None else at_least(1, name, value)
 
 
-def at_least(least: int, name: str, value: Any) -> int | None:
-    """Return a whole number of at least ``least``, or None for None.
+def at_least(least: int, name: str, value: Any) -> int:
+    """Return a whole number of at least ``least``.
 
     Raises:
         ValueError: If it is anything else.
     """
-    if value is not None and (type(value) is not int or value < least):
+    if type(value) is not int or value < least:
         raise ValueError(f'{name} must be a whole number of at least {least}, got {value!r}')
     return value

@@ -1,8 +1,9 @@
 """Stands for tools/train.py: leaves what a training leaves, in a few milliseconds.
 
 A run that is resumed goes on from its last checkpoint. The score falls with the distance of weight
-and learning rate from their best values and has noise of its seed; a weight of 100 and more breaks
-down. FAKE_PAUSE makes each step take so many seconds.
+and learning rate from their best values and has noise of its seed. A weight of 100 and more breaks
+down, of 500 with another error after a loss that is nan; at 1000 the disk is full. FAKE_PAUSE makes
+each step take so many seconds.
 """
 
 import json
@@ -28,6 +29,11 @@ def main():
     log = folder / f'2026010{begin % 10}/vis_data/scalars.json'
     log.parent.mkdir(parents=True, exist_ok=True)
     for step in range(begin + 1, length + 1):
+        if model['weight'] >= 1000:
+            sys.exit('OSError: no space left on device')
+        if model['weight'] >= 500:
+            print(f'Iter(train) [{step}/{length}]  eta: 0:00:01  loss: nan', flush=True)
+            sys.exit('ValueError: cost matrix is infeasible')
         if model['weight'] >= 100:
             sys.exit('FloatingPointError: the loss is inf')
         print(f'Iter(train) [{step}/{length}]  eta: 0:00:01  loss: {1 / step:.4f}', flush=True)
