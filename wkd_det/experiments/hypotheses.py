@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from wkd_det.experiments.spec import Hypothesis
 from wkd_det.experiments.spec_reader import read_spec
 from wkd_det.experiments.statistics import (
-    CONFIDENCE,
+    ALPHA,
     Difference,
     holm,
     p_value,
@@ -17,8 +17,6 @@ from wkd_det.experiments.statistics import (
     paired_gaps,
 )
 from wkd_det.experiments.study import Results, Study, values_of
-
-ALPHA = 1 - CONFIDENCE
 
 SUPPORTED, REFUTED, OPEN, INCOMPLETE = 'supported', 'refuted', 'not supported', 'incomplete'
 

@@ -16,6 +16,7 @@ from wkd_det.experiments.spec_reader import read_spec
 from wkd_det.experiments.study import Key, Study, check_together
 from wkd_det.experiments.tables import (
     claims_table,
+    confusions_table,
     failures_list,
     machines_table,
     main_table,
@@ -25,6 +26,12 @@ from wkd_det.experiments.tables import (
 )
 from wkd_det.ops.checks import is_number
 from wkd_det.runtime.files import write_whole
+
+_HOW_CONFUSED = (
+    'Do two methods confuse other classes? A kind is a pair of a true class and another, predicted '
+    'one; each is compared by a paired t-test over seeds. "Corrected": those with p < 0.05 after '
+    'the correction of Benjamini and Hochberg.'
+)
 
 
 def write_report(study: Study, output: Path) -> str:
@@ -56,6 +63,9 @@ def write_report(study: Study, output: Path) -> str:
         parts.append(missing_list(study, missing, later))
     if claims:
         parts += ['## Hypotheses', _how_tested(len(claims)), claims_table(claims)]
+    kinds = confusions_table(study, results)
+    if kinds:
+        parts += ['## Kinds of mistakes', _HOW_CONFUSED, kinds]
     if spec.search is not None:
         parts += ['## Search', _how_searched(study), search_table(study, records)]
         parts += list(filter(None, [failures_list(records)]))

@@ -1,4 +1,4 @@
-"""Statistics over seeds: means, paired differences with t intervals, tests corrected by Holm."""
+"""Statistics over seeds: means, paired differences with t intervals, tests and corrections."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from scipy.stats import ttest_1samp
 
 CONFIDENCE = 0.95
+ALPHA = 1 - CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -101,13 +102,29 @@ def holm(p_values: Sequence[float]) -> list[float]:
     References: Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scandinavian Journal
         of Statistics 1979.
     """
+    return _adjusted(p_values, 'holm')
+
+
+def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted so that the false among those below a level are that share.
+
+    Raises:
+        ImportError: If statsmodels is not installed.
+
+    References: Benjamini and Hochberg, Controlling the False Discovery Rate, Journal of the Royal
+        Statistical Society B 1995.
+    """
+    return _adjusted(p_values, 'fdr_bh')
+
+
+def _adjusted(p_values: Sequence[float], method: str) -> list[float]:
     try:
         from statsmodels.stats.multitest import multipletests
     except ImportError:
         raise ImportError(
             "hypotheses are corrected by statsmodels: pip install 'wkd_det[studies]'"
         ) from None
-    return multipletests(p_values, method='holm')[1].tolist()
+    return multipletests(p_values, method=method)[1].tolist()
 
 
 def is_constant(gaps: np.ndarray) -> bool:

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wkd_det.experiments.hypotheses import Verdict
+from wkd_det.experiments.confusions import compared, tables_of
+from wkd_det.experiments.hypotheses import Verdict, best_rival
 from wkd_det.experiments.search import StageResult, mean
 from wkd_det.experiments.spec import Column, Method, Spec
-from wkd_det.experiments.statistics import Difference, Mean, mean_of, paired_difference
+from wkd_det.experiments.statistics import ALPHA, Difference, Mean, mean_of, paired_difference
 from wkd_det.experiments.study import FINAL, Key, Results, Study, values_of
 
 _NAMED = 24  # missing runs that are listed by name
@@ -133,6 +134,35 @@ def claims_table(claims: Sequence[Verdict]) -> str:
         )
     head = ['hypothesis', 'comparison', 'metric', 'seeds', 'difference [95 %]', 'p', 'Holm', '']
     return _table(head, lines)
+
+
+def confusions_table(study: Study, results: Results) -> str:
+    """Return the table of how far the mistakes of the methods of each hypothesis differ in kind.
+
+    It is empty without results of that kind.
+    """
+    claims = [claim for claim in study.spec.hypotheses if claim.study is None]
+    pairs = dict.fromkeys((claim.method, best_rival(study, claim.over)) for claim in claims)
+    lines = []
+    for own, rival in pairs:
+        if rival is None:
+            continue
+        found = compared(tables_of(results, own), tables_of(results, rival))
+        if found is not None:
+            titles = [study.spec.method(name).title for name in (own, rival)]
+            lines.append(
+                [
+                    ' over '.join(titles),
+                    str(found.seeds),
+                    f'{found.more:+.0f}',
+                    f'{found.differing} of {found.kinds}',
+                    f'{ALPHA * found.kinds:.3g}',
+                    str(found.corrected),
+                    f'{found.correlation:.3f}',
+                ]
+            )
+    head = ['comparison', 'seeds', 'mistakes', 'kinds with p < 0.05', 'by chance', 'corrected']
+    return _table([*head, 'correlation'], lines) if lines else ''
 
 
 def search_table(study: Study, records: Mapping[Key, Mapping[str, Any]]) -> str:
