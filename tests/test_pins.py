@@ -550,10 +550,12 @@ def trained_detector(base_channels, fpn_channels):
     """A Faster R-CNN in which rounding decides nothing: all proposals stay and all are sampled.
 
     A score or a box that differs in its last bit would change their order, and with it what the
-    samplers draw. RPN samples anchors, which are the same everywhere.
+    samplers draw. RPN samples anchors, which are the same everywhere if their sides are: square
+    roots of ratios differ in the last bit between processors, and with them which anchors share the
+    largest overlap with a box. Those of these ratios are exact.
     """
     model = tiny_detector('FasterRCNN', base_channels=base_channels, fpn_channels=fpn_channels)
-    model.rpn_head.anchor_generator.update(ratios=[0.8, 1.25], scales=[6])
+    model.rpn_head.anchor_generator.update(ratios=[0.25, 1.0], scales=[6])
     model.roi_head.bbox_head.roi_feat_size = 3
     model.roi_head.bbox_roi_extractor.roi_layer.output_size = 3
     model.train_cfg.rpn_proposal.update(

@@ -33,7 +33,7 @@ from wkd_det.ops.checks import check_choice
 from wkd_det.runtime.state import unwrapped
 
 ON_NON_FINITE = ('raise', 'skip')
-"""What to do with a term that is not finite: stop, or leave it out of the step."""
+"""Ways to treat a term that is not finite: stop, or leave it out of the step."""
 
 
 class Distiller(nn.Module):

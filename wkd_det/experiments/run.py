@@ -43,7 +43,7 @@ READING_CONFIGS = threading.RLock()
 """Held by whoever reads a config: mmengine looks up installed packages in an unsafe way."""
 
 _DIVERGED = re.compile(r'FloatingPointError|distillation term \S+ is (nan|-?inf|not finite)')
-"""What a training says whose losses are no longer finite."""
+"""The words of a training whose losses are no longer finite."""
 _LOG_TAIL = 15  # lines of the log that a failure shows
 _SPENT = dict(starts=0, seconds=0.0, cpu_seconds=0.0, memory=0.0, is_open=False, is_known=True)
 
