@@ -53,7 +53,7 @@ _rivals = dict(  # title, config, term, its keys that the search scales, overrid
     dkd=('DKD', 'dkd', 'dkd', ['beta'], _dkd, None),
     reviewkd=(
         'ReviewKD', 'reviewkd', 'reviewkd', ['loss_weight'],
-        {**_teacher, 'custom_hooks': _warm_up['reviewkd']}, _five,
+        {**_teacher, 'custom_hooks': _warm_up['reviewkd']}, None,
     ),
     fitnet_middle=('FitNet, middle map', 'fitnet', 'fitnet', ['loss_weight'], _teacher, _five),
     lskd=('KD + LSKD', 'kd-lskd', 'kd', ['loss_weight'], _lskd, _few),
