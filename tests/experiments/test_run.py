@@ -19,15 +19,16 @@ from wkd_det.runtime.files import read_json
 
 
 class Group:
-    """Notes what it is to start; every process ends at once and prints nothing."""
+    """Notes what it is to start; every process prints some lines, or nothing, and ends."""
 
-    def __init__(self, code=0):
+    def __init__(self, code=0, lines=()):
         self.code = code
+        self.lines = [f'{line}\n' for line in lines]
         self.started = []
 
     def start(self, command, *, env, pass_fds):
         self.started.append((command, env))
-        return SimpleNamespace(stdout=[], returncode=self.code)
+        return SimpleNamespace(stdout=self.lines, returncode=self.code)
 
     def wait(self, process):
         return Usage(100.0, 2.0)
@@ -198,6 +199,30 @@ def test_an_error_is_a_breakdown_only_if_the_losses_were_not_finite(tmp_path, we
     else:
         trained(run)
         assert run.record()['failed'] == record
+
+
+def test_the_reason_of_a_breakdown_may_stand_far_from_the_end(tmp_path):
+    """As under torchrun, which adds a report of its own."""
+    run = run_in(tmp_path, may_fail=True)
+    said = ['error: distillation term loss_kd is nan at iteration 3: student', *['torchrun'] * 30]
+    run.run(print, Group(code=1, lines=said))
+    assert run.record()['failed'] == said[0]
+
+
+def test_an_earlier_start_is_no_reason(tmp_path):
+    said = 'error: distillation term loss_kd is inf at iteration 3: student'
+    with pytest.raises(RunError, match=f'{said}$'):
+        run_in(tmp_path).run(print, Group(code=1, lines=[said]))
+    (tmp_path / 'work/last_checkpoint').write_text('iter_2.pth')  # so its log stays
+    (tmp_path / 'work/iter_2.pth').touch()
+    run = run_in(tmp_path, may_fail=True)
+    with pytest.raises(RunError, match='OSError$'):
+        run.run(print, Group(code=1, lines=['OSError']))
+    warning = '01/01 - WARNING - distillation term loss_kd is nan: left out of the step'
+    with pytest.raises(RunError, match='OSError$'):
+        run.run(print, Group(code=1, lines=[warning, 'OSError']))
+    assert not run.is_finished
+    assert said in (tmp_path / 'work/harness/output.log').read_text()
 
 
 def test_a_killed_training_has_not_failed(tmp_path):

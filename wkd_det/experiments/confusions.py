@@ -9,7 +9,6 @@ import numpy as np
 from scipy.stats import ttest_1samp
 
 from wkd_det.experiments.statistics import ALPHA, benjamini_hochberg
-from wkd_det.experiments.study import Results
 
 Table = Sequence[Sequence[float]]
 """Counts, a square table (rows: true classes)."""
@@ -56,16 +55,6 @@ def compared(own: Mapping[int, Table], theirs: Mapping[int, Table]) -> Confusion
         corrected=sum(value < ALPHA for value in benjamini_hochberg(p.tolist())),
         correlation=float(np.corrcoef(first.mean(axis=0), second.mean(axis=0))[0, 1]),
     )
-
-
-def tables_of(results: Results, method: str) -> dict[int, Table]:
-    """Return the tables of a method by seed: its result whose name ends with ``/confusion``."""
-    return {
-        seed: value
-        for seed, record in results.get(method, {}).items()
-        for key, value in record['metrics'].items()
-        if key.rpartition('/')[2] == 'confusion'
-    }
 
 
 def _mistakes(table: Table) -> np.ndarray:

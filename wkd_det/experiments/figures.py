@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from wkd_det.experiments.hypotheses import best_rival
 from wkd_det.experiments.spec import Method, Spec
 from wkd_det.experiments.statistics import Difference, paired_difference
-from wkd_det.experiments.study import Results, Study, values_of
+from wkd_det.experiments.study import Results, Study, values_ending, values_of
 from wkd_det.experiments.tables import Row
 
 _LEAST_SHARE = 0.005  # of all images, in a bin of a calibration curve
@@ -294,13 +294,8 @@ def _compared_pair(study: Study, found: Mapping[str, Any]) -> tuple[Method, Meth
 
 def _ending(results: Results, name: str) -> dict[str, list[Any]]:
     """Return, by method, the results of all seeds whose key is a name after any prefix."""
-    found: dict[str, list[Any]] = {}
-    for method, records in results.items():
-        for _, record in sorted(records.items()):
-            for key, value in record['metrics'].items():
-                if key.rpartition('/')[2] == name:
-                    found.setdefault(method, []).append(value)
-    return found
+    found = {method: list(values_ending(results, method, name).values()) for method in results}
+    return {method: values for method, values in found.items() if values}
 
 
 def band(curves: Sequence[Sequence[Any]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -68,7 +68,9 @@ def write_report(study: Study, output: Path) -> str:
         parts += ['## Kinds of mistakes', _HOW_CONFUSED, kinds]
     if spec.search is not None:
         parts += ['## Search', _how_searched(study), search_table(study, records)]
-        parts += list(filter(None, [failures_list(records)]))
+    failures = failures_list(records)
+    if failures:
+        parts.append(failures)
     parts += ['## Machines', machines_table(records)]
     text = '\n\n'.join(parts) + '\n'
     write_whole(output / 'table.md', text)

@@ -9,6 +9,7 @@ import shutil
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,8 @@ from wkd_det.runtime.files import read_json, write_json
 READING_CONFIGS = threading.RLock()
 """Held by whoever reads a config: mmengine looks up installed packages in an unsafe way."""
 
-_DIVERGED = re.compile(r'FloatingPointError|distillation term \S+ is (nan|-?inf|not finite)')
-"""The words of a training whose losses are no longer finite."""
+_DIVERGED = re.compile(r'FloatingPointError|error: distillation term \S+ is (nan|-?inf|not finite)')
+"""The beginning of the line with which a training ends whose losses are no longer finite."""
 _LOG_TAIL = 15  # lines of the log that a failure shows
 _SPENT = dict(starts=0, seconds=0.0, cpu_seconds=0.0, memory=0.0, is_open=False, is_known=True)
 
@@ -216,7 +217,7 @@ class TrainingRun:
             except DivergedError as error:
                 if not self.may_fail:
                     raise
-                record = dict(self._begun_record(), failed=str(error).splitlines()[-1], metrics={})
+                record = dict(self._begun_record(), failed=error.reason, metrics={})
             write_record(self.record_file, record)
             if not self.keep_checkpoints:
                 self.discard_checkpoints()
@@ -333,7 +334,8 @@ class TrainingRun:
                 environment[name] = str(self.threads)
         log = self._own / 'output.log'
         max_epochs = self.config.train_cfg.get('max_epochs')
-        progress = None
+        progress = reason = None
+        tail: deque[str] = deque(maxlen=_LOG_TAIL)  # of this start: earlier ones had other reasons
         self._begin(is_training=arguments[0].endswith('train.py'))
         begin = time.monotonic()
         with log.open('a', encoding='utf-8') as file:
@@ -341,6 +343,9 @@ class TrainingRun:
             for line in process.stdout:
                 file.write(line)
                 file.flush()
+                tail.append(line.rstrip('\n'))
+                if _DIVERGED.match(line):
+                    reason = tail[-1]
                 step = read_progress(line, max_epochs=max_epochs)
                 if step is not None:
                     progress = step
@@ -354,13 +359,11 @@ class TrainingRun:
             spent['memory'] = max(spent['memory'], usage.memory)
         write_json(self._spent_file, spent)
         if process.returncode != 0:
-            tail = '\n'.join(log.read_text(encoding='utf-8').splitlines()[-_LOG_TAIL:])
-            infinite = progress is not None and not math.isfinite(float(progress.loss))
+            text = f'{self.title} failed (all of it in {log}):\n' + '\n'.join(tail)
+            if reason is None and progress is not None and not math.isfinite(float(progress.loss)):
+                reason = tail[-1]
             by_itself = process.returncode > 0  # not by a signal
-            diverged = by_itself and (infinite or _DIVERGED.search(tail))
-            raise (DivergedError if diverged else RunError)(
-                f'{self.title} failed (all of it in {log}):\n{tail}'
-            )
+            raise DivergedError(text, reason) if by_itself and reason else RunError(text)
 
     def _test(self, execute: Callable[..., None]) -> dict[str, Any]:
         """Return the results of the last checkpoint on the validation data."""
@@ -375,4 +378,13 @@ class TrainingRun:
 
 
 class DivergedError(RunError):
-    """A training whose losses were no longer finite."""
+    """A training whose losses were no longer finite.
+
+    Args:
+        text: The message.
+        reason: The line of the output that says so.
+    """
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason

@@ -107,7 +107,7 @@ def _search(path: Path, section: Any, final: Sequence[int]) -> Search | None:
     if 'of' in section:
         check_keys('search', section, ['of'])
         other = _next_to(path, 'search.of', section['of'])
-        if 'stages' not in read_config(other).get('search', {}):
+        if 'stages' not in _read(other).get('search', {}):
             raise ValueError(
                 f'search.of must be a study with a search of its own, got {section["of"]!r}'
             )
@@ -231,7 +231,7 @@ def _borrowed(other: Spec, name: str) -> list[Any]:
 
     A method names its own ``weight``; keys that are not a weight of the other one stay.
     """
-    section = read_config(other.path).methods[name]
+    section = _read(other.path)['methods'][name]
     weight = values.words('weight', section.get('weight', ()))
     return [
         (WEIGHT if stage.keys == weight else stage.keys, stage.factors)
@@ -289,7 +289,7 @@ def _hypothesis(
     study = None
     if 'study' in entry:
         study = _next_to(path, where, entry['study'])
-        names = list(read_config(study).methods)
+        names = list(_read(study)['methods'])
     over = values.words(f'{where}: over', entry['over'])
     for name in (entry['method'], *over):
         _known(where, name, names)

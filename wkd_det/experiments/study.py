@@ -298,6 +298,16 @@ def values_of(results: Results, method: str, key: str) -> dict[int, float]:
     return {seed: value for seed, value in found.items() if value is not None}
 
 
+def values_ending(results: Results, method: str, name: str) -> dict[int, Any]:
+    """Return, by seed, the result of a method whose key is a name after any prefix."""
+    return {
+        seed: value
+        for seed, record in sorted(results.get(method, {}).items())
+        for key, value in record['metrics'].items()
+        if key.rpartition('/')[2] == name
+    }
+
+
 def about(spec: Spec, key: Key) -> dict[str, Any]:
     """Return the part of a record that says which run of which study it is."""
     method = spec.method(key.method)

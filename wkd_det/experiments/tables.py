@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wkd_det.experiments.confusions import compared, tables_of
+from wkd_det.experiments.confusions import compared
 from wkd_det.experiments.hypotheses import Verdict, best_rival
 from wkd_det.experiments.search import StageResult, mean
 from wkd_det.experiments.spec import Column, Method, Spec
 from wkd_det.experiments.statistics import ALPHA, Difference, Mean, mean_of, paired_difference
-from wkd_det.experiments.study import FINAL, Key, Results, Study, values_of
+from wkd_det.experiments.study import FINAL, Key, Results, Study, values_ending, values_of
 
 _NAMED = 24  # missing runs that are listed by name
 _REASON = 120  # characters of a reason that is shown
@@ -147,7 +147,7 @@ def confusions_table(study: Study, results: Results) -> str:
     for own, rival in pairs:
         if rival is None:
             continue
-        found = compared(tables_of(results, own), tables_of(results, rival))
+        found = compared(*(values_ending(results, name, 'confusion') for name in (own, rival)))
         if found is not None:
             titles = [study.spec.method(name).title for name in (own, rival)]
             lines.append(
