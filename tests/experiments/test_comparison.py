@@ -322,19 +322,18 @@ def test_what_a_command_makes_is_made_again_when_it_is_outdated(tmp_path):
 
 
 def test_two_processes_do_not_make_the_same(tmp_path, capsys):
-    made = tmp_path / 'made'
-    entry = dict(
-        name='data',
-        command=['python', '-c', f'open({str(made)!r}, "w")'],
-        makes=str(made),
-    )
+    made = tmp_path / 'data/made'
+    # as make_photo_scenes: the command refuses a folder that is there
+    program = f'import os; os.mkdir({str(made.parent)!r}); open({str(made)!r}, "w")'
+    entry = dict(name='data', command=['python', '-c', program], makes=str(made))
     path = write_spec(tmp_path, prepare=[entry])
-    with locked(made):
+    with locked(made, with_its_folder=True):
         assert study_of(path).run() == ['prepare/data']
     assert not made.exists()
     assert f'another process is at work on {made}' in capsys.readouterr().out
     assert study_of(path).run() == []
     assert made.exists()
+    assert not list(tmp_path.glob('.*.lock'))
 
 
 def with_teacher(folder, **options):

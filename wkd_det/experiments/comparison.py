@@ -196,7 +196,7 @@ def make(entry: Preparation) -> None:
     if entry.makes is None:
         _run(entry)
         return
-    with locked(Path(entry.makes)) as lock:
+    with locked(Path(entry.makes), with_its_folder=True) as lock:
         if not is_made(entry):  # else another process has ended meanwhile
             _run(entry, lock)
             if not Path(entry.makes).exists():

@@ -55,16 +55,24 @@ def read_shard(text: str) -> Shard:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[int]:
+def locked(path: Path, *, with_its_folder: bool = False) -> Iterator[int]:
     """Hold the lock that belongs to a file: ``.<name>.lock`` next to it, which goes when it comes.
 
     A process that inherits the descriptor keeps the lock, so what a killed program has left
     behind is not started a second time.
 
+    Args:
+        path: The file.
+        with_its_folder: Whether the folder of the file is still to be made, by a program that may
+            refuse one that is there: the lock is ``.<folder>.<name>.lock`` next to that folder.
+
     Raises:
         LockedError: If another process holds it.
     """
-    lock = path.with_name(f'.{path.name}.lock')
+    folder = path.parent
+    lock = folder / f'.{path.name}.lock'
+    if with_its_folder:
+        lock = folder.parent / f'.{folder.name}.{path.name}.lock'
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open('w') as file:
         try:
