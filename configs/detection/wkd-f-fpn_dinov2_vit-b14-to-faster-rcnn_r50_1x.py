@@ -1,6 +1,6 @@
 # WKD-F on the FPN, DINOv2 ViT-B/14 to Faster R-CNN R-50 with FPN, COCO, 1x (12 epochs).
 #
-# Method:   WKD-F on the FPN: Gaussian Wasserstein distance on FPN level P3
+# Method:   WKD-F on the FPN: Gaussian Wasserstein distance on one level
 # Pair:     DINOv2 ViT-B/14 with registers, without labels (timm) to P4 of Faster R-CNN R-50
 # Needs:    COCO 2017 in data/coco; timm; the weights of the teacher and of the backbone are
 #           downloaded

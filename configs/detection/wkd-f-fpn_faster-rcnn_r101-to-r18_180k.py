@@ -1,6 +1,6 @@
 # WKD-F on the FPN, Faster R-CNN with FPN, COCO, 180k iterations.
 #
-# Method:   WKD-F on the FPN: Gaussian Wasserstein distance on FPN level P3
+# Method:   WKD-F on the FPN: Gaussian Wasserstein distance on one level
 # Pair:     Faster R-CNN R-101 FPN (3x, 41.8 box AP published by MMDetection) to R-18
 # Needs:    COCO 2017 in data/coco; the weights of the teacher and of the backbone are downloaded
 # Command:  bash tools/dist_train.sh configs/detection/wkd-f-fpn_faster-rcnn_r101-to-r18_180k.py 4

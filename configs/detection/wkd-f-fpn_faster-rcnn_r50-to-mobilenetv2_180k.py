@@ -1,6 +1,6 @@
 # WKD-F on the FPN, Faster R-CNN R-50 to MobileNetV2 with FPN, COCO, 180k iterations.
 #
-# Method:   WKD-F on the FPN: Gaussian Wasserstein distance on FPN level P3
+# Method:   WKD-F on the FPN: Gaussian Wasserstein distance on one level
 # Pair:     Faster R-CNN R-50 FPN (3x, 40.3 box AP published by MMDetection) to MobileNetV2
 # Needs:    COCO 2017 in data/coco; the weights of the teacher and of the backbone are downloaded
 # Command:  bash tools/dist_train.sh \

@@ -1,6 +1,6 @@
 # WKD-F on the FPN, mini data set, GFL, 500 steps.
 #
-# Method:   WKD-F on the FPN: Gaussian Wasserstein distance on FPN level P3
+# Method:   WKD-F on the FPN: Gaussian Wasserstein distance on one level
 # Pair:     GFL ResNet-18 of 32 base channels to GFL ResNet-18 of 16
 # Needs:    data/mini_digits (python tools/make_mini_dataset.py) and the trained teacher (python
 #           tools/train.py configs/mini/gfl_teacher.py)

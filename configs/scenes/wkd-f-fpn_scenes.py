@@ -1,6 +1,6 @@
 # WKD-F on the FPN, photo scenes, 2400 steps.
 #
-# Method:   WKD-F on the FPN: Gaussian Wasserstein distance on FPN level P3
+# Method:   WKD-F on the FPN: Gaussian Wasserstein distance on one level
 # Pair:     ResNet-18 of 32 base channels to ResNet-18 of 16
 # Needs:    data/photo_scenes (python tools/make_photo_scenes.py data/tiny-imagenet-200), the
 #           student's backbone (python tools/train.py configs/scenes/backbones/resnet18-w16.py) and

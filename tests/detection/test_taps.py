@@ -564,3 +564,10 @@ def test_a_module_that_an_empty_image_does_not_reach_needs_widths(teacher_sectio
         build(teacher_section, dict(loss_x=term))
     model = build(teacher_section, dict(loss_x=dict(term, widths=(16, 24))))
     assert losses_of(model)['loss_x'] > 0
+
+
+@pytest.mark.parametrize('level', range(4))
+def test_one_level_imitates_objects_that_other_anchors_would_fit_better(teacher_section, level):
+    """The paper has one map, so no object may go without."""
+    model = build(teacher_section, dict(loss_fgfi=dict(FGFI['loss_fgfi'], levels=[level])))
+    assert losses_of(model, sizes=[(96, 96)], boxes=1)['loss_fgfi'] > 0

@@ -62,7 +62,7 @@ def test_a_run_of_a_shipped_config(tmp_path):
     assert rates[1] == rates[0] * 2
     assert run.about['values'] == {WEIGHT: weights[1], LR: rates[1]}
     assert run.about['scaled'][0] == dict(keys=[WEIGHT], factor=0.5)
-    assert (run.commit, run.may_fail, run.keep_checkpoints) == ('abc', False, False)
+    assert (run.commits, run.may_fail, run.keep_checkpoints) == (('abc',), False, False)
     assert run.record_file == tmp_path / 'results/spec/final/wkd/seed_7.json'
     assert run.folder == tmp_path / 'work/spec/final/wkd/seed_7'
     searched = planned(path, Key(SEARCH, 'plain', (1.0, 1.0), 9))
@@ -130,9 +130,9 @@ def test_a_preparation_leaves_its_record_where_others_look_for_it(tmp_path):
     spec = read_spec(write_spec(tmp_path, prepare=entries, commit='abc'))
     shared, kept = (Plan(spec, tools=TOOLS).preparation(entry) for entry in spec.prepare)
     assert shared.record_file == tmp_path / 'shared/harness/record.json'
-    assert shared.commit is None  # other studies use it as well
+    assert shared.commits == ()  # other studies use it as well
     assert kept.record_file == tmp_path / 'results/spec/prepare/teacher.json'
-    assert (kept.commit, kept.config.model.quality) == ('abc', 2)
+    assert (kept.commits, kept.config.model.quality) == (('abc',), 2)
     assert kept.about['stage'] == 'prepare'
     assert (kept.metric, kept.curves) == (None, ('fake/score',))  # or a backbone could be none
 

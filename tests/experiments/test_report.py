@@ -223,10 +223,11 @@ def test_csv_has_a_line_for_each_record(tmp_path):
 
 
 def test_a_report_is_the_same_each_time(tmp_path):
-    study = write_records(write_spec(tmp_path, title='A study', commit='abc'), VALUES)
+    write_records(write_spec(tmp_path, commit='abc'), VALUES)  # count for abd as well
+    study = Study(read_spec(write_spec(tmp_path, title='A study', commit=['abd', 'abc'])))
     text = write_report(study, tmp_path / 'a')
     assert text.startswith('# A study\n\n`python tools/compare.py ')
-    assert 'Seeds 1, 2, commit abc. Mean ± standard deviation over seeds; ' in text
+    assert 'Seeds 1, 2, commit abd, abc. Mean ± standard deviation over seeds; ' in text
     write_report(Study(study.spec), tmp_path / 'b')
     names = {path.name for path in (tmp_path / 'a').iterdir()}
     assert names == {'table.md', 'results.csv', 'learning_curves.png', 'forest.png'}

@@ -302,8 +302,9 @@ def test_what_changes_meanwhile_is_named(tmp_path):
 
 def test_a_commit_makes_records_count_whatever_the_code(tmp_path, monkeypatch):
     file = tmp_path / 'record.json'
-    trained(fake_run(tmp_path, record=file, commit='abc'))
+    trained(fake_run(tmp_path, record=file, commits=['abc']))
     monkeypatch.setattr(fingerprint, '_versions', lambda: dict(torch='0'))
-    fake_run(tmp_path, record=file, commit='abc').check()
+    fake_run(tmp_path, record=file, commits=['abc']).check()
+    fake_run(tmp_path, record=file, commits=['abd', 'abc']).check()
     with pytest.raises(ChangedError, match='is of a run of other '):
-        fake_run(tmp_path, record=file, commit='abd').check()
+        fake_run(tmp_path, record=file, commits=['abd']).check()

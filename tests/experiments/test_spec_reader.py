@@ -37,7 +37,7 @@ def test_spec_is_read(tmp_path):
     assert (second.title, second.higher, second.digits) == ('B', False, 1)
     assert spec.records == tmp_path / 'results/spec'
     assert spec.work_dir == tmp_path / 'work/spec'
-    assert spec.commit == 'abc'
+    assert spec.commits == ('abc',)
     titled = [dict(key='fake/score', title='score', digits=3), 'fake/a']
     spec_ = read_spec(write_spec(tmp_path, 'titled', metrics=titled))
     assert (spec_.column.title, spec_.column.digits) == ('score', 3)

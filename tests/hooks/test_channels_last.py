@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmcv.ops import ModulatedDeformConv2dPack
 from mmdet.registry import HOOKS, MODELS
 
 from wkd_det.hooks.channels_last import ChannelsLastHook
@@ -68,6 +69,20 @@ def test_losses_and_gradients_stay(distilled):
     for name, grad in grads.items():
         scale = plain_grads[name].abs().max()
         assert (grad - plain_grads[name]).abs().max() <= 1e-3 * scale + 1e-6, name
+
+
+def test_operators_of_mmcv_get_maps_in_the_usual_layout(distilled):
+    """A compiled RoIAlign reads any tensor as if it lay so."""
+    distilled.deform = ModulatedDeformConv2dPack(8, 8, 3, padding=1)
+    ChannelsLastHook().before_train(SimpleNamespace(model=distilled))
+    seen = []
+    for layer in distilled.roi_head.bbox_roi_extractor.roi_layers:
+        layer.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0]))
+    batch = distilled.data_preprocessor(random_batch([(96, 96), (96, 96)]), training=True)
+    distilled.loss(batch['inputs'], batch['data_samples'])
+    assert seen
+    assert all(maps.is_contiguous() for maps in seen)
+    assert all(weight.is_contiguous() for weight in distilled.deform.parameters())
 
 
 def test_a_plain_model():

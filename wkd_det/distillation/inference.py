@@ -227,6 +227,11 @@ def _cast(network: nn.Module, dtype: torch.dtype) -> None:
                 module._buffers[name] = buffer.to(dtype)
 
 
+def is_operator_of_mmcv(module: nn.Module) -> bool:
+    """Whether a module calls kernels of mmcv, which take the usual layout of maps for granted."""
+    return type(module).__module__.startswith('mmcv.ops')
+
+
 def _refuse_fixed_layouts(network: nn.Module, option: str) -> None:
     """Refuse what has no such layout: weights of volumes, and operators of mmcv.
 
@@ -245,7 +250,7 @@ def _refuse_fixed_layouts(network: nn.Module, option: str) -> None:
         for part in module.modules()
     }
     for name, module in network.named_modules():
-        if type(module).__module__.startswith('mmcv.ops') and module not in pooling:
+        if is_operator_of_mmcv(module) and module not in pooling:
             raise ValueError(
                 f'{option}: {name!r} of the teacher is a {type(module).__name__} of mmcv, which '
                 'reads maps of the usual layout only'

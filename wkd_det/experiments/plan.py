@@ -81,7 +81,7 @@ class Plan:
                 overrides={**spec.overrides, **entry.overrides},
             ),
             curves=[spec.metric, *(column.key for column in spec.columns)],
-            commit=None if record is None else spec.commit,
+            commits=() if record is None else spec.commits,
             processes=spec.processes,
             threads=self.threads,
         )
@@ -107,7 +107,7 @@ class Plan:
             record=spec.records / f'{key.name}.json',
             about=dict(about(spec, key), values=values),
             curves=[column.key for column in spec.columns],
-            commit=spec.commit,
+            commits=spec.commits,
             may_fail=key.stage != FINAL,
             keep_checkpoints=self.keep_checkpoints,
             processes=spec.processes,

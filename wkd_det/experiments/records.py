@@ -6,7 +6,7 @@ import json
 import math
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,11 @@ def origin(fingerprint: Mapping[str, Any], commit: str | None) -> dict[str, Any]
         extra=fingerprint['extra'],
         fingerprint=identity(fingerprint),
     )
+
+
+def counted(commit: str | None, commits: Sequence[str]) -> str | None:
+    """Return the commit that a record of a study must have: its own if that is one of several."""
+    return commit if commit in commits else next(iter(commits), None)
 
 
 def origin_differences(record: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:

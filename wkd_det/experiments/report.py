@@ -131,7 +131,7 @@ def _shown(path: Path) -> str:
 def _how(study: Study) -> str:
     spec = study.spec
     length = f', length {spec.length}' if spec.length else ''
-    commit = f', commit {spec.commit}' if spec.commit else ''
+    commit = f', commit {", ".join(spec.commits)}' if spec.commits else ''
     return (
         f'Seeds {", ".join(map(str, spec.seeds))}{length}{commit}. Mean ± standard deviation over '
         'seeds; differences are paired by seed, with the 95 % t interval of their mean.'

@@ -27,6 +27,7 @@ from wkd_det.experiments.logs import (
 )
 from wkd_det.experiments.processes import ProcessGroup, Progress, read_progress
 from wkd_det.experiments.records import (
+    counted,
     machine,
     origin,
     origin_differences,
@@ -74,7 +75,8 @@ class TrainingRun:
         record: File of the record; by default in the work folder.
         about: Further content of the record, by key.
         curves: Keys of the results whose course the record holds in addition to ``metric``.
-        commit: Commit of the study; see :func:`~wkd_det.experiments.records.origin`.
+        commits: Commits of the study, whose records count; this run is of the first. See
+            :func:`~wkd_det.experiments.records.origin`.
         may_fail: Keep a record of a training whose losses were no longer finite: it has lost.
         keep_checkpoints: Leave the checkpoints when the run is finished.
         processes: Above 1, that many are started through torchrun.
@@ -92,7 +94,7 @@ class TrainingRun:
         record: Path | None = None,
         about: Mapping[str, Any] | None = None,
         curves: Sequence[str] = (),
-        commit: str | None = None,
+        commits: Sequence[str] = (),
         may_fail: bool = False,
         keep_checkpoints: bool = True,
         processes: int = 1,
@@ -106,7 +108,7 @@ class TrainingRun:
         self.record_file = record or self._own / 'record.json'
         self.about = dict(about or {})
         self.curves = tuple(curves)
-        self.commit = commit
+        self.commits = tuple(commits)
         self.may_fail = may_fail
         self.keep_checkpoints = keep_checkpoints
         self.processes = processes
@@ -172,7 +174,9 @@ class TrainingRun:
         self._planned = now
         kept = read_json(self._fingerprint_file) if self._fingerprint_file.is_file() else None
         if self.is_finished:
-            changed = origin_differences(self.record(), origin(now, self.commit))
+            record = self.record()
+            commit = counted(record['commit'], self.commits)
+            changed = origin_differences(record, origin(now, commit))
             # Names of keys, where the folder is still there.
             changed = (changed and kept and differences(kept, now)) or changed
             place = self.record_file
@@ -261,7 +265,7 @@ class TrainingRun:
             cpu_seconds=round(spent['cpu_seconds'], 2) if spent['is_known'] else None,
             starts=spent['starts'],
             machine=machine(self.threads),
-            **origin(self._planned, self.commit),
+            **origin(self._planned, next(iter(self.commits), None)),
         )
 
     def _trained(self, execute: Callable[..., None]) -> dict[str, Any]:

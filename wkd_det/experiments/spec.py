@@ -106,7 +106,8 @@ class Spec:
 
     path: Path
     title: str
-    commit: str | None
+    commits: tuple[str, ...]
+    """Commits whose records count; what is trained is of the first."""
     records: Path
     work_dir: Path
     column: Column
@@ -129,6 +130,11 @@ class Spec:
     def name(self) -> str:
         """Name of the spec file, which names the study in its records."""
         return self.path.stem
+
+    @property
+    def commit(self) -> str | None:
+        """Commit of what is trained, if the study names one."""
+        return self.commits[0] if self.commits else None
 
     @property
     def metric(self) -> str:

@@ -56,7 +56,7 @@ def read_spec(path: str | Path) -> Spec:
     return Spec(
         path=path,
         title=content.get('title', path.stem),
-        commit=content.get('commit'),
+        commits=values.words('commit', content.get('commit') or ()),
         records=Path(content.get('records', path.parent / 'results' / path.stem)),
         work_dir=Path(content.get('work_dir', f'work_dirs/studies/{path.stem}')),
         column=column,

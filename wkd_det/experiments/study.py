@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wkd_det.experiments.fingerprint import differences
-from wkd_det.experiments.records import read_record
+from wkd_det.experiments.records import counted, read_record
 from wkd_det.experiments.run import ChangedError
 from wkd_det.experiments.search import Point, SearchState, advance, best_points, mean, neighbours
 from wkd_det.experiments.spec import Method, Spec
@@ -99,7 +99,7 @@ class Study:
         if known is None or known[0] != changed:
             record = read_record(path)
             expected = plain(about(self.spec, key))
-            expected['commit'] = self.spec.commit
+            expected['commit'] = counted(record['commit'], self.spec.commits)
             found = {name: record.get(name) for name in expected}
             different = [name for name in differences(found, expected) if name != 'study']
             if different and self.discard:

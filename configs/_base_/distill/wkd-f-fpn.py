@@ -1,4 +1,4 @@
-# Method:   WKD-F on the FPN: Gaussian Wasserstein distance on FPN level P3
+# Method:   WKD-F on the FPN: Gaussian Wasserstein distance on one level
 # For:      two-stage, cascade, from-cascade, one-stage, gfl, anchor-free, rtmdet, to-one-stage,
 #           from-maps
 #

@@ -23,7 +23,9 @@ model = dict(
 # pixels of P2 (24 x 32 pixels), the level that nearly all RoIs are read from: methods that compare
 # maps do so there, behind the connector of WKD-F, a 3 x 3 convolution with batch normalisation:
 # FitNet and PKD did far better there than at all levels behind 1 x 1 convolutions in the audit that
-# docs/study.md reports. ReviewKD, which fuses levels from the top down, has all four.
+# docs/study.md reports. FGFI, behind the 3 x 3 convolution of its authors, imitates every object
+# there too: over all levels three of four would be imitated only where no RoI is read. ReviewKD,
+# which fuses levels from the top down, has all four.
 __p2 = dict(
     levels=[0], connector=dict(type='ConvConnector', kernel_size=3, norm_cfg=dict(type='BN'))
 )
@@ -34,6 +36,7 @@ settings = {
     'nst': dict(loss_nst=__p2),
     'pkd': dict(loss_pkd=__p2),
     'ickd': dict(loss_ickd=__p2),
+    'fgfi': dict(loss_fgfi=dict(levels=[0])),
     'reviewkd': dict(loss_reviewkd=__width),
     'dkd-reviewkd': dict(loss_reviewkd=__width),
     'reviewkd-wkd': dict(loss_reviewkd=__width, loss_wkd_f=__rois),

@@ -27,9 +27,9 @@ class ImitationTap(PyramidTap):
 
     .. math:: I_{lij} = [\exists g, k: IoU_{lijk,g} > \psi \max_{l'i'j'k'} IoU_{l'i'j'k',g}]
 
-    with the anchors of the student's first stage. The paper has one level; with several, the best
-    overlap is that of all of them, so an object is imitated at the levels that fit its size.
-    Padding does not count.
+    with the anchors of the student's first stage at the levels that are compared. The paper has
+    one level, where every object is imitated; with several, the best overlap is that of all of
+    them, so an object is imitated at the levels that fit its size. Padding does not count.
 
     Args:
         threshold: :math:`\psi`, in [0, 1).
@@ -88,8 +88,9 @@ class ImitationTap(PyramidTap):
         generator = head.prior_generator
         sizes = sizes[: generator.num_levels]
         anchors = generator.grid_priors(sizes, device=student.inputs.device)
+        anchors, sizes = ([values[level] for level in self.levels] for values in (anchors, sizes))
         masks = [near_objects(anchors, sizes, boxes, self.threshold) for boxes in student.boxes]
-        return [torch.stack([image[level] for image in masks]) for level in self.levels]
+        return [torch.stack(level) for level in zip(*masks)]
 
 
 def near_objects(
