@@ -35,6 +35,18 @@ def test_it_begins_as_its_own_config_says() -> None:
         assert PooledBackbone(RESNET, num_classes=5).fc.weight.is_meta
 
 
+def test_batch_normalisation_learns_unless_the_config_says_no() -> None:
+    """MMDetection's ResNet holds it still by default, which trains nothing of its statistics."""
+    images = torch.randn(4, 3, 64, 64)
+    for config, moves in ((RESNET, True), (dict(RESNET, norm_eval=True), False)):
+        network = PooledBackbone(config, num_classes=5).train()
+        network(images)
+        norms = [one for one in network.modules() if isinstance(one, nn.BatchNorm2d)]
+        assert len(norms) == 20
+        for norm in norms:
+            assert bool((norm.running_var != 1).any()) == moves
+
+
 def test_a_detector_begins_with_what_the_classifier_learnt(tmp_path: Path) -> None:
     classifier = registry.build(
         dict(

@@ -23,6 +23,10 @@ _PROBE_SIZE = 64  # pixels; no map is empty
 class PooledBackbone(nn.Module):
     """Backbone of MMDetection, mean over the last of its maps, linear layer.
 
+    Batch normalisation learns: several backbones, ``ResNet`` among them, hold it still by default
+    (``norm_eval=True``), as is usual for detectors whose backbone has been trained before. Here it
+    takes the statistics of the batch unless the config of the backbone says ``norm_eval``.
+
     The modules ``backbone``, ``pool`` (features ``(N, D)``) and ``fc`` (logits) can be tapped, and
     those of the backbone.
 
@@ -43,6 +47,8 @@ class PooledBackbone(nn.Module):
     def __init__(self, backbone: Mapping[str, Any], num_classes: int) -> None:
         super().__init__()
         self.backbone = registry.build(backbone)
+        if 'norm_eval' not in backbone and hasattr(self.backbone, 'norm_eval'):
+            self.backbone.norm_eval = False
         self.pool = global_pool()
         self.fc = linear_classifier(self._width(), num_classes)
         self.num_classes = num_classes
