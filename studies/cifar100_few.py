@@ -3,14 +3,15 @@
 #
 # Command: python tools/compare.py studies/cifar100_few.py
 # Needs:   data/cifar100
-_base_ = '_base_/cifar100_arms.py'
+_base_ = '_base_/cifar100_equal.py'
 
 title = 'CIFAR-100, 100 images a class, 18 epochs'
 seeds = [1, 2, 3, 4, 5]
 length = 18
 overrides = {'train_dataloader.dataset.per_class': 100}
-search = dict(length=6)
+search = dict(length=6, check=dict(factors=2))
 records = 'studies/results/cifar100_few'
+methods = dict(plain_equal=dict(length=54))
 prepare = [
     dict(
         _base_.prepare[0],

@@ -11,7 +11,7 @@ commit = None  # PowerCost is younger than the commit of cifar100.py: named befo
 title = 'CIFAR-100, variants of WKD-L, 450 images a class'
 seeds = [1, 2, 3]
 length = 6
-search = dict(length=3)
+search = dict(length=3, check=dict(factors=2))
 references = ['wkd_l']
 records = 'studies/results/cifar100_variants'
 

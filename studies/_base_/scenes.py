@@ -1,4 +1,5 @@
 # Shared by the studies on photo scenes: what is prepared, the arms, and the search.
+commit = '9623aef4f3c11b7f751bf2555c285b7947274099'
 metric = 'coco/bbox_mAP'
 digits = 3  # as COCO's evaluation rounds
 metrics = [
