@@ -184,7 +184,7 @@ def test_batches_without_objects_and_bfloat16(sections, kind):
 @pytest.mark.parametrize('kind', ['DETR', 'DeformableDETR'])
 def test_a_teacher_that_computes_in_a_form_of_its_own(sections, kind):
     """Folded and with channels last its queries say the same, in bfloat16 nearly."""
-    folded = dict(fuse=True, channels_last=kind == 'DETR')  # mmcv's operators know one layout
+    folded = dict(fuse=True, channels_last=True)
     terms = terms_of(kind) | dict(loss_targets=MEMORY)
     outputs = []
     for inference in ({}, folded, dict(dtype='bfloat16')):

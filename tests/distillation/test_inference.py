@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import re
 
 import pytest
 import torch
@@ -331,21 +330,6 @@ def test_wrong_sections(inference, error, message):
         TeacherSource.from_config(dict(config='x', inference=inference))
 
 
-def test_operators_of_mmcv_keep_the_usual_layout():
-    from mmcv.ops import RoIAlign, SigmoidFocalLoss
-
-    network = nn.Sequential(nn.Conv2d(3, 4, 1), SigmoidFocalLoss(2.0, 0.25))
-    with pytest.raises(
-        ValueError,
-        match="^teacher.inference.channels_last: '1' of the teacher is a SigmoidFocalLoss of mmcv, "
-        'which reads maps of the usual layout only$',
-    ):
-        Inference(channels_last=True).prepare(network)
-    network[1] = nn.Module()
-    network[1].roi_layers = nn.ModuleList([RoIAlign(7)])  # given contiguous maps
-    Inference(channels_last=True).prepare(network)
-
-
 @pytest.mark.parametrize('autocast', [False, True])
 @pytest.mark.parametrize(
     'norm',
@@ -361,13 +345,3 @@ def test_layers_whose_weights_are_computed_keep_the_way_of_autocast(norm, autoca
     with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
         for _ in range(2):
             assert torch.equal(prepared[0](input=images), network[0](input=images))
-
-
-def test_volumes_have_no_such_layout():
-    network = nn.Sequential(nn.Conv3d(1, 2, 3))
-    message = (
-        "teacher.inference.channels_last: weights must have at most 4 dimensions, and '0.weight' "
-        'of the teacher has the shape (2, 1, 3, 3, 3)'
-    )
-    with pytest.raises(ValueError, match=f'^{re.escape(message)}$'):
-        Inference(channels_last=True).prepare(network)

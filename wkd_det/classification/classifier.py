@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from wkd_det import registry
 from wkd_det.classification.targets import UNLABELLED, Targets
+from wkd_det.distillation.channels_last import lay_out_channels_last
 from wkd_det.ops.checks import check_booleans, check_nonnegative, is_number, plain_number
 from wkd_det.ops.processes import mean_of_processes
 from wkd_det.runtime.checkpoints import read_checkpoint
@@ -78,7 +79,7 @@ class Classifier(BaseModel):
         self.network = registry.build(network)
         self.channels_last = channels_last
         if channels_last:
-            self.network.to(memory_format=torch.channels_last)
+            lay_out_channels_last(self.network)
         self.weights = weights
         self.new_classifier = new_classifier
         self.label_smoothing = plain_number(label_smoothing)

@@ -13,6 +13,7 @@ from mmengine.model import BaseDataPreprocessor
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from wkd_det.distillation.channels_last import lay_out_channels_last
 from wkd_det.distillation.folding import fold
 from wkd_det.ops.checks import check_booleans, check_choice
 from wkd_det.runtime.config import check_keys
@@ -77,26 +78,14 @@ class Inference:
         """The type that does not depend on the batch; None where it does."""
         return _TYPES.get(self.dtype)
 
-    def prepare(
-        self,
-        network: nn.Module,
-        pairs: Sequence[tuple[str, str]] = (),
-        *,
-        section: str = 'teacher',
-    ) -> None:
+    def prepare(self, network: nn.Module, pairs: Sequence[tuple[str, str]] = ()) -> None:
         """Bring a frozen network into this form, in place.
 
         Args:
             network: In evaluation mode; its data preprocessor stays as it is.
             pairs: Names of convolutions and normalisations to fold; see
                 :func:`~wkd_det.distillation.folding.foldable`.
-            section: Place of the teacher in the config, for messages.
-
-        Raises:
-            ValueError: If it has operators that read maps in the usual layout only.
         """
-        if self.channels_last:
-            _refuse_fixed_layouts(network, f'{section}.inference.channels_last')
         fold(network, pairs)
         if self.type is not None:
             _cast(network, self.type)
@@ -105,7 +94,7 @@ class Inference:
                 if _is_cast_by_autocast(layer):
                     layer.forward = partial(_with_cast_weights, layer, {})
         if self.channels_last:
-            network.to(memory_format=torch.channels_last)
+            lay_out_channels_last(network)
 
     def computing(self, device: torch.device, *, mixed: bool = False) -> AbstractContextManager:
         """A block in which parts of the network run.
@@ -225,33 +214,3 @@ def _cast(network: nn.Module, dtype: torch.dtype) -> None:
         for name, buffer in list(module.named_buffers(recurse=False)):
             if buffer.is_floating_point():
                 module._buffers[name] = buffer.to(dtype)
-
-
-def is_operator_of_mmcv(module: nn.Module) -> bool:
-    """Whether a module calls kernels of mmcv, which take the usual layout of maps for granted."""
-    return type(module).__module__.startswith('mmcv.ops')
-
-
-def _refuse_fixed_layouts(network: nn.Module, option: str) -> None:
-    """Refuse what has no such layout: weights of volumes, and operators of mmcv.
-
-    Kernels of mmcv take the usual layout for granted; those of RoI extractors are given such maps.
-    """
-    for name, parameter in network.named_parameters():
-        if parameter.dim() > 4:
-            raise ValueError(
-                f'{option}: weights must have at most 4 dimensions, and {name!r} of the teacher '
-                f'has the shape {tuple(parameter.shape)}'
-            )
-    pooling = {
-        part
-        for module in network.modules()
-        if 'roi_layers' in module._modules
-        for part in module.modules()
-    }
-    for name, module in network.named_modules():
-        if is_operator_of_mmcv(module) and module not in pooling:
-            raise ValueError(
-                f'{option}: {name!r} of the teacher is a {type(module).__name__} of mmcv, which '
-                'reads maps of the usual layout only'
-            )

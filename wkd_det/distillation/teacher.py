@@ -102,9 +102,6 @@ class Teacher:
             network: The network whose modules taps name, ``module`` or a part of it.
             parts: Returns functions that run its parts, to find what can be folded.
             read: Modules that taps read.
-
-        Raises:
-            ValueError: If it cannot have this form.
         """
         pairs = []
         if self.inference.fuse:
@@ -115,7 +112,7 @@ class Teacher:
                 'convolutions',
                 logger='current',
             )
-        self.inference.prepare(network, pairs, section=self.section)
+        self.inference.prepare(network, pairs)
 
     def computing(self, like: Tensor, *, mixed: bool = False) -> AbstractContextManager:
         """A block in which parts of the network run, on the device of a tensor.
