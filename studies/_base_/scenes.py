@@ -67,20 +67,22 @@ __on_p2 = dict(
     tap='neck',
     levels=[0],
     connector=dict(type='ConvConnector', kernel_size=3),
-    loss=dict(type='WKDFeatureLoss', grid=8, mean_cov_ratio=2.0, loss_weight=0.015),
+    loss=dict(type='WKDFeatureLoss', grid=8, mean_cov_ratio=2.0),
 )
 __fitnet_on_p2 = dict(
     tap='neck',
     levels=[0],
     connector=dict(type='ConvConnector', kernel_size=3, norm_cfg=dict(type='BN')),
-    loss=dict(type='FitNetLoss', loss_weight=3.0),
+    loss=dict(type='FitNetLoss'),
 )
 __on_rois = dict(fitnet_rois='FitNetLoss', pkd_rois='PKDLoss')
+__added_on_p2 = dict(wkd_lf_fpn=('wkd_f', __on_p2), kd_fitnet=('fitnet', __fitnet_on_p2))
 __ways = ('', '_st', '_ts')
 __fcfd = ['fcfd_app', *(f'fcfd_{part}{way}' for part in ('kd', 'box') for way in __ways)]
 __fcfd_wkd = ['wkd_f', *(f'{part}{way}' for part in ('wkd_l', 'fcfd_box') for way in __ways)]
 # Name, title, config, and per term the weight at which the search begins. Weights of a combination
-# are scaled by one factor.
+# are scaled by one factor; 'KD + FitNet on P2' and 'WKD-L + WKD-F on P2' begin with those that the
+# search chose for each term alone.
 __arms = [
     ('kd', 'KD', 'kd', dict(kd=3.0)),
     ('dkd', 'DKD', 'dkd', dict(dkd=3.0)),
@@ -93,14 +95,14 @@ __arms = [
     ('fgfi', 'FGFI', 'fgfi', dict(fgfi=0.01)),
     ('icd', 'ICD', 'icd', dict(icd=3.0)),
     ('reviewkd', 'ReviewKD on P2 to P5', 'reviewkd', dict(reviewkd=12.0)),
-    ('kd_fitnet', 'KD + FitNet on P2', 'kd', dict(kd=3.0, fitnet=3.0)),
+    ('kd_fitnet', 'KD + FitNet on P2', 'kd', dict(kd=3.0, fitnet=27.0)),
     ('fcfd', 'FCFD', 'fcfd', dict.fromkeys(__fcfd, 1.0) | dict(fcfd_app=8.0)),
     ('wkd_l', 'WKD-L', 'wkd-l', dict(wkd_l=3.0)),
     ('wkd_l_constant', 'WKD-L, constant cost', 'wkd-l', dict(wkd_l=3.0)),
     ('wkd_f', 'WKD-F on RoIs', 'wkd-f', dict(wkd_f=0.015)),
     ('wkd_f_fpn', 'WKD-F on P2', 'wkd-f-fpn', dict(wkd_f_fpn=0.015)),
     ('wkd_lf', 'WKD-L + WKD-F on RoIs', 'wkd-lf', dict(wkd_l=3.0, wkd_f=0.015)),
-    ('wkd_lf_fpn', 'WKD-L + WKD-F on P2', 'wkd-lf', dict(wkd_l=3.0, wkd_f=0.015)),
+    ('wkd_lf_fpn', 'WKD-L + WKD-F on P2', 'wkd-lf', dict(wkd_l=0.9, wkd_f=0.135)),
     ('wkd_lf_box', 'WKD-L + WKD-F + box', 'wkd-lf-box', dict(wkd_l=3.0, wkd_f=0.015, wkd_box=0.3)),
     ('fcfd_wkd', 'FCFD with WKD', 'fcfd-wkd', dict.fromkeys(__fcfd_wkd, 1.0) | dict(wkd_f=0.015)),
     (
@@ -125,12 +127,11 @@ for __name, __title, __config, __weights in __arms:
     if __name in __on_rois:
         __loss = dict(type=__on_rois[__name], loss_weight=__weights[__config])
         __changes = {f'model.distill.loss_{__config}': dict(__rois, loss=__loss)}
-    if __name == 'wkd_lf_fpn':
-        __changes['model.distill.loss_wkd_f'] = __on_p2
-        del __changes[__weight.format('wkd_f')]
-    if __name == 'kd_fitnet':
-        __changes['model.distill.loss_fitnet'] = __fitnet_on_p2
-        del __changes[__weight.format('fitnet')]
+    if __name in __added_on_p2:
+        __term, __section = __added_on_p2[__name]
+        __loss = dict(__section['loss'], loss_weight=__weights[__term])
+        del __changes[__weight.format(__term)]
+        __changes[f'model.distill.loss_{__term}'] = dict(__section, loss=__loss)
     if __name == 'wkd_l_constant':
         __changes['model.distill.loss_wkd_l.loss.cost'] = dict(_delete_=True, type='ConstantCost')
     arms[__name] = dict(

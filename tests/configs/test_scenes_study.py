@@ -12,6 +12,8 @@ from mmengine.config import Config
 
 from wkd_det.detection.geometry import num_classes
 from wkd_det.distillation import TeacherSource
+from wkd_det.experiments.spec_reader import read_spec
+from wkd_det.experiments.study import Study
 
 ROOT = Path(__file__).parents[2]
 SPEC, MORE, ROIS, PAIRS, SHORT, LONG = (
@@ -76,18 +78,33 @@ def test_feature_methods_have_the_places_of_wkd():
         found = config_of(method).model.distill[f'loss_{term}']
         assert (found.tap, found.levels) == ('neck', [0])
         assert found.connector.to_dict() == dict(MAPS, norm_cfg=dict(type='BN'))
-    assert config_of('kd_fitnet').model.distill.loss_fitnet == (
-        config_of('fitnet').model.distill.loss_fitnet
-    )
     own = config_of('wkd_f_fpn').model.distill.loss_wkd_f_fpn
     assert (own.tap, own.levels, own.connector.to_dict()) == ('neck', [0], MAPS)
-    both = config_of('wkd_lf_fpn').model.distill.loss_wkd_f
-    assert {**both.to_dict(), 'loss': None} == {**own.to_dict(), 'loss': None}
-    assert {**both.loss, 'loss_weight': 0} == {**own.loss, 'loss_weight': 0}
     own = config_of('wkd_f').model.distill.loss_wkd_f.to_dict()
     for method in ('fitnet', 'pkd'):
         found = config_of(f'{method}_rois').model.distill[f'loss_{method}'].to_dict()
         assert {**found, 'loss': None} == {**own, 'loss': None}
+
+
+@pytest.mark.parametrize(
+    ('method', 'singles'),
+    [
+        ('kd_fitnet', dict(loss_kd=('kd', 'loss_kd'), loss_fitnet=('fitnet', 'loss_fitnet'))),
+        (
+            'wkd_lf_fpn',
+            dict(loss_wkd_l=('wkd_l', 'loss_wkd_l'), loss_wkd_f=('wkd_f_fpn', 'loss_wkd_f_fpn')),
+        ),
+    ],
+)
+def test_a_combination_begins_with_what_each_term_was_given_alone(method, singles):
+    study = Study(read_spec(ROOT / 'studies/scenes.py'))
+    terms = config_of(method).model.distill.to_dict()
+    assert list(terms) == list(singles)
+    for term, (single, section) in singles.items():
+        expected = config_of(single).model.distill[section].to_dict()
+        weight, _ = study.choice(study.spec.method(single)).chosen
+        expected['loss']['loss_weight'] = pytest.approx(weight * expected['loss']['loss_weight'])
+        assert terms[term] == expected
 
 
 def test_the_constant_cost_is_all_that_differs():
