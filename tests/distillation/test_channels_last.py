@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from mmcv.ops import ModulatedDeformConv2dPack, RoIAlign
+from mmcv.ops import ModulatedDeformConv2dPack, RoIAlign, RoIPool
 from torch import nn
 
 from wkd_det.distillation.channels_last import lay_out_channels_last
@@ -41,6 +41,24 @@ def test_weights_and_maps_lie_so_and_values_stay(lay_out):
         assert torch.equal(value, before[name])
 
 
+@pytest.mark.parametrize('lay_out', [lay_out_channels_last, prepare])
+@pytest.mark.parametrize(
+    'layer',
+    [
+        nn.Conv2d(8, 8, 1, bias=False),
+        nn.Conv2d(8, 8, 3, groups=8),
+        nn.Conv2d(1, 8, 3),
+        nn.ConvTranspose2d(8, 8, 1),
+    ],
+    ids=['1x1', 'depthwise', 'grey', 'transposed'],
+)
+def test_maps_of_weights_that_lie_both_ways(layer, lay_out):
+    layer = copy.deepcopy(layer).eval()
+    channels = layer.weight.shape[1] * getattr(layer, 'groups', 1)
+    lay_out(layer)
+    assert lies_so(layer(torch.rand(2, channels, 6, 6)))
+
+
 class Pooled(nn.Module):
     """Operators of mmcv behind a convolution, given what they read with and without its name."""
 
@@ -56,7 +74,23 @@ class Pooled(nn.Module):
         return self.deform(maps), self.pool(input=maps, rois=rois)
 
 
-@pytest.mark.parametrize('lay_out', [lay_out_channels_last, prepare])
+def by_torch(network):
+    """An operator that lies so already is set back."""
+    lay_out_channels_last(network.to(memory_format=LAST))
+
+
+def twice(network):
+    lay_out_channels_last(network)
+    lay_out_channels_last(network)
+
+
+def derived(network):
+    """As parametrisations do it, which put a class of their own in the place of a module's."""
+    network.deform.__class__ = type('Mine', (ModulatedDeformConv2dPack,), {})
+    lay_out_channels_last(network)
+
+
+@pytest.mark.parametrize('lay_out', [lay_out_channels_last, prepare, by_torch, twice, derived])
 def test_operators_of_mmcv_keep_the_usual_layout(lay_out):
     """A compiled kernel reads any tensor as if it lay so."""
     torch.manual_seed(0)
@@ -76,8 +110,32 @@ def test_operators_of_mmcv_keep_the_usual_layout(lay_out):
     assert [one.shape for one in seen] == [maps[0].shape] * 2
     assert all(one.is_contiguous() for one in seen)
     assert all(weight.is_contiguous() for weight in network.deform.parameters())
+    assert len(network.pool._forward_pre_hooks) == 2  # of the layout, and of this test
     for one, other in zip(found, plain):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_operators_of_mmcv_get_gradients_in_the_usual_layout():
+    network = Pooled()
+    network.pool = RoIPool(4)
+    lay_out_channels_last(network)
+    network = copy.deepcopy(network)
+    seen = []
+
+    class Operator(torch.autograd.Function):
+        @staticmethod
+        def forward(context, maps):
+            return maps.clone(memory_format=torch.contiguous_format)
+
+        @staticmethod
+        def backward(context, gradient):
+            seen.append(gradient)
+            return gradient
+
+    network.pool.forward = Operator.apply
+    pooled = network.pool(network.conv(torch.rand(2, 3, 9, 9)))
+    nn.Conv2d(8, 4, 1).to(memory_format=LAST)(pooled).sum().backward()
+    assert seen[0].is_contiguous()
 
 
 def test_weights_of_other_dimensions_stay_as_they_are():

@@ -7,6 +7,9 @@ import pytest
 import torch
 from mmcv.ops import ModulatedDeformConv2dPack
 from mmdet.registry import HOOKS, MODELS
+from mmengine.model import MMDistributedDataParallel
+from mmengine.registry import MODEL_WRAPPERS
+from torch import distributed, nn
 
 from wkd_det.hooks.channels_last import ChannelsLastHook
 from wkd_det.testing import (
@@ -19,8 +22,8 @@ from wkd_det.testing import (
 
 
 def is_channels_last(module):
-    weights = [w for w in module.parameters() if w.dim() == 4 and min(w.shape[1:3]) > 1]
-    return all(w.is_contiguous(memory_format=torch.channels_last) for w in weights)
+    weights = [w for w in module.parameters() if w.dim() == 4]
+    return all(w.stride() == w.to(memory_format=torch.channels_last).stride() for w in weights)
 
 
 def losses_of(model, hook=None):
@@ -83,6 +86,41 @@ def test_operators_of_mmcv_get_maps_in_the_usual_layout(distilled):
     assert seen
     assert all(maps.is_contiguous() for maps in seen)
     assert all(weight.is_contiguous() for weight in distilled.deform.parameters())
+
+
+@pytest.fixture
+def one_process(tmp_path):
+    init = f'file://{tmp_path}/meeting'
+    distributed.init_process_group('gloo', init_method=init, rank=0, world_size=1)
+    yield
+    distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize('unused', [False, True])
+def test_gradients_of_a_model_in_a_wrapper(one_process, unused):
+    """The wrapper gathers them in buckets, which it made for weights in the usual layout."""
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3))
+    model = copy.deepcopy(plain)
+    wrapper = MMDistributedDataParallel(model, find_unused_parameters=unused)
+    ChannelsLastHook().before_train(SimpleNamespace(model=wrapper))
+    assert is_channels_last(model)
+    for _ in range(3):  # the buckets are arranged anew after the first step
+        images = torch.rand(2, 3, 9, 9)
+        for network, forward in ((plain, plain), (model, wrapper)):
+            network.zero_grad()
+            forward(images).square().sum().backward()
+        for found, expected in zip(model.parameters(), plain.parameters()):
+            torch.testing.assert_close(found.grad, expected.grad, rtol=1e-4, atol=1e-4)
+
+
+def test_a_wrapper_that_takes_weights_apart_is_refused(monkeypatch):
+    class Sharded(nn.Module):
+        pass
+
+    monkeypatch.setitem(MODEL_WRAPPERS.module_dict, 'Sharded', Sharded)
+    with pytest.raises(ValueError, match='must be DistributedDataParallel, got Sharded'):
+        ChannelsLastHook().before_train(SimpleNamespace(model=Sharded()))
 
 
 def test_a_plain_model():
