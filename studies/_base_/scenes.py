@@ -75,8 +75,13 @@ __fitnet_on_p2 = dict(
     connector=dict(type='ConvConnector', kernel_size=3, norm_cfg=dict(type='BN')),
     loss=dict(type='FitNetLoss'),
 )
-__on_rois = dict(fitnet_rois='FitNetLoss', pkd_rois='PKDLoss')
-__added_on_p2 = dict(wkd_lf_fpn=('wkd_f', __on_p2), kd_fitnet=('fitnet', __fitnet_on_p2))
+# Terms that the config of an arm has at another place, or not at all; their weight is added below.
+__replaced = dict(
+    fitnet_rois=('fitnet', dict(__rois, loss=dict(type='FitNetLoss'))),
+    pkd_rois=('pkd', dict(__rois, loss=dict(type='PKDLoss'))),
+    wkd_lf_fpn=('wkd_f', __on_p2),
+    kd_fitnet=('fitnet', __fitnet_on_p2),
+)
 __ways = ('', '_st', '_ts')
 __fcfd = ['fcfd_app', *(f'fcfd_{part}{way}' for part in ('kd', 'box') for way in __ways)]
 __fcfd_wkd = ['wkd_f', *(f'{part}{way}' for part in ('wkd_l', 'fcfd_box') for way in __ways)]
@@ -124,11 +129,8 @@ arms = dict(
 )
 for __name, __title, __config, __weights in __arms:
     __changes = {__weight.format(term): weight for term, weight in __weights.items()}
-    if __name in __on_rois:
-        __loss = dict(type=__on_rois[__name], loss_weight=__weights[__config])
-        __changes = {f'model.distill.loss_{__config}': dict(__rois, loss=__loss)}
-    if __name in __added_on_p2:
-        __term, __section = __added_on_p2[__name]
+    if __name in __replaced:
+        __term, __section = __replaced[__name]
         __loss = dict(__section['loss'], loss_weight=__weights[__term])
         del __changes[__weight.format(__term)]
         __changes[f'model.distill.loss_{__term}'] = dict(__section, loss=__loss)

@@ -6,7 +6,6 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from wkd_det.distillation.channels_last import lay_out_channels_last
@@ -42,7 +41,7 @@ class ChannelsLastHook(Hook):
             _make_buckets_anew(wrapper)
 
 
-def _make_buckets_anew(wrapper: nn.Module) -> None:
+def _make_buckets_anew(wrapper: DistributedDataParallel) -> None:
     """Let the gradients that a wrapper gathers lie as the weights do now.
 
     Its buckets have the layout of the weights when it was made, and gradients are copied by their
